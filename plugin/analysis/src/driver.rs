@@ -1,0 +1,86 @@
+//! The loop that takes an analysis from its plan to its results.
+
+use crate::report::Skip;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::ops::ControlFlow;
+use target::{AddressRange, ReadMemory};
+
+/// A contiguous part of a region that an analysis covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScanRange {
+    pub range: AddressRange,
+    /// The region that it lies in: what is found may begin only within `range`, but reaches, and sees its neighbours,
+    /// as far as this.
+    pub region: AddressRange,
+    /// Whether pages that are neither present nor swapped are known to hold zeros.
+    pub sparse: bool,
+}
+
+/// A piece of work: addresses within one of the plan's ranges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// Unique within its job.
+    pub id: u64,
+    /// Index into [`Analysis::ranges`].
+    pub index: usize,
+    /// Where what it finds may begin. It reads on beyond the ends as far as it must.
+    pub range: AddressRange,
+}
+
+/// What a task brought.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scanned<P> {
+    pub partial: P,
+    /// Bytes of the task's range that were looked at; pages known to hold zeros count as looked at.
+    pub bytes: u64,
+    /// What of the task's range could not be read, in address order.
+    pub skipped: Vec<Skip>,
+    /// The rest of its range, where it stopped before the end: its partial was full, or it was told to stop.
+    pub rest: Option<AddressRange>,
+}
+
+/// A plan: what to look for, and where. It is what a worker is given for a job, so it can be serialized.
+pub trait Analysis: Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// The command's name, and that of the function in the worker.
+    const NAME: &'static str;
+    /// What a task finds.
+    type Partial: Serialize + DeserializeOwned + Send + 'static;
+    /// What is kept from one task to the next: compiled matchers, buffers.
+    type Scanner: Send + 'static;
+    /// What has been put together of the partials so far.
+    type Merge: Send;
+    /// What it streams to its sink.
+    type Item;
+
+    /// What is to be covered: disjoint, in address order.
+    fn ranges(&self) -> &[ScanRange];
+
+    /// Makes ready to run tasks.
+    ///
+    /// # Errors
+    /// If the plan cannot be carried out, such as a regex that does not compile.
+    fn scanner(&self) -> Result<Self::Scanner, String>;
+
+    /// Runs one task. It asks `stop` at least once a block, and if told so returns what it has, and the `rest`.
+    fn scan(
+        &self,
+        scanner: &mut Self::Scanner,
+        task: &Task,
+        memory: &dyn ReadMemory,
+        stop: &dyn Fn() -> bool,
+    ) -> Scanned<Self::Partial>;
+
+    /// A merge that has seen nothing yet.
+    fn merge(&self) -> Self::Merge;
+
+    /// Takes the partial of the next task in address order, gives what is now certain to `found`, and breaks if
+    /// nothing more is needed. `memory` is for the little that must be looked at again where tasks meet.
+    fn absorb(
+        &self,
+        merge: &mut Self::Merge,
+        task: &Task,
+        partial: Self::Partial,
+        memory: &dyn ReadMemory,
+        found: &mut dyn FnMut(Vec<Self::Item>),
+    ) -> ControlFlow<()>;
+}

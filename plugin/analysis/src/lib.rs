@@ -1,0 +1,20 @@
+//! Analyses of a target's memory: pure, safe code from plan to report.
+//!
+//! ```text
+//! plan ──▶ tasks ──▶ partials ──▶ merge ──▶ report
+//! ```
+//!
+//! An [`Analysis`] is a plan: what to look for, and where. The driver cuts it into [`Task`]s, has an [`Executor`] run
+//! them, on a thread pool or in worker processes, and puts their partials together in address order, so that the
+//! report is the same, byte for byte, however many ran them and whichever ended first.
+//!
+//! This crate sees memory as [`target::ReadMemory`] and nothing else: no LLDB, no descriptor, no terminal, no process.
+#![forbid(unsafe_code)]
+
+mod driver;
+mod executor;
+mod report;
+
+pub use driver::{Analysis, ScanRange, Scanned, Task};
+pub use executor::{Executor, Lost, Next};
+pub use report::*;

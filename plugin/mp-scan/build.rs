@@ -1,0 +1,6 @@
+//! Links the plugin lazily: in a host that opened its LLDB privately, LLDB's names are found only after the plugin's
+//! entry point has made them visible, so they must not be bound when the plugin is loaded.
+fn main() {
+    println!("cargo:rustc-link-arg-cdylib=-Wl,-z,lazy");
+    println!("cargo:rerun-if-changed=build.rs");
+}

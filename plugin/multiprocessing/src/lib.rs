@@ -1,0 +1,1 @@
+//! Processes as the unit of parallelism.
