@@ -2,8 +2,10 @@
 
 use crate::driver::{Analysis, Task};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
-use target::{Filled, OpenError, ReadMemory, Source};
+use target::Source;
+
+/// The identity of this build: a plugin and a worker that have different ones do not understand each other.
+pub const BUILD: &str = env!("MP_SCAN_BUILD");
 
 /// What a worker is told once for a job; the source's descriptors travel beside it.
 #[derive(Debug, Serialize, Deserialize)]
