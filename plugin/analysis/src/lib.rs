@@ -13,6 +13,7 @@
 
 mod driver;
 mod executor;
+pub mod place;
 mod report;
 
 pub use driver::{Analysis, ScanRange, Scanned, Task};
