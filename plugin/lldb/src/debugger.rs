@@ -1,6 +1,6 @@
 //! SBDebugger.
 
-use crate::{CommandInterpreter, Host, OutputFile, text};
+use crate::{CommandInterpreter, Host, OutputFile, Target, text};
 use lldb_sys as sys;
 
 /// A debugger: one prompt, with its targets and settings. A host may have several.
@@ -15,6 +15,10 @@ impl Debugger {
     pub(crate) unsafe fn copy(reference: sys::SBDebuggerRef) -> Self {
         // SAFETY: the caller vouches for it.
         Self { reference: unsafe { sys::CloneSBDebugger(reference) } }
+    }
+
+    pub(crate) fn reference(&self) -> sys::SBDebuggerRef {
+        self.reference
     }
 
     /// Its number, unique in this process.
@@ -33,6 +37,13 @@ impl Debugger {
     pub fn command_interpreter(&self) -> CommandInterpreter {
         // SAFETY: the debugger is valid, and what comes back ours.
         unsafe { CommandInterpreter::from_owned(sys::SBDebuggerGetCommandInterpreter(self.reference)) }
+    }
+
+    /// The target that the user looks at; `None` if there is none yet.
+    pub fn selected_target(&self) -> Option<Target> {
+        // SAFETY: the debugger is valid, and what comes back ours.
+        let target = unsafe { Target::from_owned(sys::SBDebuggerGetSelectedTarget(self.reference)) };
+        target.is_valid().then_some(target)
     }
 
     /// Where its output goes.
