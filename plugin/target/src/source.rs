@@ -1,5 +1,6 @@
 //! How a target is read, apart from the descriptors that it is read through.
 
+use crate::core::{Core, CoreError, CoreMemory};
 use crate::live::{Live, LiveMemory};
 use crate::{AddressSpace, ReadMemory};
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Source {
     Live(Live),
+    Core(Core),
 }
 
 /// How the bytes of a file are had.
@@ -29,10 +31,10 @@ impl Source {
     /// # Errors
     /// [`OpenError::Descriptors`] if their number is wrong, or what the source's kind says.
     pub fn open(&self, descriptors: Vec<OwnedFd>, access: Access) -> Result<Arc<dyn ReadMemory>, OpenError> {
-        let _ = access;
-        match self {
-            Self::Live(live) => Ok(Arc::new(LiveMemory::new(live, descriptors)?)),
-        }
+        Ok(match self {
+            Self::Live(live) => Arc::new(LiveMemory::new(live, descriptors)?),
+            Self::Core(core) => Arc::new(CoreMemory::new(core, descriptors, access)?),
+        })
     }
 }
 
@@ -99,6 +101,8 @@ pub enum OpenError {
     File { path: PathBuf, error: io::Error },
     #[error("/proc/{pid}/maps: {error}")]
     Maps { pid: u32, error: crate::maps::MapsError },
+    #[error("{}: {error}", path.display())]
+    Core { path: PathBuf, error: CoreError },
     #[error("{found} descriptors for a source that has {expected}")]
     Descriptors { expected: usize, found: usize },
     #[error("{what}: {error}")]

@@ -27,7 +27,12 @@ pub struct LiveMemory {
     patches: Patches,
     /// Whether process_vm_readv is used. It is tried once, and not again after it has been refused.
     vm: AtomicBool,
+    /// Shorter reads go through /proc/PID/mem: that is one call, not two.
+    least: usize,
 }
+
+/// From here on, process_vm_readv gains more than the second call costs.
+const WORTH_TWO_CALLS: usize = 16 << 10;
 
 /// Why a reader stopped before the end of its buffer.
 enum Stop {
@@ -63,12 +68,13 @@ impl LiveMemory {
             pages: descriptors.next().map(Pages::new),
             patches: Patches::new(&live.patches),
             vm: AtomicBool::new(!refused),
+            least: if live.reader == Reader::Vm { 0 } else { WORTH_TWO_CALLS },
         })
     }
 
     /// Fills `buffer`, and says how far and why it came no farther.
     fn fill(&self, address: u64, buffer: &mut [u8]) -> (usize, Option<Stop>) {
-        if !self.vm.load(Relaxed) {
+        if buffer.len() < self.least || !self.vm.load(Relaxed) {
             return self.fill_mem(address, buffer);
         }
         let (read, stop) = self.fill_vm(address, buffer);

@@ -1,8 +1,6 @@
 //! Reading real processes, each test by both readers.
 
-mod common;
-
-use common::{Debuggee, PAGE, assert_same, pattern};
+use crate::debuggee::{Debuggee, PAGE, assert_same, pattern};
 use std::io::Write;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
@@ -258,7 +256,7 @@ fn a_process_of_another_user() {
     std::fs::copy(std::env::current_exe().unwrap(), test.path()).unwrap();
     let test = test.into_temp_path();
     let mut command = Command::new(&test);
-    command.args(["--exact", "a_process_of_another_user"]).current_dir("/");
+    command.args(["--exact", "live::a_process_of_another_user"]).current_dir("/");
     let child = command.env(PID, debuggee.pid().to_string()).uid(65534).gid(65534).output().unwrap();
     assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
     assert!(String::from_utf8_lossy(&child.stdout).contains("1 passed"));
@@ -284,7 +282,7 @@ fn a_reader_without_permission_reads_through_the_descriptor() {
             assert!(!memory.populated(place, true).runs.is_empty());
 
             let mut source = opened.source.clone();
-            let Source::Live(live) = &mut source;
+            let Source::Live(live) = &mut source else { panic!("{source:?}") };
             live.reader = Reader::Vm;
             let copies = opened.descriptors.iter().map(|descriptor| descriptor.try_clone().unwrap()).collect();
             let error = source.open(copies, Access::Mapped).err().unwrap();
