@@ -11,10 +11,14 @@
 //! This crate sees memory as [`target::ReadMemory`] and nothing else: no LLDB, no descriptor, no terminal, no process.
 #![forbid(unsafe_code)]
 
+pub mod describe;
 mod driver;
 mod executor;
+pub mod map;
 pub mod place;
+pub mod remote;
 mod report;
+pub mod symbols;
 
 pub use driver::{Analysis, ScanRange, Scanned, Task};
 pub use executor::{Executor, Lost, Next};
