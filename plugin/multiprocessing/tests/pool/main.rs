@@ -4,4 +4,6 @@
 mod acts;
 mod common;
 mod deaths;
+mod jobs;
+mod starts;
 mod work;
