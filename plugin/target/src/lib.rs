@@ -15,6 +15,7 @@ pub mod maps;
 mod memory;
 pub mod pagemap;
 mod region;
+pub mod relayed;
 mod source;
 
 pub use address::{AddressRange, ByteOrder, Layout};

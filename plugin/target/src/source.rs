@@ -2,6 +2,7 @@
 
 use crate::core::{Core, CoreError, CoreMemory};
 use crate::live::{Live, LiveMemory};
+use crate::relayed::Relayed;
 use crate::{AddressSpace, ReadMemory};
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -14,6 +15,8 @@ use std::sync::Arc;
 pub enum Source {
     Live(Live),
     Core(Core),
+    /// Read by the debugger, a slot at a time: [`Relayed::open`] gives the memory of each.
+    Relayed(Relayed),
 }
 
 /// How the bytes of a file are had.
@@ -29,11 +32,13 @@ impl Source {
     /// Makes the memory readable here. `descriptors` are those of [`Opened::descriptors`], in the same order.
     ///
     /// # Errors
-    /// [`OpenError::Descriptors`] if their number is wrong, or what the source's kind says.
+    /// [`OpenError::Descriptors`] if their number is wrong, [`OpenError::Relayed`] for memory that is there only slot by
+    /// slot, or what the source's kind says.
     pub fn open(&self, descriptors: Vec<OwnedFd>, access: Access) -> Result<Arc<dyn ReadMemory>, OpenError> {
         Ok(match self {
             Self::Live(live) => Arc::new(LiveMemory::new(live, descriptors)?),
             Self::Core(core) => Arc::new(CoreMemory::new(core, descriptors, access)?),
+            Self::Relayed(_) => return Err(OpenError::Relayed),
         })
     }
 }
@@ -105,6 +110,10 @@ pub enum OpenError {
     Core { path: PathBuf, error: CoreError },
     #[error("{found} descriptors for a source that has {expected}")]
     Descriptors { expected: usize, found: usize },
+    #[error("relayed memory is read slot by slot")]
+    Relayed,
+    #[error("slot {slot} is not one of those that relayed memory has")]
+    Slot { slot: usize },
     #[error("{what}: {error}")]
     System { what: &'static str, error: io::Error },
 }

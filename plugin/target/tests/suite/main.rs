@@ -6,3 +6,4 @@ mod debuggee;
 mod gdb;
 mod live;
 mod maps;
+mod relayed;
