@@ -1,8 +1,9 @@
 //! SBFrame.
 
 use crate::class::sb_class;
+use crate::optional::DilMode;
 use crate::value::{self, Value};
-use crate::{Error, text};
+use crate::{Error, Host, text};
 use lldb_sys as sys;
 
 sb_class! {
@@ -32,16 +33,24 @@ impl Frame {
     /// What a path such as `p->next` or `&table[2]` stands for. Nothing runs in the process, and nothing is mapped.
     ///
     /// # Errors
-    /// What LLDB says of it.
+    /// What LLDB says of it, and if it is more than a path: some versions of LLDB would assign in it.
     pub fn variable(&self, path: &str) -> Result<Value, Error> {
+        if !is_path(path) {
+            return Err(Error::new(format!("'{path}' is more than a variable path")));
+        }
+        let Some((variable_path, destroy)) = Host::current().optional().variable_path else {
+            return Err(Error::new("this LLDB has no variable paths"));
+        };
         let path = text::c_string(path);
-        // SAFETY: the frame is ours, and so is what comes back.
+        let mut value = [0; 2];
+        let dynamic = sys::DynamicValueType::NoDynamicValues;
+        // SAFETY: the frame is ours. LLDB constructs an SBValue in `value`, which has room for one, which is copied to
+        // one that is ours, and destroyed once.
         unsafe {
-            Value::checked(sys::SBFrameGetValueForVariablePath(
-                self.reference,
-                path.as_ptr(),
-                sys::DynamicValueType::NoDynamicValues,
-            ))
+            variable_path(&raw mut value, self.reference, path.as_ptr(), dynamic, DilMode::Legacy);
+            let copy = Value::checked(sys::CloneSBValue((&raw mut value).cast()));
+            destroy(&raw mut value);
+            copy
         }
     }
 
@@ -57,4 +66,10 @@ impl Frame {
             unsafe { Value::checked(sys::SBFrameEvaluateExpression(self.reference, expression.as_ptr(), options)) }
         })
     }
+}
+
+/// Whether a text has only what a variable path is made of: names, scopes, numbers, `.`, `->`, `*`, `&`, `[]`, `()`.
+fn is_path(text: &str) -> bool {
+    let plain = text.replace("->", "");
+    !plain.is_empty() && plain.chars().all(|letter| letter.is_alphanumeric() || "_$.:*&[]() ".contains(letter))
 }

@@ -47,7 +47,7 @@ impl CommandInterpreter {
             let outcome = if sys::SBCommandReturnObjectSucceeded(result) {
                 Ok(text::copy(sys::SBCommandReturnObjectGetOutput(result)).unwrap_or_default())
             } else {
-                Err(Error::new(text::copy(sys::SBCommandReturnObjectGetError(result)).unwrap_or_default()))
+                Err(Error::from_lldb(&text::copy(sys::SBCommandReturnObjectGetError(result)).unwrap_or_default()))
             };
             sys::DisposeSBCommandReturnObject(result);
             outcome

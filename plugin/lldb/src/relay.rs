@@ -2,6 +2,7 @@
 
 use crate::Process;
 use crate::process::State;
+use std::marker::PhantomData;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -51,7 +52,7 @@ impl Relay {
     pub fn serve(&self) -> Server {
         let (sender, requests) = mpsc::channel();
         *self.shared.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
-        Server { relay: self.clone(), requests }
+        Server { relay: self.clone(), requests, stays: PhantomData }
     }
 }
 
@@ -97,6 +98,8 @@ impl ReadMemory for Relay {
 pub struct Server {
     relay: Relay,
     requests: Receiver<Request>,
+    /// Pointers cannot be sent to other threads, and neither can what holds one.
+    stays: PhantomData<*const ()>,
 }
 
 impl Server {
