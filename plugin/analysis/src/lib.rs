@@ -13,8 +13,19 @@
 
 mod driver;
 mod executor;
-mod report;
+mod find;
+mod memory;
+mod plan;
 
-pub use driver::{Analysis, ScanRange, Scanned, Task};
-pub use executor::{Executor, Lost, Next};
+mod report;
+#[cfg(test)]
+mod testing;
+
+pub use driver::{Cut, Outcome, Sink, run};
+pub use executor::{Executor, InProcess, Lost, Next, Serial};
+pub use find::{
+    Chained, Find, FindMerge, FindPartial, FindScanner, Hit, MOST_LENGTH, MOST_PATTERNS, Pattern, PatternError,
+};
+pub use plan::{Analysis, ScanRange, Scanned, Task};
+
 pub use report::*;
