@@ -1,76 +1,69 @@
-//! What is known of a worker after its death: which task it had begun, and what it printed.
-//!
-//! Both are in one piece of shared memory that the worker has as its standard error. The text is bounded, for the memory is
-//! sealed, and needs no reader: a worker that prints a lot neither blocks nor fills anything.
+//! What a worker writes down for its pool, to be known even when it cannot say it any more: which task it has begun.
 
 use crate::memory::SharedMemory;
-use std::fs::File;
-use std::io::{self, Seek, SeekFrom};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::Ordering;
 
-const STARTED: usize = 0;
-/// Where the text begins; the page before it holds the number.
-const TEXT: usize = 4096;
-/// The most text that is kept of one task, in bytes.
-const TEXT_LIMIT: usize = 60 * 1024;
+/// How much a worker may take beyond its limit while it writes down the backtrace of a panic, in bytes.
+pub(crate) const PANIC_MEMORY: u64 = 64 << 20;
 
-/// The memory, on either side.
+const BEGUN: usize = 0;
+const PANICKED: usize = 8;
+
+/// Memory that a worker writes and its pool reads.
 #[derive(Debug)]
 pub(crate) struct Report {
     memory: SharedMemory,
-    /// The same descriptor once more, for its position, which both sides share.
-    position: File,
 }
 
 impl Report {
-    /// New memory for a worker that is about to be started.
+    /// A new one, for a worker that is about to be started.
     pub(crate) fn new() -> io::Result<Report> {
-        Report::over(SharedMemory::new(TEXT + TEXT_LIMIT)?)
+        SharedMemory::new(PANICKED + size_of::<u64>()).map(|memory| Report { memory })
     }
 
-    /// The memory behind the standard error of this process, if it is a worker.
-    pub(crate) fn of_this_worker() -> io::Result<Report> {
-        let report = Report::over(SharedMemory::from_descriptor(io::stderr().as_fd().try_clone_to_owned()?)?)?;
-        if report.memory.len() < TEXT {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "too small for a report"));
+    /// The one that the pool has sent.
+    pub(crate) fn from_descriptor(descriptor: OwnedFd) -> io::Result<Report> {
+        let report = Report { memory: SharedMemory::from_descriptor(descriptor)? };
+        match report.memory.atomic_u64(PANICKED) {
+            Some(_) => Ok(report),
+            None => Err(io::Error::new(io::ErrorKind::InvalidData, "too small for a report")),
         }
-        Ok(report)
     }
 
-    fn over(memory: SharedMemory) -> io::Result<Report> {
-        let mut position = File::from(memory.as_fd().try_clone_to_owned()?);
-        position.seek(SeekFrom::Start(TEXT as u64))?;
-        Ok(Report { memory, position })
+    fn store(&self, offset: usize, value: u64) {
+        if let Some(word) = self.memory.atomic_u64(offset) {
+            word.store(value, Ordering::Release);
+        }
     }
 
-    fn started_word(&self) -> &AtomicU64 {
-        self.memory.atomic_u64(STARTED).expect("the memory has a first page")
+    fn load(&self, offset: usize) -> u64 {
+        self.memory.atomic_u64(offset).map_or(0, |word| word.load(Ordering::Acquire))
     }
 
-    /// In the worker: a task begins, so earlier text is of no more interest.
-    pub(crate) fn start(&mut self, sequence: u64) {
-        self.started_word().store(sequence, Ordering::Release);
-        // Seeking in memory does not fail; if it did, the text would be longer than needed.
-        let _ = self.position.seek(SeekFrom::Start(TEXT as u64));
+    /// In the worker: a task begins.
+    pub(crate) fn begin(&self, sequence: u64) {
+        self.store(BEGUN, sequence);
     }
 
-    /// In the pool: the last task that the worker began; 0 if none.
-    pub(crate) fn started(&self) -> u64 {
-        self.started_word().load(Ordering::Acquire)
+    /// In the pool: the last task that the worker has begun; 0 if none.
+    pub(crate) fn begun(&self) -> u64 {
+        self.load(BEGUN)
     }
 
-    /// In the pool: what the worker printed since that task began.
-    pub(crate) fn text(&mut self) -> String {
-        let end = self.position.stream_position().map_or(TEXT, |end| usize::try_from(end).unwrap_or(TEXT));
-        let mut bytes = vec![0; end.clamp(TEXT, self.memory.len()) - TEXT];
-        self.memory.read(TEXT, &mut bytes).expect("clamped to the memory");
-        String::from_utf8_lossy(&bytes).trim().to_owned()
+    /// In the worker: there is a panic, for whose backtrace it takes [`PANIC_MEMORY`].
+    pub(crate) fn panic(&self) {
+        self.store(PANICKED, 1);
+    }
+
+    /// In the pool: how much the worker may take beyond its limit, in bytes.
+    pub(crate) fn allowance(&self) -> u64 {
+        if self.load(PANICKED) == 0 { 0 } else { PANIC_MEMORY }
     }
 }
 
 impl AsFd for Report {
-    /// What the worker gets as its standard error.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.memory.as_fd()
     }
@@ -79,21 +72,18 @@ impl AsFd for Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
 
     #[test]
-    fn text_is_that_of_the_last_task_and_bounded() {
-        let mut report = Report::new().expect("memory");
-        let mut worker = report.position.try_clone().expect("descriptor");
-        worker.write_all(b"before").expect("room");
-        report.start(7);
-        worker.write_all(b" during \n").expect("room");
-        assert_eq!(report.started(), 7);
-        assert_eq!(report.text(), "during");
-        report.start(8);
-        assert_eq!(report.text(), "");
-        while worker.write_all(&[b'x'; 1000]).is_ok() {}
-        assert!(report.text().len() <= TEXT_LIMIT);
-        assert!(report.text().len() > TEXT_LIMIT - 1000);
+    fn what_one_side_begins_the_other_sees() {
+        let pool = Report::new().expect("memory");
+        let worker =
+            Report::from_descriptor(pool.as_fd().try_clone_to_owned().expect("a descriptor")).expect("its memory");
+        assert_eq!(pool.begun(), 0);
+        worker.begin(7);
+        assert_eq!((pool.begun(), pool.allowance()), (7, 0));
+        worker.panic();
+        assert_eq!((pool.begun(), pool.allowance()), (7, PANIC_MEMORY));
+        let small = SharedMemory::new(8).expect("memory").as_fd().try_clone_to_owned().expect("a descriptor");
+        assert!(Report::from_descriptor(small).is_err());
     }
 }

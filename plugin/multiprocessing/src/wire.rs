@@ -45,7 +45,8 @@ const MAGIC: [u8; 2] = *b"MP";
 /// What the pool says to a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToWorker<'a> {
-    /// The first message: under what rules the worker is to live.
+    /// The first message: under what rules the worker is to live. With it travels the memory in which the worker writes which
+    /// task it has begun.
     Hello {
         /// The process whose death must end the worker.
         parent: u32,

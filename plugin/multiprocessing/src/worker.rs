@@ -5,24 +5,21 @@ use crate::connection::{Buffer, Connection};
 use crate::function::{Context, Refusal, Registry, Serve};
 use crate::memory::SharedMemory;
 use crate::payload::{Outgoing, Payload};
-use crate::report::Report;
+use crate::report::{PANIC_MEMORY, Report};
 use crate::wire::{self, Outcome, Panic, ToPool, ToWorker, WireError};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use std::backtrace::Backtrace;
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
-
-/// How much a worker may take beyond its limit while it writes down the backtrace of a panic, in bytes.
-const PANIC_MEMORY: u64 = 64 << 20;
 
 /// The longest text of a panic that is sent, in bytes.
 const PANIC_TEXT: usize = 32 * 1024;
@@ -64,7 +61,6 @@ enum State {
 struct Worker<'a> {
     registry: &'a Registry,
     connection: Connection,
-    report: Report,
     jobs: HashMap<u64, Open>,
 }
 
@@ -81,11 +77,10 @@ impl<'a> Worker<'a> {
         let connection = Connection::from_descriptor(io::stdin().as_fd().try_clone_to_owned()?)?;
         let nowhere = OpenOptions::new().read(true).open("/dev/null")?;
         nix::unistd::dup2_stdin(&nowhere)?;
-        let report = Report::of_this_worker()?;
         let watched = connection.as_fd().try_clone_to_owned()?;
         thread::Builder::new().name("watch".into()).stack_size(64 * 1024).spawn(move || end_with_the_pool(&watched))?;
         std::panic::set_hook(Box::new(note_panic));
-        Ok(Worker { registry, connection, report, jobs: HashMap::new() })
+        Ok(Worker { registry, connection, jobs: HashMap::new() })
     }
 
     /// Serves until the pool has ended; the exit code.
@@ -121,11 +116,14 @@ impl<'a> Worker<'a> {
 
     fn handle(&mut self, message: ToWorker<'_>, tail: &[u8], descriptors: Vec<OwnedFd>) -> io::Result<()> {
         let mut descriptors = descriptors.into_iter();
+        let missing = || io::Error::new(io::ErrorKind::InvalidData, "a message without its descriptors");
         match message {
             ToWorker::Hello { parent, memory_limit, identity: _ } => {
                 if nix::unistd::getppid().as_raw().unsigned_abs() != parent {
                     return Err(io::ErrorKind::BrokenPipe.into());
                 }
+                let report = Report::from_descriptor(descriptors.next().ok_or_else(missing)?)?;
+                REPORT.set(report).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "a second greeting"))?;
                 // A crash is the pool's to report; it must not leave a core file in the user's folder.
                 setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
                 if let Some(limit) = memory_limit {
@@ -134,7 +132,6 @@ impl<'a> Worker<'a> {
                 self.send(&ToPool::Ready { identity: self.registry.identity() }, &Outgoing::Inline(Vec::new()))
             }
             ToWorker::Open { job, function, shared } => {
-                let missing = || io::Error::new(io::ErrorKind::InvalidData, "a job without its descriptors");
                 let flag = SharedMemory::from_descriptor(descriptors.next().ok_or_else(missing)?)?;
                 let setup = if shared { Some(descriptors.next().ok_or_else(missing)?) } else { None };
                 let setup = Payload::received(tail, setup)?;
@@ -165,7 +162,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Runs a task; `None` for a task of a job that was never opened.
+    /// Runs a task; `None` without a greeting, or for a job that was never opened.
     fn task(&mut self, job: u64, sequence: u64, payload: &[u8]) -> Option<(Outcome, Vec<u8>)> {
         let Open { flag, state } = self.jobs.get_mut(&job)?;
         let context = Context { flag };
@@ -173,7 +170,8 @@ impl<'a> Worker<'a> {
             return Some((Outcome::Cancelled, Vec::new()));
         }
         // From here on a death is this task's.
-        self.report.start(sequence);
+        REPORT.get()?.begin(sequence);
+        NOTED.lock().unwrap_or_else(PoisonError::into_inner).take();
         let result = catch_unwind(AssertUnwindSafe(|| {
             if let State::Waiting { function, setup, descriptors } = state {
                 *state = match self.registry.open(function, setup, std::mem::take(descriptors)) {
@@ -193,8 +191,8 @@ impl<'a> Worker<'a> {
             Ok(Err(Refusal::Error(message))) => (Outcome::Error, message.into_bytes()),
             Ok(Err(Refusal::Decode(message))) => (Outcome::Decode, message.into_bytes()),
             Err(_) => {
-                let panic =
-                    NOTED.take().unwrap_or_else(|| Panic { message: "a panic".into(), backtrace: String::new() });
+                let noted = NOTED.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let panic = noted.unwrap_or_else(|| Panic { message: "a panic".into(), backtrace: String::new() });
                 (Outcome::Panic, postcard::to_stdvec(&panic).unwrap_or_default())
             }
         })
@@ -221,9 +219,11 @@ fn end_with_the_pool(connection: &OwnedFd) {
     }
 }
 
-thread_local! {
-    static NOTED: RefCell<Option<Panic>> = const { RefCell::new(None) };
-}
+/// What the pool reads of this worker. It comes with the greeting.
+static REPORT: OnceLock<Report> = OnceLock::new();
+
+/// The last panic of any thread: a task may have threads of its own, whose panics it passes on.
+static NOTED: Mutex<Option<Panic>> = Mutex::new(None);
 
 /// The panic hook: keeps the message and the backtrace for the answer.
 fn note_panic(info: &std::panic::PanicHookInfo<'_>) {
@@ -234,12 +234,14 @@ fn note_panic(info: &std::panic::PanicHookInfo<'_>) {
     let place = info.location().map(|place| format!(" at {place}")).unwrap_or_default();
     eprintln!("panicked: {message}{place}");
     // Finding the functions' names takes memory, which may be more than the limit has left.
+    if let Some(report) = REPORT.get() {
+        report.panic();
+    }
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_DATA) {
         let _ = setrlimit(Resource::RLIMIT_DATA, hard, hard);
     }
     let backtrace = Backtrace::force_capture().to_string();
-    NOTED.set(Some(Panic {
-        message: bounded(format!("{message}{place}"), PANIC_TEXT),
-        backtrace: bounded(backtrace, PANIC_TEXT),
-    }));
+    let panic =
+        Panic { message: bounded(format!("{message}{place}"), PANIC_TEXT), backtrace: bounded(backtrace, PANIC_TEXT) };
+    *NOTED.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
 }

@@ -26,6 +26,7 @@ const PACKETS: usize = 16;
 #[derive(Clone, Copy, Debug)]
 enum Source {
     Commands,
+    Text(u64),
     Connection(u64),
     Death(u64),
 }
@@ -47,6 +48,7 @@ pub(super) struct Dispatcher {
     /// How many workers in a row have failed at their start, and how the last did.
     pub(super) failures: u32,
     pub(super) failure: Option<StartError>,
+    pub(super) failed: Instant,
     /// Who waits for the first worker to be ready.
     pub(super) starters: Vec<Starter>,
     pub(super) memory_checked: Instant,
@@ -71,6 +73,7 @@ impl Dispatcher {
             deaths,
             failures: 0,
             failure: None,
+            failed: Instant::now(),
             starters: vec![starter],
             memory_checked: Instant::now(),
             buffer: Buffer::new(),
@@ -88,6 +91,7 @@ impl Dispatcher {
             for source in self.wait() {
                 match source {
                     Source::Commands => self.obey(),
+                    Source::Text(number) => self.listen(number),
                     Source::Connection(number) => self.receive(number),
                     Source::Death(number) => self.bury(number),
                 }
@@ -103,6 +107,11 @@ impl Dispatcher {
         let mut sources = vec![Source::Commands];
         let mut entries = vec![PollFd::new(self.commands.as_fd(), PollFlags::POLLIN)];
         for worker in self.seats.workers() {
+            // In the order in which a worker comes to an end: it prints, it answers, it dies.
+            if let Some(pipe) = worker.text.pipe() {
+                sources.push(Source::Text(worker.number));
+                entries.push(PollFd::new(pipe, PollFlags::POLLIN));
+            }
             if let Some((descriptor, events)) = worker.interest() {
                 sources.push(Source::Connection(worker.number));
                 entries.push(PollFd::new(descriptor, events));
@@ -128,6 +137,7 @@ impl Dispatcher {
         for command in self.commands.take() {
             match command {
                 Command::Open { inbox, function, setup, descriptors } => {
+                    // Whatever kept workers from starting may have been mended since.
                     self.try_once_more();
                     self.jobs.open(inbox, function, setup, descriptors);
                 }
@@ -179,6 +189,13 @@ impl Dispatcher {
             if let Err((task, error)) = worker.assign(task, entry) {
                 self.jobs.end(task.job, task.id, Err(TaskError::Send(error.to_string())));
             }
+        }
+    }
+
+    /// Takes what a worker has printed.
+    fn listen(&mut self, number: u64) {
+        if let Some(worker) = self.seats.of(number).and_then(|seat| seat.worker.as_mut()) {
+            worker.text.read();
         }
     }
 

@@ -21,6 +21,8 @@ const END_PATIENCE: Duration = Duration::from_secs(1);
 const START_PHASE: Duration = Duration::from_secs(1);
 /// So many workers in a row may fail at their start; then no more are started until somebody asks for something new.
 const START_FAILURES: u32 = 3;
+/// So long after that, another one may try, if there is work.
+const START_PERIOD: Duration = Duration::from_secs(1);
 /// So many workers may die with a task in hand that they had not begun; then it is blamed all the same.
 const UNLUCKY: u32 = 4;
 
@@ -42,6 +44,9 @@ impl Dispatcher {
     pub(super) fn fill(&mut self) {
         for number in self.seats.left() {
             self.retire(number, Verdict::Dismissed);
+        }
+        if self.next_attempt().is_some_and(|due| due <= Instant::now()) {
+            self.try_once_more();
         }
         while self.failures < START_FAILURES
             && let Some(seat) = self.seats.empty()
@@ -65,13 +70,20 @@ impl Dispatcher {
     fn start_failed(&mut self, error: StartError) {
         // What is wrong with a program itself is wrong with its next process too.
         self.failures = match error {
-            StartError::Died { .. } | StartError::Silent { .. } => self.failures + 1,
+            StartError::Died { .. } => self.failures + 1,
             _ => START_FAILURES,
         };
         self.failure = Some(error);
+        self.failed = Instant::now();
     }
 
-    /// Whatever kept workers from starting may have been mended since: one more may try.
+    /// When another attempt is due, although too many have failed: while others work, in case what failed was for the moment.
+    fn next_attempt(&self) -> Option<Instant> {
+        let wanted = self.failures >= START_FAILURES && self.jobs.queued() > 0;
+        (wanted && self.seats.vacant() && !self.seats.all_empty()).then(|| self.failed + START_PERIOD)
+    }
+
+    /// One more worker may try.
     pub(super) fn try_once_more(&mut self) {
         self.failures = self.failures.min(START_FAILURES - 1);
     }
@@ -124,8 +136,8 @@ impl Dispatcher {
                 _ => break,
             }
         }
-        let begun = worker.report.started();
-        let text = worker.report.text();
+        let begun = worker.report.begun();
+        let text = worker.text.take();
         if worker.process.try_wait().is_none() {
             worker.process.kill();
         }
@@ -180,22 +192,23 @@ impl Dispatcher {
     /// When a worker's time is over, and for what.
     fn limit(&self, worker: &Worker) -> Option<(Instant, TaskError)> {
         let mut limits = Vec::new();
+        // A time beyond all reckoning is no limit.
+        let mut add =
+            |since: Instant, time: Duration, error| limits.extend(since.checked_add(time).map(|end| (end, error)));
         if let Some(since) = worker.hung_up {
-            limits.push((since + HANG_UP_GRACE, TaskError::Connection("it closed its connection".into())));
+            add(since, HANG_UP_GRACE, TaskError::Connection("it closed its connection".into()));
         }
         if !worker.ready {
-            limits.push((worker.started + self.config.start_timeout, TaskError::Timeout(self.config.start_timeout)));
+            add(worker.started, self.config.start_timeout, TaskError::Timeout(self.config.start_timeout));
         }
         if let Some(first) = worker.pipeline.front() {
             if let Some(deadline) = self.jobs.entry(first.task.job).and_then(|entry| entry.cancelled) {
-                // One that was abandoned is first only now, and must be given the time to be skipped.
-                limits.push((
-                    deadline.max(first.since + if first.abandoned { CANCEL_GRACE } else { Duration::ZERO }),
-                    TaskError::Cancelled,
-                ));
+                // One that was abandoned has become the first only later, and must have the time to be skipped.
+                let since = if first.abandoned { deadline.max(first.since + CANCEL_GRACE) } else { deadline };
+                add(since, Duration::ZERO, TaskError::Cancelled);
             }
             if let Some(timeout) = self.config.task_timeout {
-                limits.push((first.since + timeout, TaskError::Timeout(timeout)));
+                add(first.since, timeout, TaskError::Timeout(timeout));
             }
         }
         limits.into_iter().min_by_key(|(deadline, _)| *deadline)
@@ -206,7 +219,7 @@ impl Dispatcher {
         let limits = self.seats.workers().filter_map(|worker| self.limit(worker)).map(|(deadline, _)| deadline);
         let measured = self.seats.workers().any(Worker::to_be_measured).then(|| self.memory_checked + MEMORY_PERIOD);
         let reap = (!self.dying.is_empty()).then(|| Instant::now() + REAP_PERIOD);
-        limits.chain(measured).chain(reap).min()
+        limits.chain(measured).chain(reap).chain(self.next_attempt()).min()
     }
 
     /// Kills the workers whose time is over, or who have taken too much memory.

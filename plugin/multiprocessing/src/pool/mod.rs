@@ -7,6 +7,7 @@ mod job;
 mod lifecycle;
 mod seats;
 mod tasks;
+mod text;
 mod worker;
 
 pub use job::{Job, Next, TypedJob};

@@ -58,6 +58,11 @@ impl Seats {
         self.places.iter_mut().find(|seat| seat.worker.is_none())
     }
 
+    /// Whether some place has no worker.
+    pub(super) fn vacant(&self) -> bool {
+        self.places.iter().any(|seat| seat.worker.is_none())
+    }
+
     /// Whether no place has a worker.
     pub(super) fn all_empty(&self) -> bool {
         self.places.iter().all(|seat| seat.worker.is_none())

@@ -1,6 +1,7 @@
 //! One worker process, as the dispatcher sees it.
 
 use super::tasks::{Entry, Task};
+use super::text::Text;
 use super::{PoolConfig, WorkerState, own_memory};
 use crate::connection::{Buffer, Connection};
 use crate::error::StartError;
@@ -61,6 +62,7 @@ pub(super) struct Worker {
     pub(super) number: u64,
     pub(super) process: Process,
     pub(super) report: Report,
+    pub(super) text: Text,
     pub(super) started: Instant,
     pub(super) ready: bool,
     /// When it was seen to have closed the connection. Usually it is then about to die.
@@ -80,13 +82,15 @@ impl Worker {
         let (connection, theirs) = Connection::pair().map_err(resources)?;
         let report = Report::new().map_err(resources)?;
         let started = Instant::now();
-        let process = Process::spawn(&config.worker, &config.arguments, theirs.as_fd(), report.as_fd())
+        let (text, stderr) = Text::new().map_err(resources)?;
+        let process = Process::spawn(&config.worker, &config.arguments, theirs.as_fd(), stderr.as_fd())
             .map_err(|error| StartError::Spawn { path: config.worker.clone(), error: Arc::new(error) })?;
         drop(theirs);
         let mut worker = Worker {
             number,
             process,
             report,
+            text,
             started,
             ready: false,
             hung_up: None,
@@ -97,13 +101,11 @@ impl Worker {
             outbox: VecDeque::new(),
             sequence: 0,
         };
-        let hello = ToWorker::Hello {
-            parent: std::process::id(),
-            identity: &config.identity,
-            memory_limit: config.memory_limit,
-        };
+        let (parent, identity) = (std::process::id(), &*config.identity);
+        let hello = ToWorker::Hello { parent, identity, memory_limit: config.memory_limit };
+        let report = worker.report.as_fd().try_clone_to_owned().map_err(resources)?;
         // An empty connection has room for it; a worker that has died already shows as such.
-        let _ = worker.send(&hello, &[], &[]);
+        let _ = worker.send(&hello, &[], &[report.as_fd()]);
         Ok(worker)
     }
 
@@ -126,7 +128,8 @@ impl Worker {
     }
 
     pub(super) fn exceeds_its_memory(&self) -> bool {
-        self.to_be_measured() && self.memory_limit.is_some_and(|limit| self.memory() > limit)
+        self.to_be_measured()
+            && self.memory_limit.is_some_and(|limit| self.memory() > limit.saturating_add(self.report.allowance()))
     }
 
     /// The connection, and what to wait for there.
@@ -248,6 +251,7 @@ impl Worker {
                     Err(error) => Step::Broken(error.to_string()),
                     Ok(payload) => match self.pipeline.pop_front() {
                         Some(first) => {
+                            self.text.clear();
                             if let Some(next) = self.pipeline.front_mut() {
                                 next.since = Instant::now();
                             }

@@ -56,6 +56,25 @@ fn a_panic_brings_its_message_and_its_stack() {
 }
 
 #[test]
+fn a_panic_of_a_task_s_own_thread_is_the_task_s() {
+    let _alone = alone();
+    only_it_pays(
+        config(2),
+        Act::PanicInThread,
+        |error| matches!(error, TaskError::Panic { message, .. } if message.starts_with("in a thread at ")),
+    );
+}
+
+#[test]
+fn printing_harms_nobody() {
+    let _alone = alone();
+    let pool = pool(2);
+    assert!(run(&pool, (0..20).map(|_| Act::Print(300_000))).values().all(Result::is_ok));
+    let error = run_one(&pool, Act::Fault).expect_err("it crashes");
+    assert!(matches!(error, TaskError::Signal { .. }) && error.to_string().len() < 20_000, "{error}");
+}
+
+#[test]
 fn a_panic_is_told_within_a_memory_limit() {
     let _alone = alone();
     let mut config = config(2);

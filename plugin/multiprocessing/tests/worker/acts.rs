@@ -37,6 +37,10 @@ pub enum Act {
     UntilCancelled,
     /// Closes its end of the connection for what it sends, and lives on.
     HangUp,
+    /// Prints so many bytes on its standard error.
+    Print(usize),
+    /// Panics in a thread of its own, and passes that on.
+    PanicInThread,
     /// Says what no worker says, on all sockets of the process.
     Babble(Vec<u8>),
 }
@@ -116,6 +120,11 @@ impl Function for Actor {
                     unsafe { libc::shutdown(socket, libc::SHUT_WR) };
                 }
                 thread::sleep(Duration::from_secs(60));
+            }
+            Act::Print(bytes) => eprintln!("{}", "x".repeat(bytes)),
+            Act::PanicInThread => {
+                let thread = thread::spawn(|| panic!("in a thread"));
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             }
             Act::Babble(bytes) => {
                 for socket in sockets() {
