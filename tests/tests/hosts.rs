@@ -300,6 +300,10 @@ fn other_threads_read_whoever_holds_the_lock() {
     // SBDebugger::HandleCommand holds LLDB's lock on the target as long as the command runs.
     session.python(&format!("debugger.HandleCommand('probe relay {table:#x} 16')"));
     assert!(session.screen().contains(&bytes), "{}", session.screen());
+    // LLDB is not to keep what it relays, and has its setting back after.
+    let disabled = "answer = lldb.SBDebugger.GetInternalVariableValue('target.process.disable-memory-cache', \
+                    debugger.GetInstanceName()).GetStringAtIndex(0)";
+    assert_eq!(session.python(disabled), "false");
     // A read ends where memory does, and only what begins there fails.
     let regions = session.ok("probe regions");
     let stack = regions.lines().find(|line| line.contains("[stack]")).expect("there is a stack");

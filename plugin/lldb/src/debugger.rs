@@ -17,6 +17,38 @@ impl Debugger {
         Self { reference: unsafe { sys::CloneSBDebugger(reference) } }
     }
 
+    /// Another wrapper of the same debugger.
+    pub(crate) fn duplicate(&self) -> Self {
+        // SAFETY: the debugger is valid.
+        unsafe { Self::copy(self.reference) }
+    }
+
+    /// The value of one of LLDB's settings.
+    pub(crate) fn setting(&self, name: &str) -> Option<String> {
+        let name = text::c_string(name);
+        // SAFETY: the debugger is valid, its name lives as long as it, and the list is ours: its text is copied before it
+        // is disposed of.
+        unsafe {
+            let debugger = sys::SBDebuggerGetInstanceName(self.reference);
+            let list = sys::SBDebuggerGetInternalVariableValue(name.as_ptr(), debugger);
+            let first = (sys::SBStringListGetSize(list) > 0).then(|| sys::SBStringListGetStringAtIndex(list, 0));
+            let value = first.and_then(|value| text::copy(value));
+            sys::DisposeSBStringList(list);
+            value
+        }
+    }
+
+    /// Sets one of LLDB's settings, if it has it.
+    pub(crate) fn set_setting(&self, name: &str, value: &str) {
+        let (name, value) = (text::c_string(name), text::c_string(value));
+        // SAFETY: the debugger is valid, its name lives as long as it, and the error is ours.
+        unsafe {
+            let debugger = sys::SBDebuggerGetInstanceName(self.reference);
+            let error = sys::SBDebuggerSetInternalVariable(name.as_ptr(), value.as_ptr(), debugger);
+            sys::DisposeSBError(error);
+        }
+    }
+
     pub(crate) fn reference(&self) -> sys::SBDebuggerRef {
         self.reference
     }
