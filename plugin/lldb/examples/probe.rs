@@ -169,7 +169,7 @@ fn read(debugger: &Debugger, arguments: &[String], result: &mut CommandReturn) -
 /// Reads on another thread while this one serves, as a job is read for.
 fn relay(debugger: &Debugger, arguments: &[String], result: &mut CommandReturn) -> Result<(), String> {
     let (address, mut buffer) = extent(arguments)?;
-    let relay = Relay::new(debugger, &running(debugger)?);
+    let relay = Relay::new(&running(debugger)?);
     let server = relay.serve();
     let (sender, answer) = mpsc::channel();
     let reader = std::thread::spawn(move || {

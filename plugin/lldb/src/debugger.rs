@@ -1,26 +1,20 @@
 //! SBDebugger.
 
+use crate::class::sb_class;
 use crate::{CommandInterpreter, Host, OutputFile, Target, text};
 use lldb_sys as sys;
 
-/// A debugger: one prompt, with its targets and settings. A host may have several.
-#[derive(Debug)]
-pub struct Debugger {
-    reference: sys::SBDebuggerRef,
+sb_class! {
+    /// A debugger: one prompt, with its targets and settings. A host may have several.
+    Debugger(SBDebuggerRef, DisposeSBDebugger)
 }
 
 impl Debugger {
     /// # Safety
     /// `reference` is an SBDebugger; it stays the caller's.
     pub(crate) unsafe fn copy(reference: sys::SBDebuggerRef) -> Self {
-        // SAFETY: the caller vouches for it.
-        Self { reference: unsafe { sys::CloneSBDebugger(reference) } }
-    }
-
-    /// Another wrapper of the same debugger.
-    pub(crate) fn duplicate(&self) -> Self {
-        // SAFETY: the debugger is valid.
-        unsafe { Self::copy(self.reference) }
+        // SAFETY: the caller vouches for it, and the copy is ours.
+        unsafe { Self::from_owned(sys::CloneSBDebugger(reference)) }
     }
 
     /// The value of one of LLDB's settings.
@@ -111,12 +105,5 @@ impl Debugger {
         let Some(interrupt_requested) = Host::current().optional().interrupt_requested else { return false };
         // SAFETY: the debugger is valid.
         unsafe { interrupt_requested(self.reference) }
-    }
-}
-
-impl Drop for Debugger {
-    fn drop(&mut self) {
-        // SAFETY: the SBDebugger is ours, and disposed of once.
-        unsafe { sys::DisposeSBDebugger(self.reference) }
     }
 }

@@ -17,14 +17,14 @@ pub struct CacheOff {
 }
 
 impl CacheOff {
-    /// For the process of the target that is selected in `debugger`; settings are those of the selected target.
-    pub fn hold(debugger: &Debugger, process: &Process) -> Self {
-        let held = Self { debugger: debugger.duplicate(), process: process.unique_id() };
+    /// For the process of the target that is selected in its debugger: settings are those of the selected target.
+    pub fn hold(process: &Process) -> Self {
+        let held = Self { debugger: process.debugger(), process: process.unique_id() };
         if held.is_selected() {
             let mut processes = HELD_OFF.lock().unwrap_or_else(PoisonError::into_inner);
             let (count, _) = processes.entry(held.process).or_insert_with(|| {
-                let before = debugger.setting(SETTING).unwrap_or_default();
-                debugger.set_setting(SETTING, "true");
+                let before = held.debugger.setting(SETTING).unwrap_or_default();
+                held.debugger.set_setting(SETTING, "true");
                 (0, before)
             });
             *count += 1;

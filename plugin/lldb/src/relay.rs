@@ -1,8 +1,8 @@
 //! Reading the target through the debugger, for other threads than the command's.
 
+use crate::Process;
 use crate::memory_cache::CacheOff;
 use crate::process::State;
-use crate::{Debugger, Process};
 use std::marker::PhantomData;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,11 +46,11 @@ struct Request {
 }
 
 impl Relay {
-    /// The memory of `process`, which is that of the debugger's selected target, at this stop.
-    pub fn new(debugger: &Debugger, process: &Process) -> Self {
+    /// The memory of `process`, which is that of its debugger's selected target, at this stop.
+    pub fn new(process: &Process) -> Self {
         let shared = Shared {
             process: process.duplicate(),
-            _cache: CacheOff::hold(debugger, process),
+            _cache: CacheOff::hold(process),
             stop_id: process.stop_id(),
             server: Mutex::default(),
         };
