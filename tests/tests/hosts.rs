@@ -300,6 +300,14 @@ fn other_threads_read_whoever_holds_the_lock() {
     // SBDebugger::HandleCommand holds LLDB's lock on the target as long as the command runs.
     session.python(&format!("debugger.HandleCommand('probe relay {table:#x} 16')"));
     assert!(session.screen().contains(&bytes), "{}", session.screen());
+    // LLDB keeps nothing that it relays, so that what has changed beside it is seen; and it has its setting back after.
+    session.python(&format!(
+        "import os; f = os.open('/proc/%d/mem' % process.GetProcessID(), os.O_RDWR); os.pwrite(f, b'\\x99', {table}); os.close(f)"
+    ));
+    assert_eq!(session.ok(&format!("probe relay {table:#x} 2")).trim(), "9911");
+    let disabled = "answer = lldb.SBDebugger.GetInternalVariableValue('target.process.disable-memory-cache', \
+                    debugger.GetInstanceName()).GetStringAtIndex(0)";
+    assert_eq!(session.python(disabled), "false");
     // A read ends where memory does, and only what begins there fails.
     let regions = session.ok("probe regions");
     let stack = regions.lines().find(|line| line.contains("[stack]")).expect("there is a stack");

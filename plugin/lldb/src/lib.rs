@@ -16,6 +16,7 @@ mod file_spec;
 mod frame;
 mod host;
 mod interpreter;
+mod memory_cache;
 mod module;
 mod optional;
 mod output_file;

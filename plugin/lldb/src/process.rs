@@ -1,7 +1,7 @@
 //! SBProcess.
 
 use crate::class::sb_class;
-use crate::{Error, Host, Thread, file_spec, text};
+use crate::{Debugger, Error, Host, Thread, file_spec, text};
 use lldb_sys as sys;
 use std::path::PathBuf;
 use target::{AddressRange, Backing, Permissions, Region};
@@ -27,6 +27,17 @@ impl Process {
     pub(crate) fn duplicate(&self) -> Self {
         // SAFETY: the process is ours, and so is the copy.
         unsafe { Self::from_owned(sys::CloneSBProcess(self.reference)) }
+    }
+
+    /// The debugger that it is debugged in.
+    pub(crate) fn debugger(&self) -> Debugger {
+        // SAFETY: the process is ours, and so is what comes back: the target is disposed of once.
+        unsafe {
+            let target = sys::SBProcessGetTarget(self.reference);
+            let debugger = Debugger::from_owned(sys::SBTargetGetDebugger(target));
+            sys::DisposeSBTarget(target);
+            debugger
+        }
     }
 
     /// What it is doing.

@@ -1,6 +1,7 @@
 //! Reading the target through the debugger, for other threads than the command's.
 
 use crate::Process;
+use crate::memory_cache::CacheOff;
 use crate::process::State;
 use std::marker::PhantomData;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -22,6 +23,8 @@ pub struct Relay {
 #[derive(Debug)]
 struct Shared {
     process: Process,
+    /// LLDB would keep every byte that it relays.
+    _cache: CacheOff,
     stop_id: u32,
     /// To the server, while there is one.
     server: Mutex<Option<Sender<Request>>>,
@@ -29,7 +32,8 @@ struct Shared {
 
 // SAFETY: SBProcess holds a weak pointer to the process, counted atomically, and each of the calls made here (the state,
 // the stop id, reading memory) takes the process and LLDB's lock on its target for itself. That is how LLDB's own
-// scripts and front ends use it from their threads.
+// scripts and front ends use it from their threads. The same holds for SBDebugger and the setting that is put back when
+// the last relay is dropped.
 unsafe impl Send for Shared {}
 // SAFETY: as for Send.
 unsafe impl Sync for Shared {}
@@ -42,9 +46,14 @@ struct Request {
 }
 
 impl Relay {
-    /// The memory of `process` at this stop.
+    /// The memory of `process`, which is that of its debugger's selected target, at this stop.
     pub fn new(process: &Process) -> Self {
-        let shared = Shared { process: process.duplicate(), stop_id: process.stop_id(), server: Mutex::default() };
+        let shared = Shared {
+            process: process.duplicate(),
+            _cache: CacheOff::hold(process),
+            stop_id: process.stop_id(),
+            server: Mutex::default(),
+        };
         Self { shared: Arc::new(shared) }
     }
 
