@@ -38,10 +38,14 @@ pub enum Access {
 /// One line that says what is missing and what to do.
 pub fn inspect(debugger: &Debugger) -> Result<Inspected> {
     let Some(target) = debugger.selected_target() else {
-        bail!("no target: attach with `process attach --pid PID`, or open a core file with `target create --core FILE`");
+        bail!(
+            "no target: attach with `process attach --pid PID`, or open a core file with `target create --core FILE`"
+        );
     };
     let Some(process) = target.process() else {
-        bail!("no process: start it with `process launch`, attach, or open a core file with `target create --core FILE`");
+        bail!(
+            "no process: start it with `process launch`, attach, or open a core file with `target create --core FILE`"
+        );
     };
     let forced = forced_reader()?;
     let stopped = process.state() == State::Stopped;
