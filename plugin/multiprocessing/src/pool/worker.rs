@@ -15,10 +15,13 @@ use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A worker has at most this many tasks: one that it runs, and one that it goes on with.
 pub(super) const PIPELINE: usize = 2;
+
+/// Behind a task that has run for so long, none is put: it would win nothing, and might wait for one that hangs.
+const BRIEF: Duration = Duration::from_millis(10);
 
 /// A task that was sent to a worker.
 #[derive(Debug)]
@@ -141,7 +144,8 @@ impl Worker {
 
     /// Whether it can take a task, when so many in all are allowed.
     pub(super) fn has_room(&self, pipeline: usize) -> bool {
-        self.ready && self.hung_up.is_none() && self.pipeline.len() < pipeline
+        let brief = self.pipeline.front().is_none_or(|first| first.since.elapsed() < BRIEF);
+        self.ready && self.hung_up.is_none() && self.pipeline.len() < pipeline && brief
     }
 
     /// Sends a task, which is then in the pipeline; and its job before it, if the worker does not have it yet.

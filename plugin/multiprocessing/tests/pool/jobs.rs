@@ -72,6 +72,18 @@ fn a_task_that_listens_keeps_its_worker() {
 }
 
 #[test]
+fn a_task_that_hangs_does_not_hold_up_another_job() {
+    let _alone = alone();
+    let pool = pool(2);
+    let hung = acts(&pool);
+    hung.submit(0, &Act::Sleep(Duration::from_secs(600))).expect("encoded");
+    until("it is busy", || pool.status().iter().any(|worker| worker.state == WorkerState::Busy));
+    thread::sleep(Duration::from_millis(50));
+    assert!(run(&pool, (0..50).map(Act::Square)).values().all(Result::is_ok));
+    assert!(matches!(hung.next(Duration::ZERO), Next::Nothing));
+}
+
+#[test]
 fn a_dropped_job_is_cancelled() {
     let _alone = alone();
     let pool = pool(2);
@@ -94,6 +106,14 @@ fn a_job_outlives_its_pool() {
     assert_eq!(ended.len(), 11);
     assert!(ended.values().all(|result| matches!(result, Err(TaskError::Closed))));
     job.cancel();
+}
+
+#[test]
+fn a_pool_outlives_the_thread_that_started_it() {
+    let _alone = alone();
+    let pool = thread::spawn(|| pool(2)).join().expect("a pool");
+    assert_whole(&pool, 2);
+    assert_eq!(pool.deaths(), 0);
 }
 
 #[test]
