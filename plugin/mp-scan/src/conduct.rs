@@ -40,6 +40,9 @@ const QUIET: Duration = Duration::from_millis(150);
 /// If the workers cannot be started, or the report not be written; the report is then kept as a job.
 pub fn run<A: Presented>(session: &mut Session, options: &ScanOptions, plan: Plan<A>) -> Result<()> {
     let style = session.output.style();
+    if options.format == Format::Text {
+        session.announce();
+    }
     if let Some(path) = &options.output {
         // A folder that is not there is known before the scan, not after it.
         open_output(path)?;
