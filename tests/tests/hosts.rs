@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use tests::{Dap, Product, Session, compile, host, probe, scratch};
+use tests::{Dap, Debuggee, Product, Session, compile, gcore, host, probe, scratch};
 
 /// The debuggers with a prompt, by the names of their programs.
 const CONSOLES: [&str; 6] = ["lldb-22", "lldb-14", "lldb-16", "lldb-19", "lldb-23", "codelldb-lldb"];
@@ -239,6 +239,30 @@ fn wrappers_see_the_same_in_each() {
 fn addresses(output: &str) -> Vec<u64> {
     let parse = |line: &str| u64::from_str_radix(line.strip_prefix("0x")?, 16).ok();
     output.lines().map(|line| parse(line).unwrap_or_else(|| panic!("'{line}' is no address"))).collect()
+}
+
+/// Each tells which core file it has opened, also of two that are of the same program.
+#[test]
+fn core_files_are_known_in_each() {
+    let folder = scratch();
+    let cores = ["first", "second one"].map(|name| {
+        let debuggee = Debuggee::start("values.c", &[]);
+        let core = folder.path().join(name);
+        std::fs::rename(gcore(debuggee.pid(), folder.path()), &core).expect("a file can be renamed");
+        (debuggee.pid(), core)
+    });
+    let open = cores.each_ref().map(|(_, core)| format!("target create --core '{}'", core.display()));
+    let load = format!("plugin load {}", probe().display());
+    for name in CONSOLES {
+        let Some(lldb) = host(name) else { continue };
+        let lines = [&*load, &open[0], &open[1], "probe process", "target select 0", "probe process"];
+        let answers = batch(lldb, &lines);
+        for (answer, (pid, core)) in [&answers[5], &answers[3]].into_iter().zip(&cores) {
+            assert_eq!(field(answer, "core"), format!("{:?}", Some(core)), "{name}");
+            assert_eq!(field(answer, "id"), pid.to_string(), "{name}");
+            assert_eq!([field(answer, "plugin"), field(answer, "state")], ["elf-core", "Stopped"], "{name}");
+        }
+    }
 }
 
 /// A session with the probe, stopped at `reached`.
