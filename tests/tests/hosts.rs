@@ -303,6 +303,25 @@ fn what_is_no_address_is_said_in_one_line() {
 }
 
 #[test]
+fn a_symbol_that_is_several_places_is_not_guessed() {
+    let folder = scratch();
+    let sources = ["int *other(void) { return &twice; }", "int main(void) { return twice; }"];
+    let files: [_; 2] = std::array::from_fn(|index| folder.path().join(format!("{index}.c")));
+    for (file, source) in files.iter().zip(sources) {
+        std::fs::write(file, format!("static int twice = 2; {source}")).expect("a file can be written");
+    }
+    let program = folder.path().join("program");
+    assert!(Command::new("cc").arg("-o").arg(&program).args(&files).status().expect("cc runs").success());
+    let mut session = Session::without_plugin([] as [(&str, &str); 0]);
+    session.ok(&format!("plugin load {}", probe().display()));
+    session.ok(&format!("target create {}", program.display()));
+    let error = session.fails("probe address twice");
+    assert!(error.starts_with("'twice' is several places in program: 0x"), "{error}");
+    let places = error.split([' ', ',', ';']).filter(|word| word.starts_with("0x")).count();
+    assert_eq!(places, 2, "{error}");
+}
+
+#[test]
 fn breakpoints_are_not_in_what_is_read() {
     let mut session = stopped();
     let site = addresses(&session.ok("probe sites"))[0];
