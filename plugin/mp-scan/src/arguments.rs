@@ -1,5 +1,6 @@
 //! What is common to the arguments of all commands: their help, and what is said of wrong ones.
 
+use crate::cli;
 use crate::commands::Command;
 use crate::output::Output;
 use clap::CommandFactory;
@@ -49,10 +50,13 @@ pub fn show_help<C: Command>(debugger: &Debugger, result: &mut CommandReturn) ->
 
 /// Parses the arguments that follow the command's name.
 pub fn parse<C: Command>(given: Vec<String>) -> Result<C::Arguments, Refused> {
-    let matches = clap_command::<C>().try_get_matches_from(given).map_err(|error| match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Refused::Help,
-        _ => Refused::Error(one_line(&error)),
-    })?;
+    let matches =
+        clap_command::<C>().try_get_matches_from(cli::join_expressions(&given)).map_err(|error| {
+            match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Refused::Help,
+                _ => Refused::Error(one_line(&error)),
+            }
+        })?;
     <C::Arguments as clap::FromArgMatches>::from_arg_matches(&matches).map_err(|error| Refused::Error(one_line(&error)))
 }
 

@@ -1,6 +1,7 @@
 //! Where a command's output goes.
 
 use lldb::{CommandReturn, Debugger, OutputFile};
+use render::Style;
 
 /// A command's output.
 ///
@@ -40,14 +41,19 @@ impl<'a> Output<'a> {
         self.prompt
     }
 
-    /// The width to print for, in columns.
-    pub fn width(&self) -> usize {
-        self.width
+    /// Whether it goes to a terminal, where lines can be taken away again.
+    pub fn is_terminal(&self) -> bool {
+        self.terminal
     }
 
-    /// Whether to print in color.
-    pub fn color(&self) -> bool {
-        self.color
+    /// What text is to look like here.
+    pub fn style(&self) -> Style {
+        Style { color: self.color, width: self.width }
+    }
+
+    /// Prints something that the user should know beside the results.
+    pub fn note(&mut self, text: &str) {
+        self.print(&format!("note: {text}"));
     }
 
     /// Prints text: one line or more, the last without its end.
