@@ -12,20 +12,17 @@
 #![forbid(unsafe_code)]
 
 mod driver;
+pub mod entropy;
 mod executor;
-mod find;
+pub mod find;
 mod memory;
 mod plan;
-
 mod report;
+pub mod strings;
 #[cfg(test)]
 mod testing;
 
 pub use driver::{Cut, Outcome, Sink, run};
 pub use executor::{Executor, InProcess, Lost, Next, Serial};
-pub use find::{
-    Chained, Find, FindMerge, FindPartial, FindScanner, Hit, MOST_LENGTH, MOST_PATTERNS, Pattern, PatternError,
-};
 pub use plan::{Analysis, ScanRange, Scanned, Task};
-
 pub use report::*;
