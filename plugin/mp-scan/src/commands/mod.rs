@@ -1,0 +1,48 @@
+//! The commands, one a file, and how LLDB comes to know them.
+
+mod version;
+
+use crate::arguments;
+use crate::session::Session;
+use lldb::{CommandGroup, CommandReturn, Debugger, Handler};
+use std::marker::PhantomData;
+
+/// A subcommand of `mp-scan`.
+pub trait Command: 'static {
+    const NAME: &'static str;
+    /// Its options and their help. The first line of its doc comment is what the list of commands shows.
+    type Arguments: clap::Parser;
+
+    /// Runs it on the thread that LLDB calls it on. An error is shown as one line, and makes the command a failed one.
+    ///
+    /// # Errors
+    /// What the user is to know, and do.
+    fn run(session: &mut Session, arguments: Self::Arguments) -> anyhow::Result<()>;
+}
+
+/// Registers all commands. When it is called again, the new ones take the place of the old.
+pub fn register(debugger: &Debugger) -> Result<(), lldb::Error> {
+    let group =
+        debugger.add_command_group(arguments::GROUP, "Scan the memory of a process or core file in parallel.")?;
+    add::<version::Version>(&group)
+}
+
+fn add<C: Command>(group: &CommandGroup) -> Result<(), lldb::Error> {
+    group.add(C::NAME, &arguments::help::<C>(), Box::new(Runner::<C>(PhantomData)))
+}
+
+/// What LLDB calls for a command.
+struct Runner<C>(PhantomData<fn() -> C>);
+
+impl<C: Command> Handler for Runner<C> {
+    fn execute(&self, debugger: &Debugger, given: Vec<String>, result: &mut CommandReturn) {
+        let outcome = match arguments::parse::<C>(given) {
+            Ok(parsed) => C::run(&mut Session::new(debugger, result), parsed),
+            Err(arguments::Refused::Help) => arguments::show_help::<C>(debugger, result),
+            Err(arguments::Refused::Error(reason)) => Err(anyhow::Error::msg(reason)),
+        };
+        if let Err(error) = outcome {
+            result.set_error(&format!("{error:#}"));
+        }
+    }
+}

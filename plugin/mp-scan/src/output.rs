@@ -1,0 +1,107 @@
+//! Where a command's output goes.
+
+use lldb::{CommandReturn, Debugger, OutputFile};
+
+/// A command's output.
+///
+/// At a prompt, what is printed goes out at once, through the debugger's output file: after an interrupt, some versions
+/// of LLDB drop what a command has collected. It is in the return object as well, for whoever runs the command and reads
+/// it from there; in an editor or a script that is the only place.
+#[derive(Debug)]
+pub struct Output<'a> {
+    result: &'a mut CommandReturn,
+    /// The debugger's output, at a prompt.
+    prompt: Option<OutputFile>,
+    /// Whether the return object passes on to `prompt` what it gets.
+    immediate: bool,
+    terminal: bool,
+    width: usize,
+    color: bool,
+    /// How many columns of a progress line are on the screen.
+    progress: usize,
+}
+
+impl<'a> Output<'a> {
+    pub fn new(debugger: &Debugger, result: &'a mut CommandReturn) -> Self {
+        let prompt = debugger.command_interpreter().is_active().then(|| debugger.output_file());
+        let terminal = prompt.is_some() && debugger.is_terminal();
+        let width = usize::try_from(debugger.terminal_width()).ok().filter(|width| *width > 0).unwrap_or(80);
+        let color = terminal && debugger.use_color();
+        Self { result, prompt, immediate: false, terminal, width, color, progress: 0 }
+    }
+
+    /// Whether someone sees what is printed as it is printed, rather than when the command has ended.
+    pub fn is_immediate(&self) -> bool {
+        self.prompt.is_some()
+    }
+
+    /// The width to print for, in columns.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Whether to print in color.
+    pub fn color(&self) -> bool {
+        self.color
+    }
+
+    /// Prints text: one line or more, the last without its end.
+    pub fn print(&mut self, text: &str) {
+        self.clear_progress();
+        if let Some(file) = self.prompt.as_ref().filter(|_| !self.immediate) {
+            self.result.set_immediate_output(file);
+            self.immediate = true;
+        }
+        self.result.append_line(text);
+        self.flush();
+    }
+
+    /// Puts a document into the return object, and nowhere else. LLDB prints it at a prompt.
+    pub fn document(&mut self, text: &str) {
+        self.clear_progress();
+        self.result.append_line(text);
+    }
+
+    /// Shows a line that goes away when anything else is printed, if there is a terminal to show it on. What does not
+    /// fit is cut off.
+    pub fn progress(&mut self, text: &str) {
+        if !self.terminal {
+            return;
+        }
+        let mut line: String = text.chars().take(self.width.saturating_sub(1)).collect();
+        let columns = line.chars().count();
+        // What the line before leaves on the right is written over.
+        line.extend(std::iter::repeat_n(' ', self.progress.saturating_sub(columns)));
+        self.raw(&format!("\r{line}"));
+        self.progress = columns;
+    }
+
+    /// Takes the progress line away.
+    pub fn clear_progress(&mut self) {
+        if self.progress > 0 {
+            self.raw(&format!("\r{}\r", " ".repeat(self.progress)));
+            self.progress = 0;
+        }
+    }
+
+    /// Writes to the terminal alone.
+    fn raw(&self, text: &str) {
+        if let Some(file) = &self.prompt {
+            // A terminal that is gone is no reason for a command to fail: its result is still collected.
+            let _ = file.write(text);
+            self.flush();
+        }
+    }
+
+    fn flush(&self) {
+        if let Some(file) = &self.prompt {
+            let _ = file.flush();
+        }
+    }
+}
+
+impl Drop for Output<'_> {
+    fn drop(&mut self) {
+        self.clear_progress();
+    }
+}
