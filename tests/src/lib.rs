@@ -6,6 +6,7 @@
 //! - [`Session`]: a debugger that lives in a Python host; commands in, text or JSON out
 //! - [`Batch`]: an `lldb` that runs some commands and ends; [`Terminal`]: one that sits at a prompt
 //! - [`CoreFile`]: a core file made by hand
+//! - [`report`]: what is in a JSON report
 //! - [`Leftovers`]: nothing of ours stays behind
 
 mod batch;
@@ -15,6 +16,7 @@ mod leftovers;
 mod processes;
 mod product;
 mod redact;
+pub mod report;
 mod session;
 mod terminal;
 
