@@ -5,13 +5,16 @@
 //! - [`Debuggee`], [`Truth`]: a program of `fixtures/`, and what it says a scan must find
 //! - [`Session`]: a debugger that lives in a Python host; commands in, text or JSON out
 //! - [`Batch`]: an `lldb` that runs some commands and ends; [`Terminal`]: one that sits at a prompt
+//! - [`host`], [`Dap`]: other debuggers, and those in editors
 //! - [`CoreFile`]: a core file made by hand
 //! - [`report`]: what is in a JSON report
 //! - [`Leftovers`]: nothing of ours stays behind
 
 mod batch;
 mod core_file;
+mod dap;
 mod fixture;
+mod hosts;
 mod leftovers;
 mod processes;
 mod product;
@@ -22,7 +25,9 @@ mod terminal;
 
 pub use batch::{Batch, Transcript};
 pub use core_file::{CoreFile, Segment};
+pub use dap::Dap;
 pub use fixture::{Debuggee, Truth, compile, gcore, needle};
+pub use hosts::{host, probe};
 pub use leftovers::Leftovers;
 pub use processes::{Process, until};
 pub use product::Product;

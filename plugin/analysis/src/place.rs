@@ -1,6 +1,6 @@
 //! Where to look: what `--in` means on an address space.
 
-use crate::driver::ScanRange;
+use crate::plan::ScanRange;
 use target::{AddressRange, AddressSpace, Backing, Permissions, ReadMemory, Region};
 
 /// A part of the address space, as a user names it.

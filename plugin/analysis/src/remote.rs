@@ -1,9 +1,12 @@
 //! What travels between the process that plans a scan and the workers that run its tasks.
 
-use crate::driver::{Analysis, Task};
+use crate::plan::{Analysis, Task};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
-use target::{Filled, OpenError, ReadMemory, Source};
+use target::Source;
+use target::relayed::Filled;
+
+/// The identity of this build: a plugin and a worker that have different ones do not understand each other.
+pub const BUILD: &str = env!("MP_SCAN_BUILD");
 
 /// What a worker is told once for a job; the source's descriptors travel beside it.
 #[derive(Debug, Serialize, Deserialize)]

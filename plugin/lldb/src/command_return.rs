@@ -24,6 +24,12 @@ impl CommandReturn {
         unsafe { sys::SBCommandReturnObjectAppendMessage(self.reference, text.as_ptr()) }
     }
 
+    /// All that was appended so far.
+    pub fn output(&self) -> String {
+        // SAFETY: the object is valid, and the text is copied at once.
+        unsafe { text::copy(sys::SBCommandReturnObjectGetOutput(self.reference)) }.unwrap_or_default()
+    }
+
     /// Makes the command a failed one, for this reason: one line.
     pub fn set_error(&mut self, reason: &str) {
         let reason = text::c_string(reason);

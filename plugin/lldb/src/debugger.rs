@@ -1,20 +1,50 @@
 //! SBDebugger.
 
-use crate::{CommandInterpreter, Host, OutputFile, text};
+use crate::class::sb_class;
+use crate::{CommandInterpreter, Host, OutputFile, Target, text};
 use lldb_sys as sys;
 
-/// A debugger: one prompt, with its targets and settings. A host may have several.
-#[derive(Debug)]
-pub struct Debugger {
-    reference: sys::SBDebuggerRef,
+sb_class! {
+    /// A debugger: one prompt, with its targets and settings. A host may have several.
+    Debugger(SBDebuggerRef, DisposeSBDebugger)
 }
 
 impl Debugger {
     /// # Safety
     /// `reference` is an SBDebugger; it stays the caller's.
     pub(crate) unsafe fn copy(reference: sys::SBDebuggerRef) -> Self {
-        // SAFETY: the caller vouches for it.
-        Self { reference: unsafe { sys::CloneSBDebugger(reference) } }
+        // SAFETY: the caller vouches for it, and the copy is ours.
+        unsafe { Self::from_owned(sys::CloneSBDebugger(reference)) }
+    }
+
+    /// The value of one of LLDB's settings.
+    pub(crate) fn setting(&self, name: &str) -> Option<String> {
+        let name = text::c_string(name);
+        // SAFETY: the debugger is valid, its name lives as long as it, and the list is ours: its text is copied before it
+        // is disposed of.
+        unsafe {
+            let debugger = sys::SBDebuggerGetInstanceName(self.reference);
+            let list = sys::SBDebuggerGetInternalVariableValue(name.as_ptr(), debugger);
+            let first = (sys::SBStringListGetSize(list) > 0).then(|| sys::SBStringListGetStringAtIndex(list, 0));
+            let value = first.and_then(|value| text::copy(value));
+            sys::DisposeSBStringList(list);
+            value
+        }
+    }
+
+    /// Sets one of LLDB's settings, if it has it.
+    pub(crate) fn set_setting(&self, name: &str, value: &str) {
+        let (name, value) = (text::c_string(name), text::c_string(value));
+        // SAFETY: the debugger is valid, its name lives as long as it, and the error is ours.
+        unsafe {
+            let debugger = sys::SBDebuggerGetInstanceName(self.reference);
+            let error = sys::SBDebuggerSetInternalVariable(name.as_ptr(), value.as_ptr(), debugger);
+            sys::DisposeSBError(error);
+        }
+    }
+
+    pub(crate) fn reference(&self) -> sys::SBDebuggerRef {
+        self.reference
     }
 
     /// Its number, unique in this process.
@@ -33,6 +63,13 @@ impl Debugger {
     pub fn command_interpreter(&self) -> CommandInterpreter {
         // SAFETY: the debugger is valid, and what comes back ours.
         unsafe { CommandInterpreter::from_owned(sys::SBDebuggerGetCommandInterpreter(self.reference)) }
+    }
+
+    /// The target that the user looks at; `None` if there is none yet.
+    pub fn selected_target(&self) -> Option<Target> {
+        // SAFETY: the debugger is valid, and what comes back ours.
+        let target = unsafe { Target::from_owned(sys::SBDebuggerGetSelectedTarget(self.reference)) };
+        target.is_valid().then_some(target)
     }
 
     /// Where its output goes.
@@ -68,12 +105,5 @@ impl Debugger {
         let Some(interrupt_requested) = Host::current().optional().interrupt_requested else { return false };
         // SAFETY: the debugger is valid.
         unsafe { interrupt_requested(self.reference) }
-    }
-}
-
-impl Drop for Debugger {
-    fn drop(&mut self) {
-        // SAFETY: the SBDebugger is ours, and disposed of once.
-        unsafe { sys::DisposeSBDebugger(self.reference) }
     }
 }

@@ -3,7 +3,7 @@
 use crate::text;
 use lldb_sys as sys;
 
-/// What LLDB says went wrong.
+/// What LLDB says went wrong, in one line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
@@ -13,6 +13,15 @@ pub struct Error {
 impl Error {
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self { message: message.into() }
+    }
+
+    /// The first line of what LLDB says, without its own prefixes; what follows it is a picture of the place.
+    pub(crate) fn from_lldb(message: &str) -> Self {
+        let line = message.lines().find(|line| !line.trim().is_empty()).unwrap_or("unknown error").trim();
+        let line = line.strip_prefix("error: ").unwrap_or(line);
+        let place = line.starts_with("<user expression").then(|| line.split_once(": ")).flatten();
+        let line = place.map_or(line, |(_, line)| line);
+        Self::new(line.strip_prefix("error: ").unwrap_or(line))
     }
 
     /// Turns an SBError into a result, and disposes of it.
@@ -26,7 +35,7 @@ impl Error {
             sys::DisposeSBError(error);
             match failed {
                 None => Ok(()),
-                Some(message) => Err(Self::new(message.unwrap_or_else(|| "unknown error".to_owned()))),
+                Some(message) => Err(Self::from_lldb(&message.unwrap_or_default())),
             }
         }
     }

@@ -1,22 +1,16 @@
 //! SBCommandInterpreter.
 
+use crate::class::sb_class;
 use crate::{Error, text};
 use lldb_sys as sys;
 use std::ffi::c_char;
 
-/// A debugger's command interpreter.
-#[derive(Debug)]
-pub struct CommandInterpreter {
-    reference: sys::SBCommandInterpreterRef,
+sb_class! {
+    /// A debugger's command interpreter.
+    CommandInterpreter(SBCommandInterpreterRef, DisposeSBCommandInterpreter)
 }
 
 impl CommandInterpreter {
-    /// # Safety
-    /// `reference` is an SBCommandInterpreter that the caller owns and gives away.
-    pub(crate) unsafe fn from_owned(reference: sys::SBCommandInterpreterRef) -> Self {
-        Self { reference }
-    }
-
     pub(crate) fn reference(&self) -> sys::SBCommandInterpreterRef {
         self.reference
     }
@@ -53,17 +47,10 @@ impl CommandInterpreter {
             let outcome = if sys::SBCommandReturnObjectSucceeded(result) {
                 Ok(text::copy(sys::SBCommandReturnObjectGetOutput(result)).unwrap_or_default())
             } else {
-                Err(Error::new(text::copy(sys::SBCommandReturnObjectGetError(result)).unwrap_or_default()))
+                Err(Error::from_lldb(&text::copy(sys::SBCommandReturnObjectGetError(result)).unwrap_or_default()))
             };
             sys::DisposeSBCommandReturnObject(result);
             outcome
         }
-    }
-}
-
-impl Drop for CommandInterpreter {
-    fn drop(&mut self) {
-        // SAFETY: the SBCommandInterpreter is ours, and disposed of once.
-        unsafe { sys::DisposeSBCommandInterpreter(self.reference) }
     }
 }

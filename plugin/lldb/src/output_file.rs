@@ -1,21 +1,15 @@
 //! SBFile, as far as output goes.
 
 use crate::Error;
+use crate::class::sb_class;
 use lldb_sys as sys;
 
-/// A file that LLDB writes to.
-#[derive(Debug)]
-pub struct OutputFile {
-    reference: sys::SBFileRef,
+sb_class! {
+    /// A file that LLDB writes to.
+    OutputFile(SBFileRef, DisposeSBFile)
 }
 
 impl OutputFile {
-    /// # Safety
-    /// `reference` is an SBFile that the caller owns and gives away.
-    pub(crate) unsafe fn from_owned(reference: sys::SBFileRef) -> Self {
-        Self { reference }
-    }
-
     pub(crate) fn reference(&self) -> sys::SBFileRef {
         self.reference
     }
@@ -47,12 +41,5 @@ impl OutputFile {
     pub fn flush(&self) -> Result<(), Error> {
         // SAFETY: the file is valid, and the error ours.
         unsafe { Error::take(sys::SBFileFlush(self.reference)) }
-    }
-}
-
-impl Drop for OutputFile {
-    fn drop(&mut self) {
-        // SAFETY: the SBFile is ours, and disposed of once.
-        unsafe { sys::DisposeSBFile(self.reference) }
     }
 }

@@ -10,10 +10,14 @@ use lldb::{CommandReturn, Debugger, OutputFile};
 #[derive(Debug)]
 pub struct Output<'a> {
     result: &'a mut CommandReturn,
-    /// The debugger's output, at a prompt.
-    prompt: Option<OutputFile>,
-    /// Whether the return object passes on to `prompt` what it gets.
+    /// The debugger's own output.
+    file: OutputFile,
+    /// Whether there is a prompt, so that someone reads the debugger's output.
+    prompt: bool,
+    /// Whether the return object passes on to `file` what it gets.
     immediate: bool,
+    /// Whether what was put out is for a program to read.
+    document: bool,
     terminal: bool,
     width: usize,
     color: bool,
@@ -23,16 +27,17 @@ pub struct Output<'a> {
 
 impl<'a> Output<'a> {
     pub fn new(debugger: &Debugger, result: &'a mut CommandReturn) -> Self {
-        let prompt = debugger.command_interpreter().is_active().then(|| debugger.output_file());
-        let terminal = prompt.is_some() && debugger.is_terminal();
+        let file = debugger.output_file();
+        let prompt = debugger.command_interpreter().is_active();
+        let terminal = prompt && debugger.is_terminal();
         let width = usize::try_from(debugger.terminal_width()).ok().filter(|width| *width > 0).unwrap_or(80);
         let color = terminal && debugger.use_color();
-        Self { result, prompt, immediate: false, terminal, width, color, progress: 0 }
+        Self { result, file, prompt, immediate: false, document: false, terminal, width, color, progress: 0 }
     }
 
     /// Whether someone sees what is printed as it is printed, rather than when the command has ended.
     pub fn is_immediate(&self) -> bool {
-        self.prompt.is_some()
+        self.prompt
     }
 
     /// The width to print for, in columns.
@@ -48,18 +53,30 @@ impl<'a> Output<'a> {
     /// Prints text: one line or more, the last without its end.
     pub fn print(&mut self, text: &str) {
         self.clear_progress();
-        if let Some(file) = self.prompt.as_ref().filter(|_| !self.immediate) {
-            self.result.set_immediate_output(file);
+        if self.prompt && !self.immediate {
+            self.result.set_immediate_output(&self.file);
             self.immediate = true;
         }
         self.result.append_line(text);
-        self.flush();
+        if self.immediate {
+            self.flush();
+        }
     }
 
     /// Puts a document into the return object, and nowhere else. LLDB prints it at a prompt.
     pub fn document(&mut self, text: &str) {
         self.clear_progress();
+        self.document = true;
         self.result.append_line(text);
+    }
+
+    /// To be called once the command was interrupted and has printed all that it will: where there is no prompt, an
+    /// editor takes the command's end for a cancellation and drops the return object, so the text goes to the debugger's
+    /// output as well, which the editor shows.
+    pub fn interrupted(&mut self) {
+        if !self.prompt && !self.document {
+            self.raw(&self.result.output());
+        }
     }
 
     /// Shows a line that goes away when anything else is printed, if there is a terminal to show it on. What does not
@@ -84,19 +101,15 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Writes to the terminal alone.
+    /// Writes to the debugger's output alone.
     fn raw(&self, text: &str) {
-        if let Some(file) = &self.prompt {
-            // A terminal that is gone is no reason for a command to fail: its result is still collected.
-            let _ = file.write(text);
-            self.flush();
-        }
+        // An output that is gone is no reason for a command to fail: its result is still collected.
+        let _ = self.file.write(text);
+        self.flush();
     }
 
     fn flush(&self) {
-        if let Some(file) = &self.prompt {
-            let _ = file.flush();
-        }
+        let _ = self.file.flush();
     }
 }
 

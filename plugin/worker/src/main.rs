@@ -1,1 +1,13 @@
-fn main() {}
+//! `mp-worker`: runs the tasks of mp-scan's analyses in a process of its own. Its pool starts it.
+#![forbid(unsafe_code)]
+
+mod scan;
+
+use analysis::{find::Find, remote, strings::Strings};
+use multiprocessing::{Registry, worker_main};
+use scan::Scan;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    worker_main(Registry::new(remote::BUILD).function::<Scan<Find>>().function::<Scan<Strings>>())
+}

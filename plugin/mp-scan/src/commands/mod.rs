@@ -37,7 +37,14 @@ struct Runner<C>(PhantomData<fn() -> C>);
 impl<C: Command> Handler for Runner<C> {
     fn execute(&self, debugger: &Debugger, given: Vec<String>, result: &mut CommandReturn) {
         let outcome = match arguments::parse::<C>(given) {
-            Ok(parsed) => C::run(&mut Session::new(debugger, result), parsed),
+            Ok(parsed) => {
+                let mut session = Session::new(debugger, result);
+                let outcome = C::run(&mut session, parsed);
+                if session.interrupt.requested() {
+                    session.output.interrupted();
+                }
+                outcome
+            }
             Err(arguments::Refused::Help) => arguments::show_help::<C>(debugger, result),
             Err(arguments::Refused::Error(reason)) => Err(anyhow::Error::msg(reason)),
         };

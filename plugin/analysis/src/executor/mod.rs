@@ -1,7 +1,13 @@
 //! Where tasks run.
 
-use crate::driver::{Analysis, Scanned, Task};
+mod in_process;
+mod serial;
+
+use crate::plan::{Analysis, Scanned, Task};
 use std::time::Duration;
+
+pub use in_process::InProcess;
+pub use serial::Serial;
 
 /// Something that runs an analysis's tasks, some of them at the same time: on a thread pool, in worker processes. The
 /// driver gives it tasks and takes their results; it knows nothing of what is behind.
@@ -35,6 +41,7 @@ pub enum Next<P> {
 pub struct Lost {
     /// Why, as a fragment: `its worker died of SIGSEGV`, `no answer within 30 s`.
     pub reason: String,
-    /// Whether the same task may succeed on another worker. An error that the task itself returned will not.
+    /// Whether the task, or parts of it, may succeed when they are run again. False for what no task of this plan can
+    /// overcome, such as a regex that does not compile.
     pub retry: bool,
 }

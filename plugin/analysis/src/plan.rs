@@ -1,6 +1,7 @@
-//! The loop that takes an analysis from its plan to its results.
+//! What an analysis is: a plan, the tasks that it is cut into, and how their partials come together.
 
-use crate::report::Skip;
+use crate::driver::Sink;
+use crate::report::{Skip, Stop};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::ops::ControlFlow;
 use target::{AddressRange, ReadMemory};
@@ -37,6 +38,8 @@ pub struct Scanned<P> {
     pub skipped: Vec<Skip>,
     /// The rest of its range, where it stopped before the end: its partial was full, or it was told to stop.
     pub rest: Option<AddressRange>,
+    /// Whether a read failed because the process has ended or runs another program now; nothing more can be read then.
+    pub gone: bool,
 }
 
 /// A plan: what to look for, and where. It is what a worker is given for a job, so it can be serialized.
@@ -73,14 +76,20 @@ pub trait Analysis: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// A merge that has seen nothing yet.
     fn merge(&self) -> Self::Merge;
 
-    /// Takes the partial of the next task in address order, gives what is now certain to `found`, and breaks if
-    /// nothing more is needed. `memory` is for the little that must be looked at again where tasks meet.
+    /// Takes the partial of the next task in address order and gives what is now certain to `sink`. It breaks with
+    /// [`Stop::Limit`] if nothing more is needed, and with what the sink says if it is told to stop. `memory` is for the
+    /// little that must be looked at again where tasks meet.
     fn absorb(
         &self,
         merge: &mut Self::Merge,
         task: &Task,
         partial: Self::Partial,
         memory: &dyn ReadMemory,
-        found: &mut dyn FnMut(Vec<Self::Item>),
-    ) -> ControlFlow<()>;
+        sink: &mut dyn Sink<Self::Item>,
+    ) -> ControlFlow<Stop>;
+
+    /// Roughly the bytes that a partial takes while it waits for those before it.
+    fn weight(partial: &Self::Partial) -> usize {
+        size_of_val(partial)
+    }
 }

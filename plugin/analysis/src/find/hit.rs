@@ -1,0 +1,65 @@
+//! Matches on their way from a worker to the merge.
+
+use serde::{Deserialize, Serialize};
+
+/// Where something lies. Ordered by address, then pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Hit {
+    pub address: u64,
+    /// The index of its pattern.
+    pub pattern: u16,
+    /// Length in bytes.
+    pub length: u32,
+    /// Whether it goes on after that: a string that is longer than what one result holds.
+    pub cut: bool,
+}
+
+impl Hit {
+    /// The address after its last byte.
+    pub fn end(&self) -> u64 {
+        self.address.saturating_add(u64::from(self.length))
+    }
+}
+
+/// What a scan brings, while it runs: matches, or only how many there are.
+#[derive(Debug)]
+pub(crate) struct Out {
+    pub(crate) hits: Vec<Hit>,
+    /// For each pattern, if only that is asked for.
+    pub(crate) counts: Option<Vec<u64>>,
+    /// As many matches are enough.
+    room: usize,
+}
+
+impl Out {
+    /// A place for about `limit` matches, and not too few, so that a task gets somewhere.
+    pub(crate) fn hits(limit: u64) -> Self {
+        Self { hits: Vec::new(), counts: None, room: limit.clamp(256, 1 << 16) as usize }
+    }
+
+    /// A count for each of so many patterns.
+    pub(crate) fn counts(patterns: usize) -> Self {
+        Self { hits: Vec::new(), counts: Some(vec![0; patterns]), room: usize::MAX }
+    }
+
+    pub(crate) fn push(&mut self, hit: Hit) {
+        match &mut self.counts {
+            None => self.hits.push(hit),
+            Some(counts) => counts[usize::from(hit.pattern)] += 1,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.hits.len()
+    }
+
+    /// The length at which one that begins to search now is to stop: it may bring as much as there is room for, however
+    /// much others have brought, so that each gets somewhere.
+    pub(crate) fn full_at(&self) -> usize {
+        self.hits.len().saturating_add(self.room)
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.hits.len() >= self.room
+    }
+}

@@ -1,0 +1,214 @@
+//! Needles: every place where one of them lies, also where they overlap.
+//!
+//! Of each needle an anchor is taken, a few bytes that are likely to be rare. A fast searcher looks for all anchors at
+//! once; where one lies, the needles that it belongs to are compared. After each such place the searcher goes on at the
+//! next byte, so nothing that overlaps is missed.
+
+use super::hit::{Hit, Out};
+use super::needle::{Anchor, Needle, Ranker};
+use crate::memory::Window;
+use aho_corasick::{AhoCorasick, packed};
+use memchr::memmem;
+
+/// A needle, where it may lie, and which pattern it stands for.
+#[derive(Debug)]
+pub(super) struct Placed {
+    pub(super) needle: Needle,
+    /// Addresses that are multiples of this; at least 1.
+    pub(super) align: u64,
+    pub(super) pattern: u16,
+}
+
+/// Needles that are looked for in one pass.
+#[derive(Debug)]
+pub(super) struct Literals {
+    needles: Vec<Placed>,
+    anchors: Vec<Known>,
+    /// For each first byte, the anchors with it, as bits. Empty if the searcher tells anchors apart itself.
+    by_first: Vec<u64>,
+    searcher: Searcher,
+    /// How far an anchor may lie from its needle's start.
+    most_offset: usize,
+    longest_anchor: usize,
+}
+
+#[derive(Debug)]
+struct Known {
+    bytes: Vec<u8>,
+    /// Indices of needles, and where in them it lies.
+    uses: Vec<(usize, usize)>,
+}
+
+#[derive(Debug)]
+enum Searcher {
+    One(Box<memmem::Finder<'static>>),
+    /// At most three single bytes.
+    Bytes(Vec<u8>),
+    /// Any of more single bytes.
+    Table(Box<[bool; 256]>),
+    Packed(packed::Searcher),
+    Automaton(AhoCorasick),
+}
+
+/// Groups needles so that each group can be searched at its best: a searcher is as selective as its shortest anchor.
+///
+/// # Errors
+/// If there are so many that no searcher can be built.
+pub(super) fn group(needles: Vec<Placed>) -> Result<Vec<Literals>, String> {
+    let mut groups: [Vec<(Placed, Anchor)>; 3] = Default::default();
+    for placed in needles {
+        let anchor = placed.needle.anchor();
+        let length = anchor.variants[0].len();
+        groups[length.min(3) - 1].push((placed, anchor));
+    }
+    groups.into_iter().filter(|group| !group.is_empty()).map(Literals::new).collect()
+}
+
+impl Literals {
+    fn new(mut needles: Vec<(Placed, Anchor)>) -> Result<Self, String> {
+        if let [(placed, anchor)] = &mut needles[..]
+            && anchor.variants.len() == 1
+        {
+            *anchor = placed.needle.fixed_around(anchor);
+        }
+        let mut anchors: Vec<Known> = Vec::new();
+        for (index, (_, anchor)) in needles.iter().enumerate() {
+            for bytes in &anchor.variants {
+                let known = anchors.iter_mut().find(|known| known.bytes == *bytes);
+                match known {
+                    Some(known) => known.uses.push((index, anchor.offset)),
+                    None => anchors.push(Known { bytes: bytes.clone(), uses: vec![(index, anchor.offset)] }),
+                }
+            }
+        }
+        let searcher = Searcher::new(&anchors)?;
+        let mut by_first = Vec::new();
+        if !matches!(searcher, Searcher::Automaton(_)) {
+            by_first.resize(256, 0);
+            for (index, anchor) in anchors.iter().enumerate() {
+                // Only single bytes can be more than 64; they need no telling apart by first byte.
+                by_first[usize::from(anchor.bytes[0])] |= 1u64.checked_shl(index as u32).unwrap_or(0);
+            }
+        }
+        let most_offset = needles.iter().map(|(_, anchor)| anchor.offset).max().unwrap_or(0);
+        let longest_anchor = anchors.iter().map(|anchor| anchor.bytes.len()).max().unwrap_or(0);
+        let needles = needles.into_iter().map(|(placed, _)| placed).collect();
+        Ok(Self { needles, anchors, by_first, searcher, most_offset, longest_anchor })
+    }
+
+    /// Whether what it finds at one window comes out in order of address and pattern.
+    pub(super) fn is_ordered(&self) -> bool {
+        self.needles.len() == 1
+    }
+
+    /// Finds what begins in the window's `starts`. Returns the index before which that is everything: the end of
+    /// `starts`, or less if `out` is full.
+    pub(super) fn search(&self, window: &Window<'_>, out: &mut Out) -> usize {
+        let starts = &window.starts;
+        // Anchors that belong to what begins in `starts`.
+        let end = window.data.len().min(starts.end + self.most_offset + self.longest_anchor - 1);
+        let data = &window.data[..end];
+        let room = out.full_at();
+        if let Searcher::Automaton(automaton) = &self.searcher {
+            let input = aho_corasick::Input::new(data).span(starts.start..end);
+            for found in automaton.find_overlapping_iter(input) {
+                self.compare(found.pattern().as_usize(), found.start(), window, out);
+                // Others may end here that begin earlier.
+                let certain = (found.end() + 1).saturating_sub(self.longest_anchor + self.most_offset);
+                if out.len() >= room && certain > starts.start {
+                    return certain.min(starts.end);
+                }
+            }
+            return starts.end;
+        }
+        let mut at = starts.start;
+        while let Some(found) = self.searcher.find(data, at) {
+            at = found;
+            // Where one matches, the next byte is likely to match as well: runs of equal bytes.
+            while self.at(at, data, window, out) {
+                at += 1;
+                if out.len() >= room && at > starts.start + self.most_offset {
+                    return (at - self.most_offset).min(starts.end);
+                }
+                if at >= end {
+                    break;
+                }
+            }
+            at += 1;
+        }
+        starts.end
+    }
+
+    /// Compares all needles that have an anchor at `at`; says whether there is any.
+    fn at(&self, at: usize, data: &[u8], window: &Window<'_>, out: &mut Out) -> bool {
+        let mut bits = self.by_first[usize::from(data[at])];
+        let mut any = false;
+        while bits != 0 {
+            let index = bits.trailing_zeros() as usize;
+            bits &= bits - 1;
+            if data[at..].starts_with(&self.anchors[index].bytes) {
+                any = true;
+                self.compare(index, at, window, out);
+            }
+        }
+        any
+    }
+
+    fn compare(&self, anchor: usize, at: usize, window: &Window<'_>, out: &mut Out) {
+        for &(index, offset) in &self.anchors[anchor].uses {
+            let Placed { needle, align, pattern } = &self.needles[index];
+            let Some(start) = at.checked_sub(offset).filter(|start| window.starts.contains(start)) else { continue };
+            let address = window.address(start);
+            if (*align == 1 || address.is_multiple_of(*align)) && needle.is_at(&window.data[start..]) {
+                out.push(Hit { address, length: needle.len() as u32, pattern: *pattern, cut: false });
+            }
+        }
+    }
+}
+
+impl Searcher {
+    fn new(anchors: &[Known]) -> Result<Self, String> {
+        if anchors.iter().all(|anchor| anchor.bytes.len() == 1) {
+            let bytes: Vec<u8> = anchors.iter().map(|anchor| anchor.bytes[0]).collect();
+            if bytes.len() <= 3 {
+                return Ok(Self::Bytes(bytes));
+            }
+            if bytes.len() <= 64 {
+                let mut table = Box::new([false; 256]);
+                bytes.iter().for_each(|byte| table[usize::from(*byte)] = true);
+                return Ok(Self::Table(table));
+            }
+        }
+        let bytes = || anchors.iter().map(|anchor| &anchor.bytes[..]);
+        if let [anchor] = anchors {
+            let finder = memmem::FinderBuilder::new().build_forward_with_ranker(Ranker, &anchor.bytes);
+            return Ok(Self::One(Box::new(finder.into_owned())));
+        }
+        if anchors.len() <= 64
+            && let Some(searcher) = packed::Config::new().builder().extend(bytes()).build()
+        {
+            return Ok(Self::Packed(searcher));
+        }
+        AhoCorasick::new(bytes()).map(Self::Automaton).map_err(|error| error.to_string())
+    }
+
+    /// Where the first anchor at or after `at` lies.
+    fn find(&self, data: &[u8], at: usize) -> Option<usize> {
+        let rest = data.get(at..)?;
+        let found = match self {
+            Self::One(finder) => finder.find(rest),
+            Self::Bytes(bytes) => match bytes[..] {
+                [first] => memchr::memchr(first, rest),
+                [first, second] => memchr::memchr2(first, second, rest),
+                [first, second, third] => memchr::memchr3(first, second, third, rest),
+                _ => None,
+            },
+            Self::Table(table) => rest.iter().position(|byte| table[usize::from(*byte)]),
+            Self::Packed(searcher) => {
+                return searcher.find_in(data, aho_corasick::Span { start: at, end: data.len() }).map(|m| m.start());
+            }
+            Self::Automaton(automaton) => automaton.find(rest).map(|m| m.start()),
+        };
+        found.map(|ahead| at + ahead)
+    }
+}

@@ -1,0 +1,146 @@
+//! `find`: patterns of all kinds, in one pass.
+
+mod hit;
+mod literals;
+mod merge;
+mod needle;
+mod pattern;
+mod pointers;
+pub(crate) mod regex;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+pub use hit::Hit;
+pub use merge::FindMerge;
+pub use pattern::{Pattern, PatternError};
+pub use scan::{Chained, FindPartial, FindScanner};
+
+use crate::driver::Sink;
+use crate::plan::{Analysis, ScanRange, Scanned, Task};
+use crate::report::Stop;
+use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
+use target::{Layout, ReadMemory};
+
+/// The longest `max_length` there may be, in bytes.
+pub const MOST_LENGTH: u32 = 1 << 20;
+
+/// As many patterns can be looked for at once.
+pub const MOST_PATTERNS: usize = 1024;
+
+/// A search for patterns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Find {
+    /// Where, in address order.
+    pub ranges: Vec<ScanRange>,
+    pub patterns: Vec<Pattern>,
+    pub layout: Layout,
+    /// Whether ASCII letters in strings and regexes match either case.
+    pub ignore_case: bool,
+    /// Matches begin at multiples of this; `None` for each pattern's own alignment, the pointer size for pointers and
+    /// 1 for all others.
+    pub align: Option<u64>,
+    /// Whether matches are only counted.
+    pub count: bool,
+    /// It ends when this many matches are certain; `u64::MAX` for all. It does not apply where they are only counted.
+    pub limit: u64,
+    /// The longest match of a regex, in bytes.
+    pub max_length: u32,
+    /// Whether pages in swap are read.
+    pub swapped: bool,
+    /// Bytes read at once.
+    pub block: u32,
+}
+
+impl Default for Find {
+    /// A search for nothing, nowhere; all else as the command's defaults are.
+    fn default() -> Self {
+        Self {
+            ranges: Vec::new(),
+            patterns: Vec::new(),
+            layout: Layout::default(),
+            ignore_case: false,
+            align: None,
+            count: false,
+            limit: 256,
+            max_length: 4096,
+            swapped: true,
+            block: 512 << 10,
+        }
+    }
+}
+
+impl Find {
+    /// Checks it as a whole, once, before it is run.
+    ///
+    /// # Errors
+    /// If there is no pattern, or too many; if one of them does not fit the target or does not compile; if `align` or
+    /// `max_length` is out of bounds.
+    pub fn check(&self) -> Result<(), PatternError> {
+        let given = self.patterns.len();
+        if given == 0 {
+            return Err(PatternError::Empty);
+        }
+        if given > MOST_PATTERNS {
+            return Err(PatternError::TooMany { given, most: MOST_PATTERNS });
+        }
+        if self.align == Some(0) {
+            return Err(PatternError::Align);
+        }
+        if !(1..=MOST_LENGTH).contains(&self.max_length) {
+            return Err(PatternError::MaxLength { given: self.max_length, most: MOST_LENGTH });
+        }
+        self.patterns.iter().try_for_each(|pattern| pattern.check(self.layout, self.ignore_case))
+    }
+
+    fn align_of(&self, pattern: &Pattern) -> u64 {
+        self.align.unwrap_or_else(|| pattern.default_align(self.layout)).max(1)
+    }
+}
+
+impl Analysis for Find {
+    const NAME: &'static str = "find";
+    type Partial = FindPartial;
+    type Scanner = FindScanner;
+    type Merge = FindMerge;
+    type Item = Hit;
+
+    fn ranges(&self) -> &[ScanRange] {
+        &self.ranges
+    }
+
+    fn scanner(&self) -> Result<FindScanner, String> {
+        FindScanner::new(self)
+    }
+
+    fn scan(
+        &self,
+        scanner: &mut FindScanner,
+        task: &Task,
+        memory: &dyn ReadMemory,
+        stop: &dyn Fn() -> bool,
+    ) -> Scanned<FindPartial> {
+        scanner.scan(self, task, memory, stop)
+    }
+
+    fn merge(&self) -> FindMerge {
+        FindMerge::new(self.patterns.len())
+    }
+
+    fn absorb(
+        &self,
+        merge: &mut FindMerge,
+        task: &Task,
+        partial: FindPartial,
+        memory: &dyn ReadMemory,
+        sink: &mut dyn Sink<Hit>,
+    ) -> ControlFlow<Stop> {
+        merge.absorb(self, task, partial, memory, sink)
+    }
+
+    fn weight(partial: &FindPartial) -> usize {
+        let chained: usize = partial.chains.iter().map(|chained| chained.first.len()).sum();
+        size_of::<FindPartial>() + (partial.hits.len() + chained) * size_of::<Hit>()
+    }
+}
