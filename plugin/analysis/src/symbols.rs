@@ -3,9 +3,10 @@
 //! ELF files are foreign bytes: [`look_up`] is made to be run in a worker.
 
 use crate::report::SymbolOffset;
-use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, ObjectSymbolTable, ReadRef, SymbolKind};
+use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, ObjectSymbolTable, ReadCache, ReadRef, SymbolKind};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::io::{Read, Seek};
 use target::{AddressSpace, Backing, Permissions};
 
 /// Longer names are cut.
@@ -187,4 +188,20 @@ pub fn demangled(name: &str) -> String {
     }
     let cpp = cpp_demangle::Symbol::new(plain).ok().filter(|_| plain.starts_with("_Z"));
     cpp.and_then(|symbol| symbol.demangle().ok()).unwrap_or_else(|| plain.to_owned())
+}
+
+/// The worker's function that looks up symbols.
+pub const FUNCTION: &str = "symbols";
+
+/// What that function is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// The process on this machine whose file it is, which may see other files than we do; `None` for a core file's.
+    pub pid: Option<u64>,
+    pub module: ModuleAddresses,
+}
+
+/// As [`look_up`], of a file that is read piece by piece.
+pub fn look_up_in(file: impl Read + Seek, module: &ModuleAddresses) -> Vec<Option<SymbolOffset>> {
+    look_up(&ReadCache::new(file), module)
 }

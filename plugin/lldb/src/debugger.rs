@@ -3,6 +3,7 @@
 use crate::class::sb_class;
 use crate::{CommandInterpreter, Host, OutputFile, Target, text};
 use lldb_sys as sys;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 sb_class! {
     /// A debugger: one prompt, with its targets and settings. A host may have several.
@@ -85,6 +86,18 @@ impl Debugger {
         unsafe {
             let file = output_file_handle(self.reference);
             !file.is_null() && libc::isatty(libc::fileno(file)) == 1
+        }
+    }
+
+    /// A descriptor of its own for where its output goes, to write to without LLDB; `None` if there is no file behind it.
+    pub fn output_descriptor(&self) -> Option<OwnedFd> {
+        let output_file_handle = Host::current().optional().output_file_handle?;
+        // SAFETY: the debugger is valid. The FILE, where there is one, is the debugger's, which is alive, and so is its
+        // descriptor, which is duplicated at once.
+        unsafe {
+            let file = output_file_handle(self.reference);
+            let descriptor = if file.is_null() { -1 } else { libc::fileno(file) };
+            (descriptor >= 0).then(|| BorrowedFd::borrow_raw(descriptor).try_clone_to_owned().ok()).flatten()
         }
     }
 

@@ -1,5 +1,6 @@
 //! What is common to the arguments of all commands: their help, and what is said of wrong ones.
 
+use crate::cli;
 use crate::commands::Command;
 use crate::output::Output;
 use clap::CommandFactory;
@@ -23,8 +24,21 @@ pub fn help<C: Command>() -> Help {
     let short = command.get_about().map(ToString::to_string).unwrap_or_default();
     let usage = command.render_usage().to_string();
     let syntax = usage.trim_start_matches("Usage:").trim().to_owned();
-    let long = command.render_long_help().to_string();
-    Help { short, syntax, long: if long.trim().is_empty() { String::new() } else { format!("\n{}", long.trim_end()) } }
+    // Of what is said at length, the first paragraph is said already.
+    let description = command.get_long_about().map(ToString::to_string).unwrap_or_default();
+    let description = description.split_once("\n\n").map(|(_, rest)| rest.to_owned()).unwrap_or_default();
+    let options = compact(&command.render_long_help().to_string());
+    let parts = [description.trim(), options.trim_end()].into_iter().filter(|part| !part.is_empty());
+    Help { short, syntax, long: parts.map(|part| format!("\n{part}\n")).collect() }
+}
+
+/// Leaves out the empty lines between options, but not those before a heading.
+fn compact(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    let precedes_heading =
+        |index: usize| lines.get(index + 1).is_some_and(|next| !next.is_empty() && !next.starts_with(' '));
+    let kept = lines.iter().enumerate().filter(|(index, line)| !line.is_empty() || precedes_heading(*index));
+    kept.map(|(_, line)| *line).collect::<Vec<_>>().join("\n")
 }
 
 /// Shows what LLDB's own `help` says of the command.
@@ -36,10 +50,13 @@ pub fn show_help<C: Command>(debugger: &Debugger, result: &mut CommandReturn) ->
 
 /// Parses the arguments that follow the command's name.
 pub fn parse<C: Command>(given: Vec<String>) -> Result<C::Arguments, Refused> {
-    let matches = clap_command::<C>().try_get_matches_from(given).map_err(|error| match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Refused::Help,
-        _ => Refused::Error(one_line(&error)),
-    })?;
+    let matches =
+        clap_command::<C>().try_get_matches_from(cli::join_expressions(&given)).map_err(|error| {
+            match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Refused::Help,
+                _ => Refused::Error(one_line(&error)),
+            }
+        })?;
     <C::Arguments as clap::FromArgMatches>::from_arg_matches(&matches).map_err(|error| Refused::Error(one_line(&error)))
 }
 

@@ -1,5 +1,6 @@
 //! What the scanning commands' lines have in common: options, and patterns in their order.
 
+use clap::builder::ValueRange;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use render::Format;
@@ -90,7 +91,7 @@ impl Args for PatternArguments {
                     .help(*help)
                     .help_heading("Patterns, any number, searched in one pass")
                     .action(ArgAction::Append)
-                    .num_args(if bytes { 1.. } else { 1.into() })
+                    .num_args(if bytes { ValueRange::from(1..) } else { ValueRange::SINGLE })
                     .allow_hyphen_values(!bytes)
                     .required(false),
             )

@@ -15,7 +15,7 @@ use render::{Format, Style};
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,9 @@ const QUIET: Duration = Duration::from_millis(150);
 /// If the workers cannot be started, or the report not be written; the report is then kept as a job.
 pub fn run<A: Presented>(session: &mut Session, options: &ScanOptions, plan: Plan<A>) -> Result<()> {
     let style = session.output.style();
+    if options.format == Format::Text {
+        session.announce();
+    }
     if let Some(path) = &options.output {
         // A folder that is not there is known before the scan, not after it.
         open_output(path)?;
@@ -62,7 +65,9 @@ pub fn run<A: Presented>(session: &mut Session, options: &ScanOptions, plan: Pla
             return Err(error);
         }
     };
-    job.set_relay(relay);
+    if let Some(relay) = relay {
+        job.set_relay(relay);
+    }
     if options.background {
         let progress = Progress::begin(session.debugger, &title(&job), "", scan.progress().1);
         send_to_background(&job, scan, watcher(session, &job, progress))?;
@@ -93,12 +98,10 @@ fn prepare<A: Presented>(
         // What LLDB's lock guards is read by this thread alone.
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         match &inspected.access {
-            Access::Direct { .. } => {
-                Box::new(InProcess::new(Arc::new(analysis.clone()), Arc::clone(&memory), threads))
-            }
+            Access::Direct { .. } => Box::new(InProcess::new(Arc::new(analysis.clone()), Arc::clone(&memory), threads)),
             Access::Relayed(_) => {
                 cut.task = relay::TASK;
-                Box::new(analysis::Serial::new(analysis.clone(), Arc::clone(&memory)))
+                Box::new(analysis::Serial::new(Arc::new(analysis.clone()), Arc::clone(&memory)))
             }
         }
     } else {
@@ -235,8 +238,9 @@ pub fn show(session: &mut Session, report: &Report, format: Format, output: Opti
         return Ok(());
     };
     let text = render::render(report, format, &Style { color: false, width: 4096 });
-    write_whole(path, &text)
-        .with_context(|| format!("the report is kept: write it elsewhere with `mp-scan jobs show {job} --output FILE`"))?;
+    write_whole(path, &text).with_context(|| {
+        format!("the report is kept: write it elsewhere with `mp-scan jobs show {job} --output FILE`")
+    })?;
     session.output.print(&format!("{}; written to {}", render::summary(report), path.display()));
     Ok(())
 }
@@ -246,7 +250,7 @@ fn open_output(path: &Path) -> Result<File> {
     file.with_context(|| format!("cannot write to {}", path.display()))
 }
 
-fn write_whole(path: &PathBuf, text: &str) -> Result<()> {
+fn write_whole(path: &Path, text: &str) -> Result<()> {
     let mut file = open_output(path)?;
     let regular = file.metadata().is_ok_and(|data| data.is_file());
     if regular {

@@ -7,7 +7,7 @@ use lldb::{Debugger, Frame, Process, Relay, State, Target};
 use std::path::PathBuf;
 use std::sync::Arc;
 use target::live::{self, Identity, Patch, Reader};
-use target::{AddressSpace, ReadMemory, Region, Source};
+use target::{AddressSpace, ReadMemory, Region};
 
 /// A target that is ready to be scanned.
 pub struct Inspected {
@@ -38,10 +38,14 @@ pub enum Access {
 /// One line that says what is missing and what to do.
 pub fn inspect(debugger: &Debugger) -> Result<Inspected> {
     let Some(target) = debugger.selected_target() else {
-        bail!("no target: attach with `process attach --pid PID`, or open a core file with `target create --core FILE`");
+        bail!(
+            "no target: attach with `process attach --pid PID`, or open a core file with `target create --core FILE`"
+        );
     };
     let Some(process) = target.process() else {
-        bail!("no process: start it with `process launch`, attach, or open a core file with `target create --core FILE`");
+        bail!(
+            "no process: start it with `process launch`, attach, or open a core file with `target create --core FILE`"
+        );
     };
     let forced = forced_reader()?;
     let stopped = process.state() == State::Stopped;
@@ -193,16 +197,6 @@ fn relayed_regions(process: &Process) -> Result<Vec<Region>> {
         bail!("the debugger does not say what is mapped in this process, so there is nothing to scan");
     }
     Ok(regions)
-}
-
-impl Access {
-    /// How workers open the memory; `None` if it is relayed to them.
-    pub fn source(&self) -> Option<&Source> {
-        match self {
-            Access::Direct { opened, .. } => Some(&opened.source),
-            Access::Relayed(_) => None,
-        }
-    }
 }
 
 impl std::fmt::Debug for Inspected {

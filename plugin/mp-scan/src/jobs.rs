@@ -3,9 +3,10 @@
 
 use analysis::{JobRow, Match, Report, Stop};
 use anyhow::{Context, Result, bail};
+use lldb::Relay;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Finished jobs that are kept for `jobs show`; older ones are forgotten.
@@ -38,6 +39,9 @@ pub struct Job {
     cancelled: AtomicBool,
     state: Mutex<State>,
     changed: Condvar,
+    started: Instant,
+    /// Reads the debuggee's memory for it, if only the debugger can.
+    relay: OnceLock<Relay>,
 }
 
 #[derive(Default)]
@@ -98,6 +102,20 @@ impl Job {
         self.lock().progress
     }
 
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// What reads memory for it: whoever waits for the job on a thread that holds LLDB's lock has to serve it.
+    pub fn relay(&self) -> Option<&Relay> {
+        self.relay.get()
+    }
+
+    /// Says what reads memory for it, before it begins.
+    pub fn set_relay(&self, relay: Relay) {
+        let _ = self.relay.set(relay);
+    }
+
     /// The job's row in `jobs list`.
     pub fn row(&self) -> JobRow {
         let state = self.lock();
@@ -145,6 +163,8 @@ impl Jobs {
             cancelled: AtomicBool::new(false),
             state: Mutex::default(),
             changed: Condvar::new(),
+            started: Instant::now(),
+            relay: OnceLock::new(),
         });
         let finished: Vec<u64> = jobs.1.values().filter(|job| !job.is_running()).map(|job| job.number).collect();
         for number in finished.iter().rev().skip(KEPT - 1) {

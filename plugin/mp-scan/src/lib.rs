@@ -2,9 +2,21 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod cli;
 mod commands;
-pub mod interrupt;
-pub mod output;
-pub mod session;
+mod conduct;
+mod engine;
+mod inspect;
+mod interrupt;
+mod jobs;
+mod naming;
+mod output;
+mod places;
+mod pool_executor;
+mod relay;
+mod scan;
+mod session;
+mod settings;
+mod watch;
 
 lldb::plugin!(commands::register);

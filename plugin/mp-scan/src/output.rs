@@ -1,6 +1,7 @@
 //! Where a command's output goes.
 
 use lldb::{CommandReturn, Debugger, OutputFile};
+use render::Style;
 
 /// A command's output.
 ///
@@ -30,24 +31,26 @@ impl<'a> Output<'a> {
         let file = debugger.output_file();
         let prompt = debugger.command_interpreter().is_active();
         let terminal = prompt && debugger.is_terminal();
-        let width = usize::try_from(debugger.terminal_width()).ok().filter(|width| *width > 0).unwrap_or(80);
+        // Elsewhere there is no edge that a line would have to end at, but one has to read it.
+        let columns = usize::try_from(debugger.terminal_width()).ok().filter(|width| *width > 0);
+        let width = columns.filter(|_| terminal).unwrap_or(160);
         let color = terminal && debugger.use_color();
         Self { result, file, prompt, immediate: false, document: false, terminal, width, color, progress: 0 }
     }
 
-    /// Whether someone sees what is printed as it is printed, rather than when the command has ended.
-    pub fn is_immediate(&self) -> bool {
-        self.prompt
+    /// Whether it goes to a terminal, where lines can be taken away again.
+    pub fn is_terminal(&self) -> bool {
+        self.terminal
     }
 
-    /// The width to print for, in columns.
-    pub fn width(&self) -> usize {
-        self.width
+    /// What text is to look like here.
+    pub fn style(&self) -> Style {
+        Style { color: self.color, width: self.width }
     }
 
-    /// Whether to print in color.
-    pub fn color(&self) -> bool {
-        self.color
+    /// Prints something that the user should know beside the results.
+    pub fn note(&mut self, text: &str) {
+        self.print(&format!("note: {text}"));
     }
 
     /// Prints text: one line or more, the last without its end.

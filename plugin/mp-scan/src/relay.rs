@@ -28,7 +28,7 @@ impl Feed {
     /// # Errors
     /// If there is not enough memory.
     pub fn new(memory: Arc<dyn ReadMemory>, ranges: Vec<ScanRange>, ahead: usize) -> Result<Self> {
-        Ok(Self { slots: Slots::new(ahead, TASK + 2 * MARGIN)?, memory, ranges, filled: HashMap::new() })
+        Ok(Self { slots: Slots::new(ahead, (TASK + 2 * MARGIN) as usize)?, memory, ranges, filled: HashMap::new() })
     }
 
     /// How workers read it, and with which descriptors.
@@ -36,15 +36,12 @@ impl Feed {
     /// # Errors
     /// If descriptors run out.
     pub fn source(&self) -> Result<(Source, Vec<OwnedFd>)> {
-        Ok((self.slots.source(), self.slots.descriptors()?))
+        Ok((self.slots.source(), vec![self.slots.descriptor().try_clone_to_owned()?]))
     }
 
     /// Reads a task's memory; `None` if there is no room until another task has ended.
     pub fn fill(&mut self, task: &Task) -> Option<Filled> {
-        let wanted = AddressRange::new(
-            task.range.start.saturating_sub(MARGIN),
-            task.range.end.saturating_add(MARGIN),
-        );
+        let wanted = AddressRange::new(task.range.start.saturating_sub(MARGIN), task.range.end.saturating_add(MARGIN));
         let region = self.ranges.get(task.index).map_or(task.range, |range| range.region);
         let filled = self.slots.fill(&*self.memory, wanted.intersect(region).unwrap_or(task.range))?;
         self.filled.insert(task.id, filled.clone());
@@ -54,7 +51,7 @@ impl Feed {
     /// Gives back the room of a task that has ended.
     pub fn release(&mut self, task: &Task) {
         if let Some(filled) = self.filled.remove(&task.id) {
-            self.slots.release(filled);
+            self.slots.release(filled.slot);
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod core;
 pub mod live;
 pub mod maps;
 mod memory;
+pub mod modules;
 pub mod pagemap;
 mod region;
 pub mod relayed;

@@ -2,12 +2,14 @@
 #![forbid(unsafe_code)]
 
 mod scan;
+mod symbols;
 
-use analysis::{find::Find, remote, strings::Strings};
+use analysis::{find::Find, remote};
 use multiprocessing::{Registry, worker_main};
 use scan::Scan;
 use std::process::ExitCode;
+use symbols::Symbols;
 
 fn main() -> ExitCode {
-    worker_main(Registry::new(remote::BUILD).function::<Scan<Find>>().function::<Scan<Strings>>())
+    worker_main(Registry::new(remote::BUILD).function::<Scan<Find>>().function::<Symbols>())
 }

@@ -5,7 +5,7 @@ use analysis::{Analysis, Scanned};
 use multiprocessing::{Context, Function};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use target::relayed::Window;
+use target::relayed::Relay;
 use target::{Access, ReadMemory, Source};
 
 /// One job of an analysis in this worker.
@@ -18,7 +18,7 @@ pub struct Scan<A: Analysis> {
 enum Memory {
     Direct(Arc<dyn ReadMemory>),
     /// What a task may read comes with it.
-    Relayed(Window),
+    Relayed(Relay),
 }
 
 impl<A: Analysis> Function for Scan<A> {
@@ -30,7 +30,7 @@ impl<A: Analysis> Function for Scan<A> {
     fn open(setup: Setup<A>, descriptors: Vec<OwnedFd>) -> Result<Self, String> {
         let scanner = setup.analysis.scanner()?;
         let memory = match &setup.source {
-            Source::Relayed(relayed) => relayed.window(descriptors).map(Memory::Relayed),
+            Source::Relayed(relayed) => relayed.open(descriptors).map(Memory::Relayed),
             source => source.open(descriptors, Access::Mapped).map(Memory::Direct),
         };
         Ok(Self { analysis: setup.analysis, scanner, memory: memory.map_err(|error| error.to_string())? })
@@ -41,8 +41,8 @@ impl<A: Analysis> Function for Scan<A> {
         let relayed;
         let memory: &dyn ReadMemory = match (&self.memory, &request.filled) {
             (Memory::Direct(memory), _) => &**memory,
-            (Memory::Relayed(window), Some(filled)) => {
-                relayed = window.memory(filled);
+            (Memory::Relayed(relay), Some(filled)) => {
+                relayed = relay.memory(filled).map_err(|error| error.to_string())?;
                 &relayed
             }
             (Memory::Relayed(_), None) => return Err("a task without the memory that was read for it".into()),

@@ -66,13 +66,16 @@ impl Command for Find {
 
     fn run(session: &mut Session, arguments: Arguments) -> Result<()> {
         if arguments.patterns.0.is_empty() {
-            bail!("nothing to find: give a pattern, such as --string S, --bytes HEX, --regex R, --int N or --pointer ADDR");
+            bail!(
+                "nothing to find: give a pattern, such as --string S, --bytes HEX, --regex R, --int N or --pointer ADDR"
+            );
         }
         if arguments.align == Some(0) {
             bail!("--align is at least 1");
         }
         // What is wrong with a pattern is said before what is wrong with the target, but for those that need it.
-        let plain = arguments.patterns.0.iter().map(|text| plain(text, arguments.ignore_case)).collect::<Result<Vec<_>>>()?;
+        let plain =
+            arguments.patterns.0.iter().map(|text| plain(text, arguments.ignore_case)).collect::<Result<Vec<_>>>()?;
         let places = Places::parse(&arguments.places)?;
         let inspected = session.inspect()?;
         let addresses = inspected.addresses();
@@ -100,7 +103,7 @@ impl Command for Find {
             ignore_case: arguments.ignore_case,
             align: arguments.align,
             count: arguments.count,
-            limit: session.limit(&arguments.scan),
+            limit: session.limit(&arguments.scan)?,
             max_length: arguments.max_length,
             swapped: !arguments.no_swap,
             ..FindPlan::default()

