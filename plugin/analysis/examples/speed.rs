@@ -3,7 +3,7 @@
 //! Two kinds of memory: one that is seen in place, as a mapped core file is, and one that is copied out block by block, as
 //! a process is read.
 
-use analysis::find::{Find, Pattern};
+use analysis::find::{Find, Pattern, PatternError};
 use analysis::{Analysis, Cut, ScanRange, Serial, Sink, run};
 use std::time::Instant;
 use target::{AddressRange, Fault, ReadMemory};
@@ -47,7 +47,7 @@ fn measure<A: Analysis>(name: &str, memory: &mut Plain, analysis: &A) {
         let fastest = (0..3).map(|_| {
             count.0 = 0;
             let started = Instant::now();
-            run(analysis, &mut Serial::new(analysis, memory), memory, Cut::default(), &mut count);
+            run(analysis, &mut Serial::new(analysis, &*memory), memory, Cut::default(), &mut count);
             started.elapsed().as_secs_f64()
         });
         let fastest = fastest.fold(f64::INFINITY, f64::min);
@@ -70,7 +70,7 @@ fn main() {
     let ranges = vec![ScanRange { range: region, region, sparse: false }];
     let mut memory = Plain { bytes, in_place: true };
     let find = |patterns: Vec<Pattern>| Find { ranges: ranges.clone(), patterns, limit: u64::MAX, ..Find::default() };
-    let pattern = |pattern: Result<Pattern, analysis::PatternError>| pattern.expect("a pattern");
+    let pattern = |pattern: Result<Pattern, PatternError>| pattern.expect("a pattern");
     let needle = |at: usize| Pattern::String(format!("needle number {at:02}").into_bytes());
     let bytes = |text: &str| pattern(Pattern::bytes(text));
     let regex = |text: &str| pattern(Pattern::regex(text, false));

@@ -4,6 +4,7 @@ use super::Command;
 use crate::cli::{PatternArguments, PatternKind, PatternText, ScanOptions};
 use crate::conduct::{self, Plan};
 use crate::places::Places;
+use crate::present::Matches;
 use crate::session::Session;
 use analysis::Columns;
 use analysis::find::{Find as FindPlan, Pattern};
@@ -109,7 +110,14 @@ impl Command for Find {
             ..FindPlan::default()
         };
         plan.check()?;
-        let plan = Plan { analysis: plan, inspected, left_out: coverage.left_out, columns, context: arguments.context };
+        let plan = Plan {
+            analysis: plan,
+            presenter: Matches,
+            inspected,
+            left_out: coverage.left_out,
+            columns,
+            context: arguments.context,
+        };
         conduct::run(session, &arguments.scan, plan)
     }
 }

@@ -73,7 +73,9 @@ impl Action {
     /// Whether nothing but text is asked for.
     fn is_text(&self) -> bool {
         match self {
-            Action::List { format } | Action::Show { format, .. } | Action::Wait { format, .. } => *format == Format::Text,
+            Action::List { format } | Action::Show { format, .. } | Action::Wait { format, .. } => {
+                *format == Format::Text
+            }
             Action::Cancel { .. } => true,
         }
     }

@@ -4,6 +4,7 @@ use super::Command;
 use crate::cli::ScanOptions;
 use crate::conduct::{self, Plan};
 use crate::places::Places;
+use crate::present::Matches;
 use crate::session::Session;
 use analysis::Columns;
 use analysis::strings::{Encoding, Strings as StringsPlan};
@@ -64,7 +65,7 @@ impl Command for Strings {
             min: arguments.min,
             encoding: arguments.encoding,
             regex: arguments.regex,
-            limit: session.limit(&arguments.scan),
+            limit: session.limit(&arguments.scan)?,
             ..StringsPlan::default()
         };
         plan.check()?;
@@ -73,7 +74,8 @@ impl Command for Strings {
         plan.ranges = coverage.ranges;
         plan.layout = inspected.space.layout;
         let columns = Columns { size: true, pattern: false };
-        let plan = Plan { analysis: plan, inspected, left_out: coverage.left_out, columns, context: 0 };
+        let plan =
+            Plan { analysis: plan, presenter: Matches, inspected, left_out: coverage.left_out, columns, context: 0 };
         conduct::run(session, &arguments.scan, plan)
     }
 }
