@@ -11,18 +11,23 @@
 //! This crate sees memory as [`target::ReadMemory`] and nothing else: no LLDB, no descriptor, no terminal, no process.
 #![forbid(unsafe_code)]
 
+pub mod describe;
 mod driver;
 pub mod entropy;
 mod executor;
 pub mod find;
+pub mod map;
 mod memory;
+pub mod place;
 mod plan;
+pub mod remote;
 mod report;
 pub mod strings;
+pub mod symbols;
 #[cfg(test)]
 mod testing;
 
-pub use driver::{Cut, Outcome, Sink, run};
+pub use driver::{Cut, Driver, Outcome, Sink, run};
 pub use executor::{Executor, InProcess, Lost, Next, Serial};
 pub use plan::{Analysis, ScanRange, Scanned, Task};
 pub use report::*;

@@ -20,6 +20,17 @@ pub struct Report {
     /// What could not be read or done, in address order.
     pub skipped: Vec<Skip>,
     pub results: Results,
+    /// What text shows of each match beside its address and place.
+    pub columns: Columns,
+}
+
+/// What text shows of each match, where it tells matches apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Columns {
+    /// The size varies.
+    pub size: bool,
+    /// There are several patterns.
+    pub pattern: bool,
 }
 
 /// Why a scan ended before its end.
@@ -65,7 +76,9 @@ pub enum TargetKind {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stats {
     pub bytes_scanned: u64,
-    /// Bytes in `skipped`, and those left out by choice ([`Stats::left_out`]).
+    /// What it would scan if it were not stopped.
+    pub bytes_planned: u64,
+    /// Bytes in `skipped`.
     pub bytes_skipped: u64,
     /// From the command's entry to the report being complete.
     pub seconds: f64,

@@ -1,1 +1,22 @@
-//! The LLDB plugin.
+//! The LLDB plugin: `plugin load libmp_scan.so` registers the `mp-scan` commands.
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod cli;
+mod commands;
+mod conduct;
+mod engine;
+mod inspect;
+mod interrupt;
+mod jobs;
+mod naming;
+mod output;
+mod places;
+mod pool_executor;
+mod relay;
+mod scan;
+mod session;
+mod settings;
+mod watch;
+
+lldb::plugin!(commands::register);

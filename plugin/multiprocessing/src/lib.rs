@@ -1,1 +1,101 @@
-//! Processes as the unit of parallelism.
+//! Processes as the unit of parallelism: a pool of workers that survives their deaths.
+//!
+//! A closure cannot cross a process, and a plugin cannot run its host once more. So work is a *registered function* in a
+//! *worker program*: a small binary whose `main` is [`worker_main`]. A [`Pool`] starts some processes of it and hands them
+//! tasks. What a task does wrong costs that task only: it may crash, be killed, leave, hang, or take too much memory, and
+//! its own result says so ([`TaskError`]), while the others go on and the pool has a new worker.
+//!
+//! ```no_run
+//! use multiprocessing::{Context, Function, Next, Pool, PoolConfig, Registry, worker_main};
+//! use std::os::fd::OwnedFd;
+//! use std::time::Duration;
+//!
+//! /// Counts a byte. What the tasks share is which one.
+//! struct Count(u8);
+//!
+//! impl Function for Count {
+//!     const NAME: &'static str = "count";
+//!     type Setup = u8;
+//!     type Argument = Vec<u8>;
+//!     type Value = usize;
+//!
+//!     fn open(byte: u8, _descriptors: Vec<OwnedFd>) -> Result<Count, String> {
+//!         Ok(Count(byte))
+//!     }
+//!
+//!     fn call(&mut self, text: Vec<u8>, _context: &Context<'_>) -> Result<usize, String> {
+//!         Ok(text.into_iter().filter(|byte| *byte == self.0).count())
+//!     }
+//! }
+//!
+//! /// The worker program's main.
+//! fn worker() -> std::process::ExitCode {
+//!     worker_main(Registry::new("build 1").function::<Count>())
+//! }
+//!
+//! /// In the program that has the work.
+//! fn count() -> Result<usize, Box<dyn std::error::Error>> {
+//!     let mut config = PoolConfig::new("/usr/lib/example/worker", "build 1");
+//!     config.workers = 2;
+//!     config.task_timeout = Some(Duration::from_secs(30));
+//!     let pool = Pool::start(config)?;
+//!     let job = pool.typed_job::<Count>(&b'x', Vec::new())?;
+//!     for (id, text) in [b"xylophone".to_vec(), b"axe".to_vec()].iter().enumerate() {
+//!         job.submit(id as u64, text)?;
+//!     }
+//!     let mut sum = 0;
+//!     loop {
+//!         match job.next(Duration::from_secs(1)) {
+//!             Next::Ended(_, Ok(found)) => sum += found,
+//!             Next::Ended(id, Err(error)) => eprintln!("task {id}: {error}"),
+//!             Next::Nothing => {}
+//!             Next::Idle => return Ok(sum),
+//!         }
+//!     }
+//! }
+//! ```
+//!
+//! # How it works
+//!
+//! - One thread, the dispatcher, starts the workers, owns all that is known of them, and lives as long as the pool. It waits
+//!   for packets, for deaths (by pidfd) and for commands in one `poll`.
+//! - Workers are started by `posix_spawn`, so a host with many threads is safe, and its size does not matter. They are in a
+//!   session of their own, with default signals, without the host's descriptors.
+//! - A worker dies with its pool, however that ended: its parent's death is a signal to it, and a thread of its own waits for
+//!   the connection to hang up.
+//! - A worker has at most two tasks at a time. It writes down which one it has begun, in shared memory; when it dies, only that
+//!   one is to blame, and the other goes to another worker unnoticed.
+//! - Small payloads travel in a packet, large ones in sealed memory whose descriptor is passed: nothing is ever in
+//!   `/dev/shm`, `/tmp`, or anywhere else where it could be left behind.
+//! - Memory is bounded both ways: a job whose results are not taken gets no more tasks started.
+//!
+//! Linux 5.4 or later. A worker program must call [`worker_main`] before it starts threads of its own.
+
+pub mod connection;
+mod error;
+mod function;
+mod memory;
+mod payload;
+mod pool;
+mod process;
+mod report;
+pub mod wire;
+mod worker;
+
+pub use error::{JobError, StartError, TaskError};
+pub use function::{Context, Function, Refusal, Registry, Serve};
+pub use memory::{OutOfBounds, SealedMemory, SharedMemory};
+pub use payload::Payload;
+pub use pool::{Job, Next, Pool, PoolConfig, TypedJob, WorkerState, WorkerStatus};
+pub use process::{ExitStatus, Process};
+pub use worker::worker_main;
+
+/// Text of at most `limit` bytes.
+fn bounded(mut text: String, limit: usize) -> String {
+    let mut end = limit.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
+}

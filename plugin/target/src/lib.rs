@@ -8,9 +8,18 @@
 //! This crate knows nothing of analyses, of LLDB, or of worker pools.
 
 mod address;
+pub mod auxv;
+pub mod core;
+pub mod live;
+pub mod maps;
 mod memory;
+pub mod modules;
+pub mod pagemap;
 mod region;
+pub mod relayed;
+mod source;
 
 pub use address::{AddressRange, ByteOrder, Layout};
-pub use memory::{Fault, FaultReason, Populated, ReadMemory};
+pub use memory::{Fault, FaultReason, Populated, ReadMemory, Residency};
 pub use region::{AddressSpace, Backing, Permissions, Region};
+pub use source::{Access, OpenError, Opened, Process, Source, Thread};

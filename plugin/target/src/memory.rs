@@ -35,6 +35,20 @@ pub trait ReadMemory: Send + Sync {
         let _ = swapped;
         Populated { runs: vec![range], skipped: Vec::new() }
     }
+
+    /// How much of `range` is in memory and in swap, in bytes: of files and shared memory, what this process has mapped
+    /// of it. `None` where that is not known, as of a core file. It reads no memory, and so makes none resident.
+    fn residency(&self, range: AddressRange) -> Option<Residency> {
+        let _ = range;
+        None
+    }
+}
+
+/// The answer of [`ReadMemory::residency`], in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Residency {
+    pub resident: u64,
+    pub swapped: u64,
 }
 
 /// The answer of [`ReadMemory::populated`].

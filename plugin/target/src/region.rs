@@ -59,6 +59,25 @@ impl Region {
         self.permissions.contains(Permissions::READ) && !special
     }
 
+    /// Whether `next` is more of the same: it follows without a gap, with the same permissions and backing, and where a
+    /// file is behind both, its bytes follow as well.
+    pub fn continues_in(&self, next: &Self) -> bool {
+        let length = self.range.len();
+        let follows = |offset: u64, next: u64| offset.checked_add(length) == Some(next);
+        let backing = match (&self.backing, &next.backing) {
+            (
+                Backing::File { path, offset, deleted },
+                Backing::File { path: next_path, offset: next_offset, deleted: next_deleted },
+            ) => path == next_path && deleted == next_deleted && follows(*offset, *next_offset),
+            (Backing::Shared { name, offset }, Backing::Shared { name: next_name, offset: next_offset }) => {
+                name == next_name && follows(*offset, *next_offset)
+            }
+            (backing, next) => backing == next,
+        };
+        let flags = |region: &Self| (region.permissions, region.shared, region.userfault);
+        self.range.end == next.range.start && backing && flags(self) == flags(next)
+    }
+
     /// Its file's path, or the name that Linux gives it.
     pub fn name(&self) -> Option<&str> {
         match &self.backing {

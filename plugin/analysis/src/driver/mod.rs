@@ -56,11 +56,8 @@ pub struct Outcome<M> {
     pub stopped: Option<Stop>,
 }
 
-/// Runs `analysis` on `executor`. What it finds goes to `sink` in address order, as soon as it is certain. `memory` is
-/// read by this thread for the little that has to be looked at again where tasks meet.
-///
-/// At most a bounded number of tasks is under way or waits to be merged, so memory is bounded. When it ends, by itself
-/// or because it was told to, no task is under way.
+/// Runs `analysis` on `executor` to its end. What it finds goes to `sink` in address order, as soon as it is certain.
+/// `memory` is read by this thread for the little that has to be looked at again where tasks meet.
 pub fn run<A: Analysis>(
     analysis: &A,
     executor: &mut dyn Executor<A>,
@@ -68,63 +65,118 @@ pub fn run<A: Analysis>(
     cut: Cut,
     sink: &mut dyn Sink<A::Item>,
 ) -> Outcome<A::Merge> {
-    let started = Instant::now();
-    let total = analysis.ranges().iter().map(|range| range.range.len()).sum();
-    let mut queue = Queue::new(analysis.ranges(), cut, executor.width());
-    let mut outcome = Outcome { merge: analysis.merge(), stats: Stats::default(), skipped: Vec::new(), stopped: None };
-    outcome.stopped = loop {
-        if let Some(stop) = sink.stop() {
-            break Some(stop);
-        }
-        while let Some(task) = queue.next() {
-            executor.submit(task);
-        }
-        if queue.is_finished() {
-            break None;
-        }
-        match executor.next(PATIENCE) {
-            Next::Ended(task, result) => queue.ended(&task, result, A::weight),
-            Next::Nothing => {}
-            Next::Idle => queue.all_lost(A::weight),
-        }
-        if let ControlFlow::Break(stop) = absorb(analysis, &mut queue, &mut outcome, memory, sink) {
-            break Some(stop);
-        }
-        sink.progress(outcome.stats.bytes_scanned + outcome.stats.bytes_skipped, total);
-    };
-    executor.cancel();
-    outcome.stats.retried = queue.retried;
-    outcome.stats.scan_seconds = started.elapsed().as_secs_f64();
-    outcome
+    let mut driver = Driver::new(analysis, cut, executor.width());
+    while !driver.step(analysis, executor, memory, PATIENCE, sink) {}
+    driver.finish()
 }
 
-/// Merges what has ended, as far as there is no gap.
-fn absorb<A: Analysis>(
-    analysis: &A,
-    queue: &mut Queue<'_, A::Partial>,
-    outcome: &mut Outcome<A::Merge>,
-    memory: &dyn ReadMemory,
-    sink: &mut dyn Sink<A::Item>,
-) -> ControlFlow<Stop> {
-    while let Some(front) = queue.front() {
-        let (task, scanned) = match front {
-            Front::Scanned(task, scanned) => (task, scanned),
-            Front::GivenUp(skip) => {
-                outcome.skip(skip);
-                continue;
-            }
-        };
-        outcome.stats.tasks += 1;
-        outcome.stats.bytes_scanned += scanned.bytes;
-        for skip in scanned.skipped {
-            outcome.skip(skip);
-        }
-        analysis.absorb(&mut outcome.merge, &task, scanned.partial, memory, sink)?;
-        if scanned.gone {
-            return ControlFlow::Break(Stop::TargetGone);
+/// A run that is taken on step by step, so that what drives it can change between two steps: another thread, say.
+///
+/// At most a bounded number of tasks is under way or waits to be merged, so memory is bounded. When it is done, by itself
+/// or because it was told to stop, no task is under way.
+pub struct Driver<A: Analysis> {
+    queue: Queue<A::Partial>,
+    outcome: Outcome<A::Merge>,
+    started: Instant,
+    total: u64,
+    done: bool,
+}
+
+impl<A: Analysis> Driver<A> {
+    /// A run that has not begun, for an executor of that [width](Executor::width).
+    pub fn new(analysis: &A, cut: Cut, width: usize) -> Self {
+        Self {
+            queue: Queue::new(analysis.ranges(), cut, width),
+            outcome: Outcome { merge: analysis.merge(), stats: Stats::default(), skipped: Vec::new(), stopped: None },
+            started: Instant::now(),
+            total: analysis.ranges().iter().map(|range| range.range.len()).sum(),
+            done: false,
         }
     }
-    ControlFlow::Continue(())
+
+    /// Hands out tasks, waits at most `patience` for one to end, and merges what has ended. Returns whether all is done;
+    /// then nothing is left to do but [`finish`](Self::finish). All steps of a run are given the same things.
+    pub fn step(
+        &mut self,
+        analysis: &A,
+        executor: &mut dyn Executor<A>,
+        memory: &dyn ReadMemory,
+        patience: Duration,
+        sink: &mut dyn Sink<A::Item>,
+    ) -> bool {
+        if self.done {
+            return true;
+        }
+        if let Some(stop) = sink.stop() {
+            return self.end(executor, Some(stop));
+        }
+        while let Some(task) = self.queue.next() {
+            executor.submit(task);
+        }
+        if self.queue.is_finished() {
+            return self.end(executor, None);
+        }
+        match executor.next(patience) {
+            Next::Ended(task, result) => self.queue.ended(&task, result, A::weight),
+            Next::Nothing => {}
+            Next::Idle => self.queue.all_lost(A::weight),
+        }
+        if let ControlFlow::Break(stop) = self.absorb(analysis, memory, sink) {
+            return self.end(executor, Some(stop));
+        }
+        let (done, total) = self.progress();
+        sink.progress(done, total);
+        if self.queue.is_finished() { self.end(executor, None) } else { false }
+    }
+
+    /// Bytes done, of bytes in all.
+    pub fn progress(&self) -> (u64, u64) {
+        (self.outcome.stats.bytes_scanned + self.outcome.stats.bytes_skipped, self.total)
+    }
+
+    /// What it has come to.
+    pub fn finish(self) -> Outcome<A::Merge> {
+        self.outcome
+    }
+
+    fn end(&mut self, executor: &mut dyn Executor<A>, stopped: Option<Stop>) -> bool {
+        executor.cancel();
+        self.outcome.stopped = stopped;
+        self.outcome.stats.bytes_planned = self.total;
+        self.outcome.stats.retried = self.queue.retried;
+        self.outcome.stats.scan_seconds = self.started.elapsed().as_secs_f64();
+        self.done = true;
+        true
+    }
+
+    /// Merges what has ended, as far as there is no gap.
+    fn absorb(&mut self, analysis: &A, memory: &dyn ReadMemory, sink: &mut dyn Sink<A::Item>) -> ControlFlow<Stop> {
+        while let Some(front) = self.queue.front() {
+            let (task, scanned) = match front {
+                Front::Scanned(task, scanned) => (task, scanned),
+                Front::GivenUp(skip) => {
+                    self.outcome.skip(skip);
+                    continue;
+                }
+            };
+            self.outcome.stats.tasks += 1;
+            self.outcome.stats.bytes_scanned += scanned.bytes;
+            for skip in scanned.skipped {
+                self.outcome.skip(skip);
+            }
+            analysis.absorb(&mut self.outcome.merge, &task, scanned.partial, memory, sink)?;
+            if scanned.gone {
+                return ControlFlow::Break(Stop::TargetGone);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl<A: Analysis> std::fmt::Debug for Driver<A> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver").field("progress", &self.progress()).field("done", &self.done).finish_non_exhaustive()
+    }
 }
 
 impl<M> Outcome<M> {

@@ -29,8 +29,8 @@ impl Default for Cut {
 }
 
 /// The tasks of a job, in address order: those between the merge's front and what has not been cut yet.
-pub(crate) struct Queue<'a, P> {
-    ranges: &'a [ScanRange],
+pub(crate) struct Queue<P> {
+    ranges: Vec<ScanRange>,
     cut: Cut,
     width: usize,
     /// Where the next fresh task begins: an index into `ranges`, and how far into that range.
@@ -72,15 +72,15 @@ pub(crate) enum Front<P> {
     GivenUp(Skip),
 }
 
-impl<'a, P> Queue<'a, P> {
-    pub(crate) fn new(ranges: &'a [ScanRange], cut: Cut, width: usize) -> Self {
+impl<P> Queue<P> {
+    pub(crate) fn new(ranges: &[ScanRange], cut: Cut, width: usize) -> Self {
         let cut = Cut { block: cut.block.max(1), task: cut.task.max(cut.block).max(1) };
         let uncut = ranges.iter().map(|range| range.range.len()).sum();
         let (entries, waiting) = (BTreeMap::new(), BTreeSet::new());
         let (last_id, running, running_bytes, held, alone, retried) = (0, 0, 0, 0, false, 0);
         let (fresh, ramp, width) = ((0, 0), cut.block, width.max(1));
         Self {
-            ranges,
+            ranges: ranges.to_vec(),
             cut,
             width,
             fresh,

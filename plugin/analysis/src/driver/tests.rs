@@ -1,6 +1,7 @@
 use super::*;
+use crate::find::{Find, FindPartial, Hit, Pattern};
 use crate::testing::{Chaos, PAGE, Page, Random, TestMemory};
-use crate::{Find, Hit, InProcess, Lost, Pattern, Scanned, Serial, Task};
+use crate::{InProcess, Lost, Scanned, Serial, Task};
 use std::sync::Arc;
 use target::{AddressRange, Fault, FaultReason};
 
@@ -197,7 +198,7 @@ impl Executor<Find> for Foreign<'_> {
         self.tasks.push(task);
     }
 
-    fn next(&mut self, _patience: Duration) -> Next<crate::FindPartial> {
+    fn next(&mut self, _patience: Duration) -> Next<FindPartial> {
         self.round += 1;
         if self.round == 5 {
             self.tasks.clear();
@@ -243,7 +244,7 @@ fn the_first_tasks_are_small() {
         region: AddressRange::new(start, end),
         sparse: false,
     });
-    let mut queue: Queue<'_, ()> = Queue::new(&ranges, Cut::default(), 2);
+    let mut queue: Queue<()> = Queue::new(&ranges, Cut::default(), 2);
     let mut sizes = Vec::new();
     let mut bytes = 0;
     while let Some(task) = queue.next() {

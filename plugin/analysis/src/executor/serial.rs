@@ -3,26 +3,35 @@
 use super::{Executor, Lost, Next};
 use crate::plan::{Analysis, Task};
 use std::collections::VecDeque;
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 use target::ReadMemory;
 
 /// Runs tasks in the order in which they come, within [`next`](Executor::next). The plainest executor there is: what
 /// the others bring is compared with it.
-#[derive(Debug)]
-pub struct Serial<'a, A: Analysis, M: ReadMemory + ?Sized> {
-    analysis: &'a A,
-    memory: &'a M,
+///
+/// `P` and `M` are whatever holds the analysis and its memory: references, or [`Arc`](std::sync::Arc)s.
+pub struct Serial<A: Analysis, P, M> {
+    analysis: P,
+    memory: M,
     scanner: Option<A::Scanner>,
     waiting: VecDeque<Task>,
 }
 
-impl<'a, A: Analysis, M: ReadMemory> Serial<'a, A, M> {
-    pub fn new(analysis: &'a A, memory: &'a M) -> Self {
+impl<A: Analysis, P: Deref<Target = A>, M> Serial<A, P, M> {
+    pub fn new(analysis: P, memory: M) -> Self {
         Self { analysis, memory, scanner: None, waiting: VecDeque::new() }
     }
 }
 
-impl<A: Analysis, M: ReadMemory> Executor<A> for Serial<'_, A, M> {
+impl<A: Analysis, P, M> std::fmt::Debug for Serial<A, P, M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Serial").field("waiting", &self.waiting.len()).finish_non_exhaustive()
+    }
+}
+
+impl<A: Analysis, P: Deref<Target = A>, M: AsMemory> Executor<A> for Serial<A, P, M> {
     fn width(&self) -> usize {
         1
     }
@@ -37,12 +46,29 @@ impl<A: Analysis, M: ReadMemory> Executor<A> for Serial<'_, A, M> {
             Ok(scanner) => scanner,
             Err(reason) => return Next::Ended(task, Err(Lost { reason, retry: false })),
         };
-        let scanned = self.analysis.scan(&mut scanner, &task, self.memory, &|| false);
+        let scanned = self.analysis.scan(&mut scanner, &task, self.memory.as_memory(), &|| false);
         self.scanner = Some(scanner);
         Next::Ended(task, Ok(scanned))
     }
 
     fn cancel(&mut self) {
         self.waiting.clear();
+    }
+}
+
+/// What memory can be read through.
+pub trait AsMemory {
+    fn as_memory(&self) -> &dyn ReadMemory;
+}
+
+impl<M: ReadMemory> AsMemory for &M {
+    fn as_memory(&self) -> &dyn ReadMemory {
+        *self
+    }
+}
+
+impl AsMemory for Arc<dyn ReadMemory> {
+    fn as_memory(&self) -> &dyn ReadMemory {
+        &**self
     }
 }

@@ -1,0 +1,207 @@
+//! Which symbol an address lies in, read from the modules' own symbol tables.
+//!
+//! ELF files are foreign bytes: [`look_up`] is made to be run in a worker.
+
+use crate::report::SymbolOffset;
+use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, ObjectSymbolTable, ReadCache, ReadRef, SymbolKind};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::io::{Read, Seek};
+use target::{AddressSpace, Backing, Permissions};
+
+/// Longer names are cut.
+const LONGEST_NAME: usize = 4096;
+
+/// Addresses in one module.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModuleAddresses {
+    /// The module's file, as the target names it.
+    pub path: String,
+    /// The address at which the beginning of the file is mapped.
+    pub base: u64,
+    /// In ascending order.
+    pub addresses: Vec<u64>,
+}
+
+/// Sorts addresses by the module that they lie in: in one of its mappings, or in the anonymous one right behind its
+/// last, where its .bss goes on. Addresses in no module, or in one whose file has been deleted, are left out.
+pub fn by_module(space: &AddressSpace, addresses: impl IntoIterator<Item = u64>) -> Vec<ModuleAddresses> {
+    let mut modules: BTreeMap<u64, ModuleAddresses> = BTreeMap::new();
+    for address in addresses {
+        let Some((path, base)) = module_at(space, address) else { continue };
+        let module = || ModuleAddresses { path: path.to_owned(), base, addresses: Vec::new() };
+        modules.entry(base).or_insert_with(module).addresses.push(address);
+    }
+    for module in modules.values_mut() {
+        module.addresses.sort_unstable();
+        module.addresses.dedup();
+    }
+    modules.into_values().collect()
+}
+
+/// The path of the module at `address`, and where its file's beginning is mapped.
+fn module_at(space: &AddressSpace, address: u64) -> Option<(&str, u64)> {
+    let regions = &space.regions;
+    let mut index = regions.partition_point(|region| region.range.start <= address).checked_sub(1)?;
+    if !regions[index].range.contains(address) {
+        return None;
+    }
+    if matches!(regions[index].backing, Backing::Anonymous { name: None } | Backing::Unknown) {
+        let before = index.checked_sub(1)?;
+        let follows = regions[before].range.end == regions[index].range.start;
+        let writable = regions[index].permissions.contains(Permissions::WRITE);
+        if !(follows && writable) {
+            return None;
+        }
+        index = before;
+    }
+    let Backing::File { path, deleted: false, .. } = &regions[index].backing else { return None };
+    let same = |index: &usize| matches!(&regions[*index].backing, Backing::File { path: other, .. } if other == path);
+    let first = (0..=index).rev().take_while(same).last()?;
+    match regions[first].backing {
+        Backing::File { offset: 0, .. } => Some((path, regions[first].range.start)),
+        _ => None,
+    }
+}
+
+/// The symbols at addresses of the module that `data` is the file of, in the order of the addresses; none where there is
+/// no symbol, or it is known to end before the address.
+pub fn look_up<'data>(data: impl ReadRef<'data>, module: &ModuleAddresses) -> Vec<Option<SymbolOffset>> {
+    let nothing = || vec![None; module.addresses.len()];
+    let Ok(file) = object::File::parse(data) else { return nothing() };
+    let Some(bias) = bias(&file, module.base) else { return nothing() };
+    let wanted: Vec<u64> = module.addresses.iter().map(|address| address.wrapping_sub(bias)).collect();
+    let mut search = Search::new(&file, &wanted);
+    for table in [file.symbol_table(), file.dynamic_symbol_table()].into_iter().flatten() {
+        for symbol in table.symbols() {
+            search.offer(&symbol);
+        }
+    }
+    search.finish()
+}
+
+/// What has to be added to the file's own addresses.
+fn bias<'data>(file: &object::File<'data, impl ReadRef<'data>>, base: u64) -> Option<u64> {
+    // The first mapping begins at a page, and so maybe before the segment does.
+    let first =
+        file.segments().filter(|segment| segment.file_range().1 > 0).min_by_key(|segment| segment.file_range().0)?;
+    let (offset, _) = first.file_range();
+    let start = first.address().wrapping_sub(offset);
+    Some(base.wrapping_sub(start))
+}
+
+/// The best symbol so far for each of some addresses.
+struct Search<'a> {
+    wanted: &'a [u64],
+    /// Symbols with a size that the address lies in.
+    inside: Vec<Option<Candidate>>,
+    /// Symbols without a size, by the first address that is not before them.
+    below: Vec<Option<Candidate>>,
+    /// Where sections begin and end; a symbol does not reach beyond its own.
+    sections: BTreeMap<usize, (u64, u64)>,
+}
+
+#[derive(Clone)]
+struct Candidate {
+    address: u64,
+    /// Of two at one address, the more telling one: global before local.
+    rank: u8,
+    end: u64,
+    name: String,
+}
+
+impl<'a> Search<'a> {
+    fn new<'data>(file: &object::File<'data, impl ReadRef<'data>>, wanted: &'a [u64]) -> Self {
+        let bounds = |address: u64, size: u64| (address, address.saturating_add(size));
+        Self {
+            wanted,
+            inside: vec![None; wanted.len()],
+            below: vec![None; wanted.len()],
+            sections: file.sections().map(|part| (part.index().0, bounds(part.address(), part.size()))).collect(),
+        }
+    }
+
+    fn offer<'data, R: ReadRef<'data>>(&mut self, symbol: &object::Symbol<'data, '_, R>) {
+        let kinds = [SymbolKind::Text, SymbolKind::Data, SymbolKind::Unknown, SymbolKind::Label];
+        if !symbol.is_definition() || !kinds.contains(&symbol.kind()) {
+            return;
+        }
+        let (address, size) = (symbol.address(), symbol.size());
+        let first = self.wanted.partition_point(|wanted| *wanted < address);
+        if first == self.wanted.len() {
+            return;
+        }
+        let section = symbol.section_index().and_then(|index| self.sections.get(&index.0));
+        let end = match (size, section) {
+            (0, Some((_, end))) => *end,
+            (0, None) => return,
+            (size, _) => address.saturating_add(size),
+        };
+        if self.wanted[first] >= end {
+            return;
+        }
+        let rank = 2 * u8::from(symbol.is_global()) + u8::from(!symbol.is_weak());
+        let candidate = || {
+            let name = symbol.name_bytes().unwrap_or_default();
+            let name = String::from_utf8_lossy(&name[..name.len().min(LONGEST_NAME)]).into_owned();
+            (!name.is_empty()).then_some(Candidate { address, rank, end, name })
+        };
+        let better = |slot: &Option<Candidate>| match slot {
+            None => true,
+            Some(old) => (address, rank) > (old.address, old.rank),
+        };
+        if size == 0 {
+            if better(&self.below[first]) {
+                self.below[first] = candidate().or_else(|| self.below[first].take());
+            }
+            return;
+        }
+        let last = self.wanted.partition_point(|wanted| *wanted < end);
+        for slot in &mut self.inside[first..last] {
+            if better(slot) {
+                *slot = candidate().or_else(|| slot.take());
+            }
+        }
+    }
+
+    fn finish(self) -> Vec<Option<SymbolOffset>> {
+        let mut nearest: Option<Candidate> = None;
+        let pairs = self.inside.into_iter().zip(self.below).zip(self.wanted);
+        let mut found = Vec::with_capacity(self.wanted.len());
+        for ((inside, below), wanted) in pairs {
+            if below.is_some() {
+                nearest = below;
+            }
+            let below = nearest.clone().filter(|candidate| *wanted < candidate.end);
+            let best = inside.or(below);
+            found.push(best.map(|best| SymbolOffset { name: demangled(&best.name), offset: wanted - best.address }));
+        }
+        found
+    }
+}
+
+/// A symbol's name as its language writes it: C++ (Itanium) and Rust (both manglings); others as they are.
+pub fn demangled(name: &str) -> String {
+    let plain = name.split_once("@@").map_or(name, |(plain, _)| plain);
+    if let Ok(rust) = rustc_demangle::try_demangle(plain) {
+        return format!("{rust:#}");
+    }
+    let cpp = cpp_demangle::Symbol::new(plain).ok().filter(|_| plain.starts_with("_Z"));
+    cpp.and_then(|symbol| symbol.demangle().ok()).unwrap_or_else(|| plain.to_owned())
+}
+
+/// The worker's function that looks up symbols.
+pub const FUNCTION: &str = "symbols";
+
+/// What that function is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// The process on this machine whose file it is, which may see other files than we do; `None` for a core file's.
+    pub pid: Option<u64>,
+    pub module: ModuleAddresses,
+}
+
+/// As [`look_up`], of a file that is read piece by piece.
+pub fn look_up_in(file: impl Read + Seek, module: &ModuleAddresses) -> Vec<Option<SymbolOffset>> {
+    look_up(&ReadCache::new(file), module)
+}

@@ -1,0 +1,126 @@
+//! Addresses as users write them.
+
+use crate::symbol::Symbol;
+use crate::{Error, Frame, Target};
+
+/// Where an address is looked up.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    pub target: &'a Target,
+    /// The selected frame, if there is a process that is stopped.
+    pub frame: Option<&'a Frame>,
+    /// The module that file addresses and symbols are of; without it, the executable, for what is in several.
+    pub module: Option<&'a str>,
+    /// Whether the text may be any expression.
+    pub expression: bool,
+}
+
+/// Why a text is no address. Each is one line for the user.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    #[error("the address is empty")]
+    Empty,
+    #[error("'{text}' is not a number, a register, a variable or a symbol{}", reason(.why))]
+    Unknown { text: String, why: Option<Error> },
+    #[error("'{text}' is of type {type_name}, which is not an address")]
+    NotAddress { text: String, type_name: String },
+    #[error("'{text}' is in several modules: {}; write MODULE`{text}", modules.join(", "))]
+    Ambiguous { text: String, modules: Vec<String> },
+    #[error("cannot evaluate '{text}': {why}")]
+    Expression { text: String, why: Error },
+    #[error("'{text}' goes beyond the last address")]
+    Overflow { text: String },
+}
+
+fn reason(why: &Option<Error>) -> String {
+    why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default()
+}
+
+/// The address that `text` means: a number, a register, a variable path in the selected frame, or a symbol, tried in
+/// this order; registers and symbols with an optional `+offset`, symbols with a `module` and a backtick before them.
+/// Without a process, symbols are at their file addresses.
+///
+/// # Errors
+/// Why it means none.
+pub fn resolve(context: &Context, text: &str) -> Result<u64, AddressError> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(AddressError::Empty);
+    }
+    if context.expression {
+        return expression(context, text);
+    }
+    if let Some(number) = number(text) {
+        return Ok(number);
+    }
+    let (base, offset) = match text.rsplit_once('+').map(|(base, offset)| (base.trim(), number(offset.trim()))) {
+        Some((base, Some(offset))) => (base, offset),
+        _ => (text, 0),
+    };
+    let plus =
+        |address: u64| address.checked_add(offset).ok_or_else(|| AddressError::Overflow { text: text.to_owned() });
+    if let Some(address) = register(context, base) {
+        return plus(address);
+    }
+    let why = match context.frame.map(|frame| frame.variable(text)) {
+        Some(Ok(value)) => {
+            let type_name = || AddressError::NotAddress { text: text.to_owned(), type_name: value.type_name() };
+            return value.address().ok_or_else(type_name);
+        }
+        Some(Err(why)) => Some(why),
+        None => None,
+    };
+    match symbol(context, base)? {
+        Some(address) => plus(address),
+        None => Err(AddressError::Unknown { text: text.to_owned(), why }),
+    }
+}
+
+/// A number in decimal, or in hex after `0x`, with `_` between digits where one likes.
+pub fn number(text: &str) -> Option<u64> {
+    let digits = text.replace('_', "");
+    match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
+        Some(hex) if !hex.starts_with('+') => u64::from_str_radix(hex, 16).ok(),
+        None if !digits.starts_with('+') => digits.parse().ok(),
+        _ => None,
+    }
+}
+
+fn register(context: &Context, text: &str) -> Option<u64> {
+    context.frame?.register(text.strip_prefix('$').unwrap_or(text))?.unsigned()
+}
+
+fn symbol(context: &Context, text: &str) -> Result<Option<u64>, AddressError> {
+    let (module, name) = match text.split_once('`') {
+        Some((module, name)) => (Some(module), name),
+        None => (context.module, text),
+    };
+    let executable = context.target.executable();
+    let executable = executable.as_deref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy());
+    let loaded = context.target.process().is_some();
+    let mut found: Vec<Symbol> = context.target.symbols(name);
+    // What is not loaded is nowhere in the process.
+    found.retain(|symbol| !loaded || symbol.load_address.is_some());
+    match module {
+        Some(module) => found.retain(|symbol| symbol.module == module),
+        None if found.iter().any(|symbol| Some(&*symbol.module) == executable.as_deref()) => {
+            found.retain(|symbol| Some(&*symbol.module) == executable.as_deref());
+        }
+        None => {}
+    }
+    let mut modules: Vec<String> = found.iter().map(|symbol| symbol.module.clone()).collect();
+    modules.dedup();
+    if modules.len() > 1 {
+        return Err(AddressError::Ambiguous { text: name.to_owned(), modules });
+    }
+    Ok(found.first().map(|symbol| symbol.load_address.unwrap_or(symbol.file_address)))
+}
+
+fn expression(context: &Context, text: &str) -> Result<u64, AddressError> {
+    let value = match context.frame {
+        Some(frame) => frame.evaluate(text),
+        None => context.target.evaluate(text),
+    };
+    let value = value.map_err(|why| AddressError::Expression { text: text.to_owned(), why })?;
+    value.address().ok_or_else(|| AddressError::NotAddress { text: text.to_owned(), type_name: value.type_name() })
+}

@@ -1,0 +1,277 @@
+//! Takes a scan from its plan to what the user sees, in the foreground or behind it.
+
+use crate::cli::ScanOptions;
+use crate::engine::engine;
+use crate::inspect::{Access, Inspected};
+use crate::jobs::{Job, Scan, send_to_background};
+use crate::pool_executor::PoolExecutor;
+use crate::relay::{self, Feed};
+use crate::scan::{Presented, RangeScan};
+use crate::session::Session;
+use analysis::{Columns, Cut, Executor, InProcess, Match, Report, Results};
+use anyhow::{Context as _, Result, bail};
+use lldb::Progress;
+use render::{Format, Style};
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What a command wants done.
+#[derive(Debug)]
+pub struct Plan<A> {
+    pub analysis: A,
+    pub inspected: Inspected,
+    /// Mappings in the places looked at that are not readable: how many, and their bytes.
+    pub left_out: (u64, u64),
+    pub columns: Columns,
+    /// Bytes shown before and after a match.
+    pub context: u64,
+}
+
+/// A foreground command shows that it works after this time.
+const QUIET: Duration = Duration::from_millis(150);
+
+/// Runs a scan as the options say, and shows its report or where it will be.
+///
+/// # Errors
+/// If the workers cannot be started, or the report not be written; the report is then kept as a job.
+pub fn run<A: Presented>(session: &mut Session, options: &ScanOptions, plan: Plan<A>) -> Result<()> {
+    let style = session.output.style();
+    if let Some(path) = &options.output {
+        // A folder that is not there is known before the scan, not after it.
+        open_output(path)?;
+    }
+    for warning in &plan.inspected.warnings {
+        session.output.note(warning);
+    }
+    let settings = session.settings()?;
+    let workers = options.workers.unwrap_or_else(|| settings.worker_count());
+    let job = engine().jobs.add(session.command_line.clone());
+    let columns = plan.columns;
+    let relay = match &plan.inspected.access {
+        Access::Relayed(relay) => Some(relay.clone()),
+        Access::Direct { .. } => None,
+    };
+    let scan = match prepare(session, options, plan, workers, &settings) {
+        Ok(scan) => scan,
+        Err(error) => {
+            let _ = job.end(Err(format!("{error:#}")));
+            return Err(error);
+        }
+    };
+    if let Some(relay) = relay {
+        job.set_relay(relay);
+    }
+    if options.background {
+        let progress = Progress::begin(session.debugger, &title(&job), "", scan.progress().1);
+        send_to_background(&job, scan, watcher(session, &job, progress))?;
+        session.output.print(&format!("job {0} is under way: mp-scan jobs wait {0}", job.number));
+        return Ok(());
+    }
+    let Some(report) = follow(session, &job, scan, options, columns, &style)? else { return Ok(()) };
+    if options.format == Format::Text && options.output.is_none() {
+        session.output.print(&render::summary(&report));
+        return Ok(());
+    }
+    show(session, &report, options.format, options.output.as_deref(), job.number)
+}
+
+/// Gives the scan its executor: the pool, or this process.
+fn prepare<A: Presented>(
+    session: &Session,
+    options: &ScanOptions,
+    plan: Plan<A>,
+    workers: usize,
+    settings: &crate::settings::Settings,
+) -> Result<Box<dyn Scan>> {
+    let Plan { analysis, inspected, left_out, columns, context } = plan;
+    let memory = Arc::clone(&inspected.memory);
+    let mut cut = Cut::default();
+    let mut pool = None;
+    let executor: Box<dyn Executor<A> + Send> = if workers == 0 {
+        // What LLDB's lock guards is read by this thread alone.
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        match &inspected.access {
+            Access::Direct { .. } => Box::new(InProcess::new(Arc::new(analysis.clone()), Arc::clone(&memory), threads)),
+            Access::Relayed(_) => {
+                cut.task = relay::TASK;
+                Box::new(analysis::Serial::new(Arc::new(analysis.clone()), Arc::clone(&memory)))
+            }
+        }
+    } else {
+        let started = engine().pool_of(workers, settings)?;
+        let (source, descriptors, feed) = match &inspected.access {
+            Access::Direct { opened, .. } => {
+                let copies = opened.descriptors.iter().map(OwnedFd::try_clone).collect::<Result<Vec<_>, _>>();
+                (opened.source.clone(), copies.context("out of file descriptors")?, None)
+            }
+            Access::Relayed(_) => {
+                cut.task = relay::TASK;
+                let feed = Feed::new(Arc::clone(&memory), analysis.ranges().to_vec(), 2 * workers)?;
+                let (source, descriptors) = feed.source()?;
+                (source, descriptors, Some(feed))
+            }
+        };
+        let executor = PoolExecutor::new(&started, workers, analysis.clone(), source, descriptors, feed)?;
+        pool = Some(started);
+        Box::new(executor)
+    };
+    Ok(Box::new(RangeScan::new(crate::scan::Start {
+        analysis,
+        inspected,
+        executor,
+        pool,
+        workers,
+        cut,
+        left_out,
+        columns,
+        context,
+        started: session.started,
+        until: options.timeout.map(|timeout| session.started + timeout),
+    })))
+}
+
+/// Steps the job on this thread until it ends, showing what it finds. Returns the report, or `None` if the job has gone
+/// to the background.
+fn follow(
+    session: &mut Session,
+    job: &Arc<Job>,
+    mut scan: Box<dyn Scan>,
+    options: &ScanOptions,
+    columns: Columns,
+    style: &Style,
+) -> Result<Option<Arc<Report>>> {
+    let shown = options.format == Format::Text && options.output.is_none();
+    let hand_over = session.hand_over_after()?.filter(|_| shown);
+    let started = Instant::now();
+    let mut progress = None;
+    loop {
+        let mut lines = String::new();
+        let done = job.step(&mut *scan, &mut |found: Vec<Match>| {
+            if shown {
+                lines.extend(found.iter().map(|found| render::result_line(found, columns, style)));
+            }
+        });
+        if !lines.is_empty() {
+            session.output.print(lines.trim_end_matches('\n'));
+        }
+        if done {
+            break;
+        }
+        if session.interrupt.requested() {
+            job.cancel();
+        }
+        let (bytes, total) = scan.progress();
+        if started.elapsed() > QUIET {
+            if session.output.is_terminal() {
+                let line = render::progress_line(bytes, total, started.elapsed().as_secs_f64(), style);
+                session.output.progress(&line);
+            } else {
+                let begin = || Progress::begin(session.debugger, &title(job), "", total);
+                if let Some(progress) = progress.get_or_insert_with(begin) {
+                    progress.advance(bytes, "");
+                }
+            }
+        }
+        if hand_over.is_some_and(|limit| started.elapsed() > limit) {
+            let progress = progress.flatten();
+            send_to_background(job, scan, watcher(session, job, progress))?;
+            session.output.print(&format!("still running as job {0}: mp-scan jobs wait {0}", job.number));
+            return Ok(None);
+        }
+    }
+    session.output.clear_progress();
+    let report = job.end(Ok(scan.finish())).map_err(anyhow::Error::msg)?;
+    Ok(Some(report))
+}
+
+fn title(job: &Job) -> String {
+    format!("mp-scan {}", job.command)
+}
+
+/// What a background job does between its steps: tells its progress to the debugger, and at its end, with the setting
+/// `notify`, says so in the terminal.
+fn watcher(session: &Session, job: &Job, mut progress: Option<Progress>) -> impl FnMut(&Job) + Send + use<> {
+    let notify = session.settings().is_ok_and(|settings| settings.notify);
+    let terminal = notify.then(|| session.debugger.output_descriptor()).flatten();
+    let number = job.number;
+    move |job| {
+        if job.is_running() {
+            if let Some(progress) = &mut progress {
+                progress.advance(job.progress().0, "");
+            }
+            return;
+        }
+        progress = None;
+        if let Some(terminal) = &terminal {
+            let line = format!("\njob {number} has ended: mp-scan jobs show {number}\n");
+            if let Ok(copy) = terminal.try_clone() {
+                // There may be nobody to see it; the job is kept all the same.
+                let _ = File::from(copy).write_all(line.as_bytes());
+            }
+        }
+    }
+}
+
+/// Shows a whole report: in the return object, or in a file and in one line.
+///
+/// # Errors
+/// If the file cannot be written; the report is still kept as `job`.
+pub fn show(session: &mut Session, report: &Report, format: Format, output: Option<&Path>, job: u64) -> Result<()> {
+    let Some(path) = output else {
+        match format {
+            Format::Text => {
+                let text = render::render(report, format, &session.output.style());
+                session.output.print(text.trim_end_matches('\n'));
+            }
+            Format::Json | Format::Ron => {
+                let text = render::render(report, format, &Style::default());
+                session.output.document(text.trim_end_matches('\n'));
+            }
+        }
+        return Ok(());
+    };
+    let text = render::render(report, format, &Style { color: false, width: 4096 });
+    write_whole(path, &text).with_context(|| {
+        format!("the report is kept: write it elsewhere with `mp-scan jobs show {job} --output FILE`")
+    })?;
+    session.output.print(&format!("{}; written to {}", render::summary(report), path.display()));
+    Ok(())
+}
+
+fn open_output(path: &Path) -> Result<File> {
+    let file = File::options().write(true).create(true).truncate(false).open(path);
+    file.with_context(|| format!("cannot write to {}", path.display()))
+}
+
+fn write_whole(path: &Path, text: &str) -> Result<()> {
+    let mut file = open_output(path)?;
+    let regular = file.metadata().is_ok_and(|data| data.is_file());
+    if regular {
+        file.set_len(0)?;
+    }
+    let written = file.write_all(text.as_bytes()).and_then(|()| if regular { file.sync_all() } else { Ok(()) });
+    written.with_context(|| format!("cannot write to {}", path.display()))
+}
+
+/// Whether anything is left to show of a report from result `from` on.
+///
+/// # Errors
+/// If there are no results from there on: how many are kept, and how to get more.
+pub fn page(report: &Report, from: u64, limit: u64) -> Result<Report> {
+    let mut page = report.clone();
+    let Results::Matches(matches) = &mut page.results else {
+        return Ok(page);
+    };
+    let kept = matches.len() as u64;
+    if from > 0 && from >= kept {
+        let more = if report.truncated { "; a larger --limit keeps more" } else { "" };
+        bail!("the report has {kept} results, counted from 0{more}");
+    }
+    matches.drain(..from as usize);
+    matches.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(page)
+}

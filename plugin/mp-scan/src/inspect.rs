@@ -1,0 +1,216 @@
+//! What the debugger debugs, and how its memory is to be read.
+
+use analysis::place::ThreadStack;
+use analysis::{TargetInfo, TargetKind};
+use anyhow::{Context as _, Result, bail};
+use lldb::{Debugger, Frame, Process, Relay, State, Target};
+use std::path::PathBuf;
+use std::sync::Arc;
+use target::live::{self, Identity, Patch, Reader};
+use target::{AddressSpace, ReadMemory, Region, Source};
+
+/// A target that is ready to be scanned.
+pub struct Inspected {
+    pub info: TargetInfo,
+    pub space: AddressSpace,
+    pub stacks: Vec<ThreadStack>,
+    /// How it is read from this process.
+    pub memory: Arc<dyn ReadMemory>,
+    pub access: Access,
+    /// What the user should know, a line each.
+    pub warnings: Vec<String>,
+    pub target: Target,
+    /// The selected frame, if there is a process that is stopped.
+    pub frame: Option<Frame>,
+}
+
+/// How workers read a target.
+pub enum Access {
+    /// By themselves, with copies of these descriptors. A live process comes with what tells that it is still the same.
+    Direct { opened: target::Opened, identity: Option<Box<Identity>> },
+    /// From shared memory, which the debugger's reads fill.
+    Relayed(Relay),
+}
+
+/// Looks at the debugger's selected target.
+///
+/// # Errors
+/// One line that says what is missing and what to do.
+pub fn inspect(debugger: &Debugger) -> Result<Inspected> {
+    let Some(target) = debugger.selected_target() else {
+        bail!(
+            "no target: attach with `process attach --pid PID`, or open a core file with `target create --core FILE`"
+        );
+    };
+    let Some(process) = target.process() else {
+        bail!(
+            "no process: start it with `process launch`, attach, or open a core file with `target create --core FILE`"
+        );
+    };
+    let forced = forced_reader()?;
+    let stopped = process.state() == State::Stopped;
+    let is_core = process.plugin_name().contains("core");
+    let direct = match forced {
+        Some(Forced::Relay) => Err(anyhow::anyhow!("MP_SCAN_READER=relay")),
+        _ if is_core => open_core(&process),
+        Some(Forced::Direct(reader)) => open_live(&target, &process, reader),
+        None => open_live(&target, &process, Reader::Auto),
+    };
+    if !stopped && direct.is_err() {
+        let why = direct.err().map(|error| format!("{error:#}")).unwrap_or_default();
+        bail!("the process is running, and cannot be read directly ({why}): stop it with `process interrupt`");
+    }
+    if let (Some(Forced::Direct(_)), Err(why)) = (&forced, &direct)
+        && !is_core
+    {
+        bail!("MP_SCAN_READER allows no other way, and {why:#}");
+    }
+    let threads = if stopped { process.threads() } else { Vec::new() };
+    let stack = |thread: &lldb::Thread| {
+        let stack_pointer = thread.stack_pointer()?;
+        Some(ThreadStack { thread: u64::from(thread.index()), stack_pointer })
+    };
+    let stacks = threads.iter().filter_map(stack).collect();
+    let executable = target.executable().map(|path| path.to_string_lossy().into_owned());
+    let mut info = TargetInfo {
+        kind: if is_core { TargetKind::Core } else { TargetKind::Live },
+        pid: Some(process.id()).filter(|pid| *pid != 0 && *pid != u64::MAX),
+        executable,
+        stop_id: stopped.then(|| process.stop_id()),
+        ran: !stopped,
+    };
+    let frame = process.selected_thread().filter(|_| stopped).and_then(|thread| thread.selected_frame());
+    match direct {
+        Ok((mut opened, identity)) => Ok(Inspected {
+            info,
+            space: std::mem::take(&mut opened.space),
+            stacks,
+            memory: opened.memory()?,
+            warnings: std::mem::take(&mut opened.warnings),
+            access: Access::Direct { opened, identity },
+            target,
+            frame,
+        }),
+        Err(_) => {
+            info.kind = TargetKind::Relayed;
+            let relay = Relay::new(&process);
+            let space = AddressSpace { layout: target.layout(), regions: relayed_regions(&process)? };
+            let memory = Arc::new(relay.clone());
+            let access = Access::Relayed(relay);
+            Ok(Inspected { info, space, stacks, memory, access, warnings: Vec::new(), target, frame })
+        }
+    }
+}
+
+enum Forced {
+    Direct(Reader),
+    Relay,
+}
+
+/// The environment variable `MP_SCAN_READER`, with which one way of reading is forced.
+fn forced_reader() -> Result<Option<Forced>> {
+    match std::env::var("MP_SCAN_READER").as_deref() {
+        Err(_) | Ok("") => Ok(None),
+        Ok("vm") => Ok(Some(Forced::Direct(Reader::Vm))),
+        Ok("mem") => Ok(Some(Forced::Direct(Reader::Mem))),
+        Ok("relay") => Ok(Some(Forced::Relay)),
+        Ok(other) => bail!("MP_SCAN_READER is vm, mem or relay, not '{other}'"),
+    }
+}
+
+type Direct = (target::Opened, Option<Box<Identity>>);
+
+fn open_core(process: &Process) -> Result<Direct> {
+    let path: PathBuf = process.core_file().context("this LLDB does not say which core file it has opened")?;
+    let opened = target::core::open(&path, &target::core::Options::default())?;
+    Ok((opened, None))
+}
+
+/// Opens the process with the debugger's id on this machine, if it is certain that it is the debugger's: a session with
+/// another machine looks the same, and its id may exist here.
+fn open_live(target: &Target, process: &Process, reader: Reader) -> Result<Direct> {
+    let pid = u32::try_from(process.id()).context("it has no process id of this machine")?;
+    let identity = live::identity(pid)?;
+    let ours = live::tracer(pid).is_some_and(|tracer| live::is_descendant(tracer, std::process::id()));
+    let stopped = process.state() == State::Stopped;
+    if !stopped && !ours {
+        bail!("process {pid} of this machine is not traced by this debugger");
+    }
+    let mut patches = Vec::new();
+    if stopped {
+        let plain = live::open(pid, &live::Options { reader, patches: Vec::new() })?;
+        same_memory(&identity, process, &*plain.memory()?)?;
+        if !ours && !same_regions(&plain.space.regions, &process.regions()) {
+            bail!("the mappings of process {pid} of this machine are not those that the debugger sees");
+        }
+        patches = original_bytes(target, process);
+    }
+    // The address space is read once more, after all that the debugger was asked for.
+    let opened = live::open(pid, &live::Options { reader, patches })?;
+    Ok((opened, Some(Box::new(identity))))
+}
+
+/// Makes sure that the debugger sees, where this machine's process has its auxiliary vector and random bytes, the same.
+fn same_memory(identity: &Identity, process: &Process, memory: &dyn ReadMemory) -> Result<()> {
+    let same = |address: u64, bytes: &[u8]| {
+        let mut seen = vec![0; bytes.len()];
+        process.read_memory(address, &mut seen).is_ok_and(|read| read == bytes.len()) && seen == bytes
+    };
+    let other = || format!("process {} of this machine is not the one that is debugged", identity.pid);
+    let (address, random) = identity.random.with_context(other)?;
+    if !same(address, &random) {
+        bail!(other());
+    }
+    match identity.auxv_copy(memory) {
+        Some(copy) if !same(copy.address, &copy.bytes) => bail!(other()),
+        _ => Ok(()),
+    }
+}
+
+/// Whether two views of an address space have the same mappings. What the kernel maps is named in different ways.
+fn same_regions(ours: &[Region], debuggers: &[Region]) -> bool {
+    let edges = |regions: &[Region]| {
+        let mut joined: Vec<(u64, u64, target::Permissions)> = Vec::new();
+        for region in regions {
+            match joined.last_mut() {
+                Some(last) if last.1 == region.range.start && last.2 == region.permissions => last.1 = region.range.end,
+                _ => joined.push((region.range.start, region.range.end, region.permissions)),
+            }
+        }
+        joined
+    };
+    edges(ours) == edges(debuggers)
+}
+
+/// The bytes that the debugger has written breakpoints over, as it gives them back.
+fn original_bytes(target: &Target, process: &Process) -> Vec<Patch> {
+    let read = |address: u64| {
+        let mut byte = [0];
+        process.read_memory(address, &mut byte).ok().map(|_| Patch { address, bytes: byte.to_vec() })
+    };
+    target.breakpoint_sites().into_iter().filter_map(read).collect()
+}
+
+fn relayed_regions(process: &Process) -> Result<Vec<Region>> {
+    let regions = process.regions();
+    if regions.is_empty() {
+        bail!("the debugger does not say what is mapped in this process, so there is nothing to scan");
+    }
+    Ok(regions)
+}
+
+impl Access {
+    /// How workers open the memory; `None` if it is relayed to them.
+    pub fn source(&self) -> Option<&Source> {
+        match self {
+            Access::Direct { opened, .. } => Some(&opened.source),
+            Access::Relayed(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Inspected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inspected").field("info", &self.info).finish_non_exhaustive()
+    }
+}

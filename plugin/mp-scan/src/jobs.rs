@@ -1,0 +1,232 @@
+//! Jobs: one command's work each. A job is stepped by the command's own thread while it is in the foreground, and by a
+//! thread of its own in the background; it can move from the one to the other at any step.
+
+use analysis::{JobRow, Match, Report, Stop};
+use anyhow::{Context, Result, bail};
+use lldb::Relay;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Finished jobs that are kept for `jobs show`; older ones are forgotten.
+const KEPT: usize = 32;
+
+/// How long a step may wait for something to happen: so often interrupts are looked at.
+pub const PATIENCE: Duration = Duration::from_millis(10);
+
+/// A scan under way, as its job sees it.
+pub trait Scan: Send {
+    /// Works, or waits for workers, for at most about `patience`, and gives what became certain to `found`. Returns whether all is done.
+    fn step(&mut self, patience: Duration, found: &mut dyn FnMut(Vec<Match>)) -> bool;
+
+    /// Bytes done, and bytes to be done.
+    fn progress(&self) -> (u64, u64);
+
+    /// Ends it early; the next step returns true.
+    fn stop(&mut self, why: Stop);
+
+    /// The report. Call it when a step has returned true.
+    fn finish(self: Box<Self>) -> Report;
+}
+
+/// One command's work, and what came of it.
+pub struct Job {
+    pub number: u64,
+    /// The command line, without `mp-scan`.
+    pub command: String,
+    /// Set by `jobs cancel`; looked at in every step.
+    cancelled: AtomicBool,
+    state: Mutex<State>,
+    changed: Condvar,
+    started: Instant,
+    /// Reads the debuggee's memory for it, if only the debugger can.
+    relay: OnceLock<Relay>,
+}
+
+#[derive(Default)]
+struct State {
+    progress: (u64, u64),
+    outcome: Option<Result<Arc<Report>, String>>,
+    background: bool,
+    /// Whether the user knows that it has ended.
+    announced: bool,
+}
+
+impl Job {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.lock().outcome.is_none()
+    }
+
+    /// Does one step of `scan`. Returns whether it is done.
+    pub fn step(&self, scan: &mut dyn Scan, found: &mut dyn FnMut(Vec<Match>)) -> bool {
+        if self.cancelled.load(Ordering::Relaxed) {
+            scan.stop(Stop::Cancelled);
+        }
+        let done = scan.step(PATIENCE, found);
+        self.lock().progress = scan.progress();
+        done
+    }
+
+    /// Keeps the report, and wakes who waits for it.
+    pub fn end(&self, outcome: Result<Report, String>) -> Result<Arc<Report>, String> {
+        let mut state = self.lock();
+        let outcome = outcome.map(Arc::new);
+        state.outcome = Some(outcome.clone());
+        state.announced = !state.background;
+        self.changed.notify_all();
+        outcome
+    }
+
+    /// Waits until the job has ended, at most for `patience`. Returns its outcome, or `None` if it still runs.
+    pub fn wait(&self, patience: Duration) -> Option<Result<Arc<Report>, String>> {
+        let until = Instant::now() + patience;
+        let mut state = self.lock();
+        while state.outcome.is_none() {
+            let left = until.checked_duration_since(Instant::now())?;
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.announced = true;
+        state.outcome.clone()
+    }
+
+    pub fn progress(&self) -> (u64, u64) {
+        self.lock().progress
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// What reads memory for it: whoever waits for the job on a thread that holds LLDB's lock has to serve it.
+    pub fn relay(&self) -> Option<&Relay> {
+        self.relay.get()
+    }
+
+    /// Says what reads memory for it, before it begins.
+    pub fn set_relay(&self, relay: Relay) {
+        let _ = self.relay.set(relay);
+    }
+
+    /// The job's row in `jobs list`.
+    pub fn row(&self) -> JobRow {
+        let state = self.lock();
+        let (progress, total) = state.progress;
+        let described = match &state.outcome {
+            None => "running".to_owned(),
+            Some(Ok(report)) => match report.stopped {
+                None => "finished".to_owned(),
+                Some(Stop::Limit) => "finished at its limit".to_owned(),
+                Some(Stop::Timeout) => "stopped at its timeout".to_owned(),
+                Some(Stop::Cancelled) => "cancelled".to_owned(),
+                Some(Stop::TargetGone) => "the process is gone".to_owned(),
+            },
+            Some(Err(error)) => format!("failed: {error}"),
+        };
+        JobRow { job: self.number, command: self.command.clone(), state: described, progress, total }
+    }
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Job").field("number", &self.number).field("command", &self.command).finish_non_exhaustive()
+    }
+}
+
+/// All jobs of the host process, numbered from 1.
+#[derive(Debug, Default)]
+pub struct Jobs {
+    jobs: Mutex<(u64, BTreeMap<u64, Arc<Job>>)>,
+}
+
+impl Jobs {
+    fn lock(&self) -> MutexGuard<'_, (u64, BTreeMap<u64, Arc<Job>>)> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A new job, running in the foreground.
+    pub fn add(&self, command: String) -> Arc<Job> {
+        let mut jobs = self.lock();
+        jobs.0 += 1;
+        let number = jobs.0;
+        let job = Arc::new(Job {
+            number,
+            command,
+            cancelled: AtomicBool::new(false),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            started: Instant::now(),
+            relay: OnceLock::new(),
+        });
+        let finished: Vec<u64> = jobs.1.values().filter(|job| !job.is_running()).map(|job| job.number).collect();
+        for number in finished.iter().rev().skip(KEPT - 1) {
+            jobs.1.remove(number);
+        }
+        jobs.1.insert(number, Arc::clone(&job));
+        job
+    }
+
+    pub fn list(&self) -> Vec<Arc<Job>> {
+        self.lock().1.values().cloned().collect()
+    }
+
+    /// # Errors
+    /// If there is no such job, or no more.
+    pub fn find(&self, number: u64) -> Result<Arc<Job>> {
+        let jobs = self.lock();
+        match jobs.1.get(&number) {
+            Some(job) => Ok(Arc::clone(job)),
+            None if number != 0 && number <= jobs.0 => bail!("job {number} is kept no longer: the last {KEPT} are"),
+            None => bail!("no job {number}: see `mp-scan jobs list`"),
+        }
+    }
+
+    pub fn running(&self) -> usize {
+        self.lock().1.values().filter(|job| job.is_running()).count()
+    }
+
+    /// Background jobs that have ended since this was last asked.
+    pub fn newly_ended(&self) -> Vec<Arc<Job>> {
+        let ended = |job: &&Arc<Job>| {
+            let mut state = job.lock();
+            state.outcome.is_some() && !std::mem::replace(&mut state.announced, true)
+        };
+        self.lock().1.values().filter(ended).cloned().collect()
+    }
+}
+
+/// Has a thread of its own take the job to its end; `ended` is called there, with the outcome.
+///
+/// # Errors
+/// If no thread can be started: then the job has failed.
+pub fn send_to_background(
+    job: &Arc<Job>,
+    mut scan: Box<dyn Scan>,
+    mut watch: impl FnMut(&Job) + Send + 'static,
+) -> Result<()> {
+    job.lock().background = true;
+    let own = Arc::clone(job);
+    let run = move || {
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            while !own.step(&mut *scan, &mut |_| ()) {
+                watch(&own);
+            }
+            scan.finish()
+        }));
+        let outcome = outcome.map_err(|_| "a defect in mp-scan: its thread panicked".to_owned());
+        let _ = own.end(outcome);
+        watch(&own);
+    };
+    let started = std::thread::Builder::new().name(format!("mp-scan job {}", job.number)).spawn(run);
+    started.map(drop).context("cannot start a thread for the job").inspect_err(|error| {
+        let _ = job.end(Err(error.to_string()));
+    })
+}

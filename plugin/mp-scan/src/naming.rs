@@ -1,0 +1,83 @@
+//! Names the symbols that matches lie in. The modules' symbol tables are foreign bytes, so a worker reads them, where there
+//! are workers.
+
+use analysis::symbols::{self, ModuleAddresses, Request};
+use analysis::{Match, SymbolOffset};
+use multiprocessing::{Job, Next, Pool};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use target::AddressSpace;
+
+/// Matches are shown without symbols rather than later than this.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Looks up symbols.
+#[derive(Debug)]
+pub struct Namer {
+    pool: Option<Arc<Pool>>,
+    /// The pool's job, once there was something to name.
+    job: Option<Job>,
+    /// The process whose files they are, if it is on this machine.
+    pid: Option<u64>,
+    last_id: u64,
+}
+
+impl Namer {
+    pub fn new(pool: Option<Arc<Pool>>, pid: Option<u64>) -> Self {
+        Self { pool, job: None, pid, last_id: 0 }
+    }
+
+    /// Puts symbols to those of `matches` that lie in modules.
+    pub fn name(&mut self, space: &AddressSpace, matches: &mut [Match]) {
+        let modules = symbols::by_module(space, matches.iter().map(|found| found.address));
+        let mut names: HashMap<u64, SymbolOffset> = HashMap::new();
+        for (module, found) in self.look_up(&modules) {
+            let named = module.addresses.iter().zip(found);
+            names.extend(named.filter_map(|(address, symbol)| Some((*address, symbol?))));
+        }
+        for found in matches {
+            found.symbol = names.get(&found.address).cloned();
+        }
+    }
+
+    fn look_up<'a>(&mut self, modules: &'a [ModuleAddresses]) -> Vec<(&'a ModuleAddresses, Vec<Option<SymbolOffset>>)> {
+        let pid = self.pid;
+        let request = |module: &ModuleAddresses| Request { pid, module: module.clone() };
+        let Some(pool) = self.pool.clone() else {
+            // Without workers the files are read here, piece by piece, so that one that is truncated does no harm.
+            let here = |module: &ModuleAddresses| {
+                let file = target::modules::open(&module.path, pid).ok()?;
+                Some(symbols::look_up_in(file, module))
+            };
+            return modules.iter().map(|module| (module, here(module).unwrap_or_default())).collect();
+        };
+        if modules.is_empty() {
+            return Vec::new();
+        }
+        if self.job.is_none() {
+            self.job = pool.job(symbols::FUNCTION, Vec::new(), Vec::new()).ok();
+        }
+        let Some(job) = &self.job else { return Vec::new() };
+        let first = self.last_id + 1;
+        for module in modules {
+            self.last_id += 1;
+            job.submit(self.last_id, postcard::to_stdvec(&request(module)).expect("a request is plain data"));
+        }
+        let mut found = Vec::new();
+        let until = Instant::now() + PATIENCE;
+        // What a worker dies of, or takes too long for, stays without names; the matches are shown all the same.
+        while found.len() < modules.len() {
+            match job.next(until.saturating_duration_since(Instant::now())) {
+                Next::Ended(id, result) if id >= first => {
+                    let module = &modules[(id - first) as usize];
+                    let named = result.ok().and_then(|payload| postcard::from_bytes(&payload).ok());
+                    found.push((module, named.unwrap_or_default()));
+                }
+                Next::Ended(..) => {}
+                Next::Nothing | Next::Idle => break,
+            }
+        }
+        found
+    }
+}

@@ -1,0 +1,100 @@
+//! An analysis's tasks on the worker pool.
+
+use crate::relay::Feed;
+use analysis::remote::{Request, Setup};
+use analysis::{Analysis, Executor, Lost, Next, Scanned, Task};
+use anyhow::{Context as _, Result};
+use multiprocessing::{Job, Pool, TaskError};
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+use target::Source;
+
+/// One job of the pool.
+#[derive(Debug)]
+pub struct PoolExecutor {
+    job: Job,
+    width: usize,
+    running: HashMap<u64, Task>,
+    /// What the debugger has to read for the workers, if they cannot read it themselves.
+    feed: Option<Feed>,
+    /// Tasks that wait until there is room for their memory.
+    waiting: VecDeque<Task>,
+}
+
+impl PoolExecutor {
+    /// A job for `analysis` on `pool`, whose workers read `source` with `descriptors`.
+    ///
+    /// # Errors
+    /// If the pool cannot take it: no memory, no descriptors.
+    pub fn new<A: Analysis>(
+        pool: &Pool,
+        width: usize,
+        analysis: A,
+        source: Source,
+        descriptors: Vec<OwnedFd>,
+        feed: Option<Feed>,
+    ) -> Result<Self> {
+        let setup = postcard::to_stdvec(&Setup { analysis, source }).context("the plan cannot be sent")?;
+        let job = pool.job(A::NAME, setup, descriptors)?;
+        Ok(Self { job, width: width.max(1), running: HashMap::new(), feed, waiting: VecDeque::new() })
+    }
+
+    /// Sends what waits, as far as there is room for its memory.
+    fn send_waiting(&mut self) {
+        while let Some(task) = self.waiting.front().copied() {
+            let filled = match &mut self.feed {
+                None => None,
+                Some(feed) => match feed.fill(&task) {
+                    Some(filled) => Some(filled),
+                    None => return,
+                },
+            };
+            self.waiting.pop_front();
+            let request = Request { task, filled };
+            let payload = postcard::to_stdvec(&request).expect("a request is plain data");
+            self.running.insert(task.id, task);
+            self.job.submit(task.id, payload);
+        }
+    }
+}
+
+impl<A: Analysis> Executor<A> for PoolExecutor {
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn submit(&mut self, task: Task) {
+        self.waiting.push_back(task);
+        self.send_waiting();
+    }
+
+    fn next(&mut self, patience: Duration) -> Next<A::Partial> {
+        self.send_waiting();
+        let (id, result) = match self.job.next(patience) {
+            multiprocessing::Next::Ended(id, result) => (id, result),
+            multiprocessing::Next::Nothing => return Next::Nothing,
+            multiprocessing::Next::Idle => return Next::Idle,
+        };
+        let Some(task) = self.running.remove(&id) else { return Next::Nothing };
+        if let Some(feed) = &mut self.feed {
+            feed.release(&task);
+        }
+        let result = result.and_then(|payload| {
+            postcard::from_bytes::<Scanned<A::Partial>>(&payload).map_err(|error| TaskError::Decode(error.to_string()))
+        });
+        Next::Ended(task, result.map_err(lost))
+    }
+
+    fn cancel(&mut self) {
+        self.waiting.clear();
+        self.running.clear();
+        self.job.cancel();
+    }
+}
+
+/// A task that died, hung or panicked may have met one bad block, so it is worth trying in parts. Without workers it is not.
+fn lost(error: TaskError) -> Lost {
+    let retry = error.lost_worker() || matches!(error, TaskError::Panic { .. } | TaskError::Decode(_));
+    Lost { reason: error.to_string(), retry }
+}

@@ -1,0 +1,55 @@
+//! Whether the process that is read is still the same, and whether it ran meanwhile; without asking the debugger.
+
+use std::fs;
+use std::time::{Duration, Instant};
+use target::live::{self, Identity};
+
+/// The process is looked at as often as this.
+const INTERVAL: Duration = Duration::from_millis(20);
+
+/// Watches a live process on this machine; nothing else can change while it is read.
+#[derive(Debug)]
+pub struct Watch {
+    identity: Option<Box<Identity>>,
+    /// How often its threads had been given a processor when the scan began.
+    runs: Option<u64>,
+    looked: Instant,
+    gone: bool,
+    ran: bool,
+}
+
+impl Watch {
+    pub fn new(identity: Option<Box<Identity>>, ran: bool) -> Self {
+        let runs = identity.as_ref().and_then(|identity| thread_runs(identity.pid));
+        Self { identity, runs, looked: Instant::now(), gone: false, ran }
+    }
+
+    /// Whether the process has ended, or runs another program now.
+    pub fn gone(&mut self) -> bool {
+        if self.gone || self.looked.elapsed() < INTERVAL {
+            return self.gone;
+        }
+        self.looked = Instant::now();
+        if let Some(before) = &self.identity {
+            self.gone = live::identity(before.pid).map_or(true, |now| !now.is_same_program(before));
+        }
+        self.gone
+    }
+
+    /// Whether the process has run since the scan began, as far as can be told.
+    pub fn ran(&self) -> bool {
+        let Some(identity) = &self.identity else { return self.ran };
+        self.ran || thread_runs(identity.pid) != self.runs
+    }
+}
+
+/// How often the threads of a process have been given a processor: the third number of each thread's
+/// /proc/PID/task/TID/schedstat. A thread that a debugger has stopped gets none.
+fn thread_runs(pid: u32) -> Option<u64> {
+    let mut runs = 0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).ok()? {
+        let text = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        runs += text.split_whitespace().nth(2)?.parse::<u64>().ok()?;
+    }
+    Some(runs)
+}

@@ -1,0 +1,238 @@
+//! The dispatcher: one thread that starts the workers, owns all that is known of them, and hands out tasks.
+
+use super::PoolConfig;
+use super::commands::{Command, Commands};
+use super::seats::Seats;
+use super::tasks::Jobs;
+use super::worker::{PIPELINE, Step};
+use crate::connection::Buffer;
+use crate::error::{StartError, TaskError};
+use crate::process::Process;
+use crate::wire::Outcome;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::SigSet;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+/// How long a task may go on after its job was cancelled.
+pub(super) const CANCEL_GRACE: Duration = Duration::from_millis(50);
+/// So many packets of one worker are taken before the others have their turn.
+const PACKETS: usize = 16;
+
+/// What woke the dispatcher.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    Commands,
+    Text(u64),
+    Connection(u64),
+    Death(u64),
+}
+
+/// Where the outcome of a start is told.
+pub(super) type Starter = Sender<Result<(), StartError>>;
+
+#[derive(Debug)]
+pub(super) struct Dispatcher {
+    pub(super) config: PoolConfig,
+    pub(super) commands: Arc<Commands>,
+    pub(super) jobs: Jobs,
+    pub(super) seats: Seats,
+    /// Killed, and not yet gone.
+    pub(super) dying: Vec<Process>,
+    /// How many workers were started so far.
+    pub(super) workers: u64,
+    pub(super) deaths: Arc<AtomicU64>,
+    /// How many workers in a row have failed at their start, and how the last did.
+    pub(super) failures: u32,
+    pub(super) failure: Option<StartError>,
+    pub(super) failed: Instant,
+    /// Who waits for the first worker to be ready.
+    pub(super) starters: Vec<Starter>,
+    pub(super) memory_checked: Instant,
+    pub(super) buffer: Buffer,
+    shutdown: bool,
+}
+
+impl Dispatcher {
+    pub(super) fn new(
+        config: PoolConfig,
+        commands: Arc<Commands>,
+        deaths: Arc<AtomicU64>,
+        starter: Starter,
+    ) -> Dispatcher {
+        Dispatcher {
+            seats: Seats::new(config.workers),
+            config,
+            commands,
+            jobs: Jobs::default(),
+            dying: Vec::new(),
+            workers: 0,
+            deaths,
+            failures: 0,
+            failure: None,
+            failed: Instant::now(),
+            starters: vec![starter],
+            memory_checked: Instant::now(),
+            buffer: Buffer::new(),
+            shutdown: false,
+        }
+    }
+
+    /// The thread: until the pool is dropped.
+    pub(super) fn run(mut self) {
+        // The host's signals are for the host's threads.
+        let _ = SigSet::all().thread_block();
+        while !self.shutdown {
+            self.fill();
+            self.hand_out();
+            for source in self.wait() {
+                match source {
+                    Source::Commands => self.obey(),
+                    Source::Text(number) => self.listen(number),
+                    Source::Connection(number) => self.receive(number),
+                    Source::Death(number) => self.bury(number),
+                }
+            }
+            self.watch_deadlines();
+            self.reap();
+            self.close_jobs();
+        }
+    }
+
+    /// Waits until something happens or a deadline passes.
+    fn wait(&self) -> Vec<Source> {
+        let mut sources = vec![Source::Commands];
+        let mut entries = vec![PollFd::new(self.commands.as_fd(), PollFlags::POLLIN)];
+        for worker in self.seats.workers() {
+            // In the order in which a worker comes to an end: it prints, it answers, it dies.
+            if let Some(pipe) = worker.text.pipe() {
+                sources.push(Source::Text(worker.number));
+                entries.push(PollFd::new(pipe, PollFlags::POLLIN));
+            }
+            if let Some((descriptor, events)) = worker.interest() {
+                sources.push(Source::Connection(worker.number));
+                entries.push(PollFd::new(descriptor, events));
+            }
+            sources.push(Source::Death(worker.number));
+            entries.push(PollFd::new(worker.process.as_fd(), PollFlags::POLLIN));
+        }
+        let timeout = self.deadline().map_or(PollTimeout::NONE, |deadline| {
+            // Rounded up, lest it wakes too early again and again.
+            let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_micros(999);
+            PollTimeout::try_from(left.as_millis()).unwrap_or(PollTimeout::MAX)
+        });
+        match poll(&mut entries, timeout) {
+            Ok(0) | Err(Errno::EINTR) => Vec::new(),
+            Err(_) => {
+                // The system is short of memory: that is no reason to ask again without a pause.
+                std::thread::sleep(Duration::from_millis(1));
+                vec![Source::Commands]
+            }
+            Ok(_) => {
+                let ready = |entry: &PollFd| entry.revents().is_none_or(|events| !events.is_empty());
+                sources.into_iter().zip(&entries).filter(|(_, entry)| ready(entry)).map(|(source, _)| source).collect()
+            }
+        }
+    }
+
+    fn obey(&mut self) {
+        for command in self.commands.take() {
+            match command {
+                Command::Open { inbox, function, setup, descriptors } => {
+                    // Whatever kept workers from starting may have been mended since.
+                    self.try_once_more();
+                    self.jobs.open(inbox, function, setup, descriptors);
+                }
+                Command::Submit { inbox, id, payload } => self.jobs.submit(&inbox, id, payload),
+                Command::Resume => {}
+                Command::Cancel { job } => self.cancel(job),
+                Command::Close { job } => {
+                    self.cancel(job);
+                    self.jobs.close(job);
+                }
+                Command::Status(sender) => {
+                    let _ = sender.send(self.seats.status());
+                }
+                Command::Restart(starter) => self.restart(starter),
+                Command::Resize(workers) => self.seats.resize(workers),
+                Command::TaskTimeout(timeout) => self.config.task_timeout = timeout,
+                Command::MemoryLimit(limit) => self.config.memory_limit = limit,
+                Command::Shutdown => self.shutdown = true,
+            }
+        }
+    }
+
+    /// Ends a job's tasks: queued ones at once, those that a worker runs when they have stopped or it was killed.
+    fn cancel(&mut self, job: u64) {
+        self.jobs.cancel(job, Instant::now() + CANCEL_GRACE);
+        for worker in self.seats.workers_mut() {
+            for later in worker.pipeline.iter_mut().skip(1).filter(|later| later.task.job == job && !later.abandoned) {
+                later.abandoned = true;
+                self.jobs.abandon(job, later.task.id);
+            }
+        }
+    }
+
+    /// Tells the workers which jobs are over.
+    fn close_jobs(&mut self) {
+        for job in self.jobs.remove_closed() {
+            self.seats.workers_mut().for_each(|worker| worker.close(job));
+        }
+    }
+
+    /// Gives tasks to workers, to those with the fewest first.
+    fn hand_out(&mut self) {
+        while self.jobs.queued() > 0 {
+            // The last tasks wait for whoever is free first.
+            let pipeline = if self.jobs.queued() >= self.seats.len() { PIPELINE } else { 1 };
+            let Some(worker) = self.seats.free(pipeline) else { return };
+            let Some(task) = self.jobs.next() else { return };
+            let Some(entry) = self.jobs.entry(task.job) else { continue };
+            if let Err((task, error)) = worker.assign(task, entry) {
+                self.jobs.end(task.job, task.id, Err(TaskError::Send(error.to_string())));
+            }
+        }
+    }
+
+    /// Takes what a worker has printed.
+    fn listen(&mut self, number: u64) {
+        if let Some(worker) = self.seats.of(number).and_then(|seat| seat.worker.as_mut()) {
+            worker.text.read();
+        }
+    }
+
+    /// Sends to a worker what has waited, and takes what it has sent.
+    fn receive(&mut self, number: u64) {
+        for _ in 0..PACKETS {
+            let Some(seat) = self.seats.of(number) else { return };
+            let Some(worker) = seat.worker.as_mut() else { return };
+            worker.flush();
+            match worker.step(&self.config, &mut self.buffer) {
+                Step::Nothing => return,
+                Step::Ready => {
+                    for starter in self.starters.drain(..) {
+                        let _ = starter.send(Ok(()));
+                    }
+                }
+                Step::Answer(in_hand, outcome, payload) => {
+                    seat.tasks += 1;
+                    self.failures = 0;
+                    self.jobs.answer(in_hand, outcome, payload);
+                    if outcome == Outcome::Panic {
+                        return self.replace(number);
+                    }
+                }
+                Step::HungUp => {
+                    worker.hung_up = Some(Instant::now());
+                    return;
+                }
+                Step::Refused(error) => return self.refuse(number, error),
+                Step::Broken(what) => return self.kill(number, TaskError::Connection(what)),
+            }
+        }
+    }
+}

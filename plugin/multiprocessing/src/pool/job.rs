@@ -1,0 +1,130 @@
+//! A job, as its owner has it.
+
+use super::commands::{Command, Commands};
+use super::inbox::Inbox;
+use crate::error::{JobError, TaskError};
+use crate::function::Function;
+use crate::payload::{Outgoing, Payload};
+use std::fmt;
+use std::marker::PhantomData;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long [`Job::cancel`] waits. By then the workers that did not stop by themselves have been killed.
+const CANCEL_PATIENCE: Duration = Duration::from_millis(100);
+
+/// What [`Job::next`] came back with.
+#[derive(Debug)]
+pub enum Next<V = Payload> {
+    /// The task of this id has ended, in whatever order.
+    Ended(u64, Result<V, TaskError>),
+    /// Nothing has ended in that time.
+    Nothing,
+    /// No task is under way, and all results were taken.
+    Idle,
+}
+
+/// Tasks of one function that share a set-up. Each task that is submitted ends exactly once. Dropping a job cancels it.
+///
+/// It can be used from several threads at the same time.
+#[derive(Debug)]
+pub struct Job {
+    inbox: Arc<Inbox>,
+    commands: Arc<Commands>,
+}
+
+impl Job {
+    pub(super) fn open(
+        number: u64,
+        commands: Arc<Commands>,
+        function: &str,
+        setup: Vec<u8>,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Job, JobError> {
+        let inbox = Arc::new(Inbox::new(number)?);
+        let mut setup = Outgoing::new(setup);
+        setup.prepare()?;
+        let job = Job { inbox: Arc::clone(&inbox), commands };
+        job.commands.send(Command::Open { inbox, function: function.to_owned(), setup, descriptors });
+        Ok(job)
+    }
+
+    /// Gives the pool a task. Any number may wait; `id` is for the caller to know it by. A task of a job that was cancelled
+    /// ends as [`TaskError::Cancelled`].
+    pub fn submit(&self, id: u64, payload: Vec<u8>) {
+        self.inbox.expect();
+        let payload = Outgoing::new(payload);
+        self.commands.send(Command::Submit { inbox: Arc::clone(&self.inbox), id, payload });
+    }
+
+    /// Waits for a task to end, at most for `patience`.
+    pub fn next(&self, patience: Duration) -> Next {
+        let (next, resume) = self.inbox.next(patience);
+        if resume {
+            self.commands.send(Command::Resume);
+        }
+        next
+    }
+
+    /// Ends all tasks of the job, and returns when they have ended, after a tenth of a second at the latest. A function that
+    /// asks its [`Context`](crate::Context) stops by itself; a worker that does not is killed. Tasks that had not ended by
+    /// then end as [`TaskError::Cancelled`]; their results can still be taken.
+    pub fn cancel(&self) {
+        self.inbox.cancel();
+        self.commands.send(Command::Cancel { job: self.inbox.job() });
+        self.inbox.wait_until_ended(CANCEL_PATIENCE);
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        self.inbox.cancel();
+        self.commands.send(Command::Close { job: self.inbox.job() });
+    }
+}
+
+/// A [`Job`] of a typed function.
+pub struct TypedJob<F> {
+    job: Job,
+    function: PhantomData<fn() -> F>,
+}
+
+impl<F: Function> TypedJob<F> {
+    pub(super) fn new(job: Job) -> TypedJob<F> {
+        TypedJob { job, function: PhantomData }
+    }
+
+    /// As [`Job::submit`].
+    ///
+    /// # Errors
+    /// The argument refuses to be encoded; then there is no such task.
+    pub fn submit(&self, id: u64, argument: &F::Argument) -> Result<(), postcard::Error> {
+        self.job.submit(id, postcard::to_stdvec(argument)?);
+        Ok(())
+    }
+
+    /// As [`Job::next`]. A value that cannot be decoded is a [`TaskError::Decode`] of that task.
+    pub fn next(&self, patience: Duration) -> Next<F::Value> {
+        match self.job.next(patience) {
+            Next::Ended(id, Ok(payload)) => {
+                let value = postcard::from_bytes(&payload);
+                Next::Ended(id, value.map_err(|error| TaskError::Decode(format!("the value of {}: {error}", F::NAME))))
+            }
+            Next::Ended(id, Err(error)) => Next::Ended(id, Err(error)),
+            Next::Nothing => Next::Nothing,
+            Next::Idle => Next::Idle,
+        }
+    }
+
+    /// As [`Job::cancel`].
+    pub fn cancel(&self) {
+        self.job.cancel();
+    }
+}
+
+impl<F: Function> fmt::Debug for TypedJob<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TypedJob").field("function", &F::NAME).field("job", &self.job).finish()
+    }
+}

@@ -1,0 +1,263 @@
+//! How the dispatcher starts workers, and what follows when one ends.
+
+use super::dispatcher::{CANCEL_GRACE, Dispatcher, Starter};
+use super::worker::{Step, Worker};
+use crate::error::{StartError, TaskError};
+use crate::process::ExitStatus;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// How long a worker may live on after it has closed its connection. One that is about to die takes less than a millisecond.
+const HANG_UP_GRACE: Duration = Duration::from_millis(20);
+/// How often the memory of busy workers is looked at, where it is limited.
+const MEMORY_PERIOD: Duration = Duration::from_millis(100);
+/// How often killed workers are looked at, until they are gone.
+const REAP_PERIOD: Duration = Duration::from_millis(2);
+/// How long the end of the pool waits for its killed workers. Only one that hangs in the kernel takes so long.
+const END_PATIENCE: Duration = Duration::from_secs(1);
+/// A worker that dies so soon, without having begun a task, has failed at its start.
+const START_PHASE: Duration = Duration::from_secs(1);
+/// So many workers in a row may fail at their start; then no more are started until somebody asks for something new.
+const START_FAILURES: u32 = 3;
+/// So long after that, another one may try, if there is work.
+const START_PERIOD: Duration = Duration::from_secs(1);
+/// So many workers may die with a task in hand that they had not begun; then it is blamed all the same.
+const UNLUCKY: u32 = 4;
+
+/// Why a worker does not go on.
+#[derive(Debug)]
+enum Verdict {
+    /// It has died by itself.
+    Dead(ExitStatus),
+    /// It is killed, for what it did to its task or to the connection.
+    Killed(TaskError),
+    /// It can be no worker of this pool.
+    Refused(StartError),
+    /// It is to be replaced, or is not needed any more. Nobody is to blame.
+    Dismissed,
+}
+
+impl Dispatcher {
+    /// Starts workers where some are missing.
+    pub(super) fn fill(&mut self) {
+        for number in self.seats.left() {
+            self.retire(number, Verdict::Dismissed);
+        }
+        if self.next_attempt().is_some_and(|due| due <= Instant::now()) {
+            self.try_once_more();
+        }
+        while self.failures < START_FAILURES
+            && let Some(seat) = self.seats.empty()
+        {
+            self.workers += 1;
+            match Worker::start(&self.config, self.workers) {
+                Ok(worker) => seat.worker = Some(worker),
+                Err(error) => self.start_failed(error),
+            }
+        }
+        if self.failures >= START_FAILURES && self.seats.all_empty() {
+            // Nobody is left, and nobody will come.
+            let error = self.failure.clone().unwrap_or(StartError::Closed);
+            for starter in self.starters.drain(..) {
+                let _ = starter.send(Err(error.clone()));
+            }
+            self.jobs.fail_queued(&TaskError::NoWorker(error));
+        }
+    }
+
+    fn start_failed(&mut self, error: StartError) {
+        // What is wrong with a program itself is wrong with its next process too.
+        self.failures = match error {
+            StartError::Died { .. } => self.failures + 1,
+            _ => START_FAILURES,
+        };
+        self.failure = Some(error);
+        self.failed = Instant::now();
+    }
+
+    /// When another attempt is due, although too many have failed: while others work, in case what failed was for the moment.
+    fn next_attempt(&self) -> Option<Instant> {
+        let wanted = self.failures >= START_FAILURES && self.jobs.queued() > 0;
+        (wanted && self.seats.vacant() && !self.seats.all_empty()).then(|| self.failed + START_PERIOD)
+    }
+
+    /// One more worker may try.
+    pub(super) fn try_once_more(&mut self) {
+        self.failures = self.failures.min(START_FAILURES - 1);
+    }
+
+    /// Replaces all workers.
+    pub(super) fn restart(&mut self, starter: Starter) {
+        let numbers: Vec<u64> = self.seats.workers().map(|worker| worker.number).collect();
+        numbers.into_iter().for_each(|number| self.retire(number, Verdict::Dismissed));
+        self.failures = 0;
+        self.starters.push(starter);
+    }
+
+    /// A worker's pidfd says that it has died.
+    pub(super) fn bury(&mut self, number: u64) {
+        let worker = self.seats.of(number).and_then(|seat| seat.worker.as_ref());
+        // A process that somebody traces is dead before its status can be taken; `reap` takes it later.
+        let status = worker.map(|worker| worker.process.try_wait().unwrap_or(ExitStatus::Unknown));
+        if let Some(status) = status {
+            self.retire(number, Verdict::Dead(status));
+        }
+    }
+
+    pub(super) fn kill(&mut self, number: u64, error: TaskError) {
+        self.retire(number, Verdict::Killed(error));
+    }
+
+    pub(super) fn refuse(&mut self, number: u64, error: StartError) {
+        self.retire(number, Verdict::Refused(error));
+    }
+
+    pub(super) fn replace(&mut self, number: u64) {
+        self.retire(number, Verdict::Dismissed);
+    }
+
+    /// Ends a worker, and decides what becomes of its tasks.
+    fn retire(&mut self, number: u64, verdict: Verdict) {
+        let Some(seat) = self.seats.of(number) else { return };
+        let Some(mut worker) = seat.worker.take() else { return };
+        // What it had said before counts.
+        let mut answered = false;
+        loop {
+            match worker.step(&self.config, &mut self.buffer) {
+                Step::Answer(in_hand, outcome, payload) => {
+                    answered = true;
+                    seat.tasks += 1;
+                    self.failures = 0;
+                    self.jobs.answer(in_hand, outcome, payload);
+                }
+                Step::Ready => {}
+                _ => break,
+            }
+        }
+        let begun = worker.report.begun();
+        let text = worker.text.take();
+        if worker.process.try_wait().is_none() {
+            worker.process.kill();
+        }
+        if !matches!(verdict, Verdict::Dismissed) {
+            seat.deaths += 1;
+            self.deaths.fetch_add(1, Ordering::Relaxed);
+        }
+        // Nobody is to blame for the death of a worker that was dismissed; nor is the task that came after one which, as it
+        // turns out, ended in time.
+        let blame = match &verdict {
+            Verdict::Dead(status) => Some(TaskError::death(*status, text.clone())),
+            Verdict::Killed(error) if !answered => Some(error.clone()),
+            _ => None,
+        };
+        let idle = worker.pipeline.is_empty();
+        for mut in_hand in worker.pipeline.drain(..).rev() {
+            match &blame {
+                _ if in_hand.abandoned => self.jobs.forget(in_hand.task.job),
+                Some(error) if in_hand.sequence <= begun || in_hand.task.unlucky >= UNLUCKY => {
+                    self.jobs.end(in_hand.task.job, in_hand.task.id, Err(error.clone()));
+                }
+                blame => {
+                    in_hand.task.unlucky += u32::from(blame.is_some());
+                    self.jobs.give_back(in_hand.task);
+                }
+            }
+        }
+        let path = || self.config.worker.clone();
+        let failure = match verdict {
+            Verdict::Refused(error) => Some(error),
+            Verdict::Dead(status)
+                if !worker.ready || (idle && begun == 0 && worker.started.elapsed() < START_PHASE) =>
+            {
+                Some(StartError::Died { path: path(), status, stderr: text })
+            }
+            Verdict::Killed(_) if !worker.ready => {
+                Some(StartError::Silent { path: path(), after: worker.started.elapsed() })
+            }
+            _ => None,
+        };
+        self.dying.push(worker.process);
+        if let Some(failure) = failure {
+            self.start_failed(failure);
+        }
+    }
+
+    /// Takes the status of killed workers that are gone.
+    pub(super) fn reap(&mut self) {
+        self.dying.retain(|process| !process.is_gone());
+    }
+
+    /// When a worker's time is over, and for what.
+    fn limit(&self, worker: &Worker) -> Option<(Instant, TaskError)> {
+        let mut limits = Vec::new();
+        // A time beyond all reckoning is no limit.
+        let mut add =
+            |since: Instant, time: Duration, error| limits.extend(since.checked_add(time).map(|end| (end, error)));
+        if let Some(since) = worker.hung_up {
+            add(since, HANG_UP_GRACE, TaskError::Connection("it closed its connection".into()));
+        }
+        if !worker.ready {
+            add(worker.started, self.config.start_timeout, TaskError::Timeout(self.config.start_timeout));
+        }
+        if let Some(first) = worker.pipeline.front() {
+            if let Some(deadline) = self.jobs.entry(first.task.job).and_then(|entry| entry.cancelled) {
+                // One that was abandoned has become the first only later, and must have the time to be skipped.
+                let since = if first.abandoned { deadline.max(first.since + CANCEL_GRACE) } else { deadline };
+                add(since, Duration::ZERO, TaskError::Cancelled);
+            }
+            if let Some(timeout) = self.config.task_timeout {
+                add(first.since, timeout, TaskError::Timeout(timeout));
+            }
+        }
+        limits.into_iter().min_by_key(|(deadline, _)| *deadline)
+    }
+
+    /// When the dispatcher must look again, whatever happens.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let limits = self.seats.workers().filter_map(|worker| self.limit(worker)).map(|(deadline, _)| deadline);
+        let measured = self.seats.workers().any(Worker::to_be_measured).then(|| self.memory_checked + MEMORY_PERIOD);
+        let reap = (!self.dying.is_empty()).then(|| Instant::now() + REAP_PERIOD);
+        limits.chain(measured).chain(reap).chain(self.next_attempt()).min()
+    }
+
+    /// Kills the workers whose time is over, or who have taken too much memory.
+    pub(super) fn watch_deadlines(&mut self) {
+        let now = Instant::now();
+        let mut over = Vec::new();
+        let measure = now >= self.memory_checked + MEMORY_PERIOD;
+        for worker in self.seats.workers() {
+            match self.limit(worker) {
+                Some((deadline, error)) if deadline <= now => over.push((worker.number, error)),
+                _ if measure && worker.exceeds_its_memory() => over.push((worker.number, TaskError::OutOfMemory)),
+                _ => {}
+            }
+        }
+        if measure {
+            self.memory_checked = now;
+        }
+        for (number, error) in over {
+            self.kill(number, error);
+        }
+    }
+}
+
+impl Drop for Dispatcher {
+    /// Ends the workers and all tasks, also when the thread panics.
+    fn drop(&mut self) {
+        let numbers: Vec<u64> = self.seats.workers().map(|worker| worker.number).collect();
+        numbers.into_iter().for_each(|number| self.retire(number, Verdict::Dismissed));
+        self.jobs.fail_queued(&TaskError::Closed);
+        self.commands.close();
+        let deadline = Instant::now() + END_PATIENCE;
+        self.reap();
+        while !self.dying.is_empty() && Instant::now() < deadline {
+            let left = deadline.saturating_duration_since(Instant::now()).min(Duration::from_millis(100));
+            let mut entries: Vec<_> =
+                self.dying.iter().map(|process| PollFd::new(process.as_fd(), PollFlags::POLLIN)).collect();
+            let _ = poll(&mut entries, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO));
+            self.reap();
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! One worker process, as the dispatcher sees it.
+
+use super::tasks::{Entry, Task};
+use super::text::Text;
+use super::{PoolConfig, WorkerState, own_memory};
+use crate::connection::{Buffer, Connection};
+use crate::error::StartError;
+use crate::payload::Payload;
+use crate::process::Process;
+use crate::report::Report;
+use crate::wire::{self, Outcome, ToPool, ToWorker, WireError};
+use nix::poll::PollFlags;
+use serde::Serialize;
+use std::collections::{HashSet, VecDeque};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A worker has at most this many tasks: one that it runs, and one that it goes on with.
+pub(super) const PIPELINE: usize = 2;
+
+/// Behind a task that has run for so long, none is put: it would win nothing, and might wait for one that hangs.
+const BRIEF: Duration = Duration::from_millis(10);
+
+/// A task that was sent to a worker.
+#[derive(Debug)]
+pub(super) struct InHand {
+    pub(super) sequence: u64,
+    pub(super) task: Task,
+    /// Since when the worker can have been busy with it.
+    pub(super) since: Instant,
+    /// Its owner was told that it was cancelled.
+    pub(super) abandoned: bool,
+}
+
+/// A packet that found no room in the connection.
+#[derive(Debug)]
+struct Waiting {
+    head: Vec<u8>,
+    tail: Vec<u8>,
+    descriptors: Vec<OwnedFd>,
+}
+
+/// What a look at the connection brought.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// There was nothing to receive.
+    Nothing,
+    /// The worker is ready.
+    Ready,
+    /// The first task of the pipeline has been answered.
+    Answer(InHand, Outcome, Payload),
+    /// It can never be a worker of this pool.
+    Refused(StartError),
+    /// It said what no worker says.
+    Broken(String),
+    /// It has closed the connection.
+    HungUp,
+}
+
+#[derive(Debug)]
+pub(super) struct Worker {
+    /// Which worker of the pool this is; never used twice.
+    pub(super) number: u64,
+    pub(super) process: Process,
+    pub(super) report: Report,
+    pub(super) text: Text,
+    pub(super) started: Instant,
+    pub(super) ready: bool,
+    /// When it was seen to have closed the connection. Usually it is then about to die.
+    pub(super) hung_up: Option<Instant>,
+    pub(super) pipeline: VecDeque<InHand>,
+    memory_limit: Option<u64>,
+    connection: Connection,
+    opened: HashSet<u64>,
+    outbox: VecDeque<Waiting>,
+    sequence: u64,
+}
+
+impl Worker {
+    /// Starts the process; it becomes ready later.
+    pub(super) fn start(config: &PoolConfig, number: u64) -> Result<Worker, StartError> {
+        let resources = |error| StartError::Resources(Arc::new(error));
+        let (connection, theirs) = Connection::pair().map_err(resources)?;
+        let report = Report::new().map_err(resources)?;
+        let started = Instant::now();
+        let (text, stderr) = Text::new().map_err(resources)?;
+        let process = Process::spawn(&config.worker, &config.arguments, theirs.as_fd(), stderr.as_fd())
+            .map_err(|error| StartError::Spawn { path: config.worker.clone(), error: Arc::new(error) })?;
+        drop(theirs);
+        let mut worker = Worker {
+            number,
+            process,
+            report,
+            text,
+            started,
+            ready: false,
+            hung_up: None,
+            pipeline: VecDeque::new(),
+            memory_limit: config.memory_limit,
+            connection,
+            opened: HashSet::new(),
+            outbox: VecDeque::new(),
+            sequence: 0,
+        };
+        let (parent, identity) = (std::process::id(), &*config.identity);
+        let hello = ToWorker::Hello { parent, identity, memory_limit: config.memory_limit };
+        let report = worker.report.as_fd().try_clone_to_owned().map_err(resources)?;
+        // An empty connection has room for it; a worker that has died already shows as such.
+        let _ = worker.send(&hello, &[], &[report.as_fd()]);
+        Ok(worker)
+    }
+
+    pub(super) fn state(&self) -> WorkerState {
+        match (self.ready, self.pipeline.is_empty()) {
+            (false, _) => WorkerState::Starting,
+            (true, true) => WorkerState::Idle,
+            (true, false) => WorkerState::Busy,
+        }
+    }
+
+    /// Its own memory in bytes; 0 if it cannot be read.
+    pub(super) fn memory(&self) -> u64 {
+        own_memory(self.process.pid()).unwrap_or(0)
+    }
+
+    /// Whether its memory has a limit and may grow.
+    pub(super) fn to_be_measured(&self) -> bool {
+        self.memory_limit.is_some() && !self.pipeline.is_empty()
+    }
+
+    pub(super) fn exceeds_its_memory(&self) -> bool {
+        self.to_be_measured()
+            && self.memory_limit.is_some_and(|limit| self.memory() > limit.saturating_add(self.report.allowance()))
+    }
+
+    /// The connection, and what to wait for there.
+    pub(super) fn interest(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        let mut events = PollFlags::POLLIN;
+        events.set(PollFlags::POLLOUT, !self.outbox.is_empty());
+        self.hung_up.is_none().then(|| (self.connection.as_fd(), events))
+    }
+
+    /// Whether it can take a task, when so many in all are allowed.
+    pub(super) fn has_room(&self, pipeline: usize) -> bool {
+        let brief = self.pipeline.front().is_none_or(|first| first.since.elapsed() < BRIEF);
+        self.ready && self.hung_up.is_none() && self.pipeline.len() < pipeline && brief
+    }
+
+    /// Sends a task, which is then in the pipeline; and its job before it, if the worker does not have it yet.
+    ///
+    /// # Errors
+    /// The task comes back if it cannot be sent.
+    pub(super) fn assign(&mut self, mut task: Task, entry: &Entry) -> Result<(), (Task, io::Error)> {
+        if let Err(error) = task.payload.prepare().and_then(|()| self.open(task.job, entry)) {
+            return Err((task, error));
+        }
+        self.sequence += 1;
+        let message = ToWorker::Task { job: task.job, sequence: self.sequence, shared: task.payload.shared() };
+        let descriptor: Vec<_> = task.payload.descriptor().into_iter().collect();
+        match self.send(&message, task.payload.tail(), &descriptor) {
+            Ok(()) => {
+                self.pipeline.push_back(InHand {
+                    sequence: self.sequence,
+                    task,
+                    since: Instant::now(),
+                    abandoned: false,
+                });
+                Ok(())
+            }
+            Err(error) => Err((task, error)),
+        }
+    }
+
+    fn open(&mut self, job: u64, entry: &Entry) -> io::Result<()> {
+        if self.opened.contains(&job) {
+            return Ok(());
+        }
+        let message = ToWorker::Open { job, function: &entry.function, shared: entry.setup.shared() };
+        let mut descriptors = vec![entry.inbox.flag().as_fd()];
+        descriptors.extend(entry.setup.descriptor());
+        descriptors.extend(entry.descriptors.iter().map(AsFd::as_fd));
+        self.send(&message, entry.setup.tail(), &descriptors)?;
+        self.opened.insert(job);
+        Ok(())
+    }
+
+    /// Lets the worker forget a job.
+    pub(super) fn close(&mut self, job: u64) {
+        if self.opened.remove(&job) {
+            // If it cannot be told, it is about to die.
+            let _ = self.send(&ToWorker::Close { job }, &[], &[]);
+        }
+    }
+
+    fn send<M: Serialize>(&mut self, message: &M, tail: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let head =
+            wire::encode(message, tail.len()).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        if self.outbox.is_empty() {
+            match self.connection.send(&head, tail, descriptors, false) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // The other end is gone: the death that follows says what becomes of the pipeline.
+                Err(error) if is_hang_up(&error) => return Ok(()),
+                other => return other,
+            }
+        }
+        let descriptors = descriptors.iter().map(BorrowedFd::try_clone_to_owned).collect::<io::Result<_>>()?;
+        self.outbox.push_back(Waiting { head, tail: tail.to_vec(), descriptors });
+        Ok(())
+    }
+
+    /// Sends what has waited for room.
+    pub(super) fn flush(&mut self) {
+        while let Some(waiting) = self.outbox.front() {
+            let descriptors: Vec<_> = waiting.descriptors.iter().map(AsFd::as_fd).collect();
+            match self.connection.send(&waiting.head, &waiting.tail, &descriptors, false) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // As above; without this packet the others make no sense.
+                Err(_) => return self.outbox.clear(),
+                Ok(()) => self.outbox.pop_front(),
+            };
+        }
+    }
+
+    /// Receives one packet, if there is one.
+    pub(super) fn step(&mut self, config: &PoolConfig, buffer: &mut Buffer) -> Step {
+        if self.hung_up.is_some() {
+            return Step::Nothing;
+        }
+        let received = match self.connection.receive(buffer, false) {
+            Ok(Some(received)) => received,
+            Ok(None) => return Step::HungUp,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Step::Nothing,
+            Err(error) => return Step::Broken(error.to_string()),
+        };
+        let path = || config.worker.clone();
+        match wire::decode::<ToPool>(&buffer.bytes[..received.length]) {
+            Ok((ToPool::Ready { identity }, _)) if !self.ready => {
+                if identity != config.identity {
+                    let (ours, theirs) = (config.identity.clone(), identity.to_owned());
+                    return Step::Refused(StartError::OtherBuild { path: path(), ours, theirs });
+                }
+                self.ready = true;
+                Step::Ready
+            }
+            Ok((ToPool::Ended { sequence, outcome, shared }, tail)) => {
+                let descriptor = if shared { received.descriptors.into_iter().next() } else { None };
+                if self.pipeline.front().is_none_or(|first| first.sequence != sequence)
+                    || shared != descriptor.is_some()
+                {
+                    return Step::Broken("an answer that nothing was asked for".into());
+                }
+                match Payload::received(tail, descriptor) {
+                    Err(error) => Step::Broken(error.to_string()),
+                    Ok(payload) => match self.pipeline.pop_front() {
+                        Some(first) => {
+                            self.text.clear();
+                            if let Some(next) = self.pipeline.front_mut() {
+                                next.since = Instant::now();
+                            }
+                            Step::Answer(first, outcome, payload)
+                        }
+                        None => Step::Nothing,
+                    },
+                }
+            }
+            Err(WireError::Version { theirs }) if !self.ready => {
+                Step::Refused(StartError::OtherProtocol { path: path(), ours: wire::VERSION, theirs })
+            }
+            Ok((ToPool::Ready { .. }, _)) => Step::Broken("it was ready twice".into()),
+            Err(error) => Step::Broken(error.to_string()),
+        }
+    }
+}
+
+fn is_hang_up(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payload::Outgoing;
+    use crate::pool::inbox::Inbox;
+    use crate::pool::tasks::Jobs;
+
+    /// A worker whose other end is in the test's hands; its process only sleeps.
+    fn worker() -> (Worker, Connection) {
+        let (connection, theirs) = Connection::pair().expect("a pair");
+        let (text, stderr) = Text::new().expect("a pipe");
+        let words = ["60".into()];
+        let worker = Worker {
+            number: 1,
+            process: Process::spawn("/bin/sleep".as_ref(), &words, stderr.as_fd(), stderr.as_fd()).expect("a process"),
+            report: Report::new().expect("memory"),
+            text,
+            started: Instant::now(),
+            ready: true,
+            hung_up: None,
+            pipeline: VecDeque::new(),
+            memory_limit: None,
+            connection,
+            opened: HashSet::new(),
+            outbox: VecDeque::new(),
+            sequence: 0,
+        };
+        (worker, theirs)
+    }
+
+    #[test]
+    fn what_finds_no_room_is_sent_later_whole_and_in_order() {
+        let (mut worker, theirs) = worker();
+        let mut jobs = Jobs::default();
+        let setup = Outgoing::Inline(vec![1; 60_000]);
+        let (reader, _writer) = io::pipe().expect("a pipe");
+        jobs.open(Arc::new(Inbox::new(5).expect("memory")), "function".into(), setup, vec![reader.into()]);
+        let entry = jobs.entry(5).expect("it was opened");
+        for id in 0..10 {
+            // Every second one travels as a descriptor.
+            let payload = Outgoing::new(vec![id as u8; if id % 2 == 0 { 60_000 } else { 70_000 }]);
+            worker.assign(Task { job: 5, id, payload, unlucky: 0 }, entry).expect("it is sent or kept");
+        }
+        worker.close(5);
+        assert!(!worker.outbox.is_empty(), "there is no room for all of this");
+        assert!(worker.interest().is_some_and(|(_, events)| events.contains(PollFlags::POLLOUT)));
+
+        let mut buffer = Buffer::new();
+        let mut receive = || {
+            worker.flush();
+            let received = theirs.receive(&mut buffer, false).expect("a packet").expect("not the end");
+            let packet = buffer.bytes[..received.length].to_vec();
+            (packet, received.descriptors)
+        };
+        let (packet, descriptors) = receive();
+        let (message, tail) = wire::decode::<ToWorker>(&packet).expect("a frame");
+        assert_eq!(message, ToWorker::Open { job: 5, function: "function", shared: false });
+        assert_eq!((tail.len(), descriptors.len()), (60_000, 2));
+        for id in 0..10 {
+            let (packet, descriptors) = receive();
+            let (message, tail) = wire::decode::<ToWorker>(&packet).expect("a frame");
+            let shared = id % 2 == 1;
+            assert_eq!(message, ToWorker::Task { job: 5, sequence: id + 1, shared });
+            let payload = Payload::received(tail, descriptors.into_iter().next()).expect("sealed memory, if any");
+            assert_eq!(*payload, vec![id as u8; if shared { 70_000 } else { 60_000 }]);
+        }
+        let (packet, _) = receive();
+        assert_eq!(wire::decode::<ToWorker>(&packet).expect("a frame").0, ToWorker::Close { job: 5 });
+        worker.process.kill();
+        while !worker.process.is_gone() {
+            std::thread::yield_now();
+        }
+    }
+}

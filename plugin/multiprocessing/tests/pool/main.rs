@@ -1,0 +1,9 @@
+//! A pool with real worker processes, which do what workers should not do.
+
+#[path = "../worker/acts.rs"]
+mod acts;
+mod common;
+mod deaths;
+mod jobs;
+mod starts;
+mod work;

@@ -1,0 +1,62 @@
+//! The worker program of the tests; and, when it is told to, several that are none, and a host with a pool of its own.
+
+mod acts;
+
+use acts::{Act, Actor, Brought, IDENTITY, Setup};
+use multiprocessing::{Context, Next, Pool, PoolConfig, Refusal, Registry, Serve, worker_main};
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+/// Gives back what it is given.
+struct Echo;
+
+impl Serve for Echo {
+    fn call(&mut self, payload: &[u8], _context: &Context<'_>) -> Result<Vec<u8>, Refusal> {
+        Ok(payload.to_vec())
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let identity = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => IDENTITY,
+        ["identity", other] => other,
+        ["abort"] => std::process::abort(),
+        ["silent"] => loop {
+            thread::sleep(Duration::from_secs(60));
+        },
+        ["protocol"] => return answer(b"MP\x63\x00\x00\x00\x00\x00"),
+        ["nonsense"] => return answer(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+        ["host", worker] => return host(worker),
+        _ => return ExitCode::FAILURE,
+    };
+    worker_main(Registry::new(identity).function::<Actor>().serve("echo", |_, _| Ok(Box::new(Echo))))
+}
+
+/// Answers the greeting with these bytes.
+fn answer(bytes: &[u8]) -> ExitCode {
+    // SAFETY: the pointer and the length are those of a slice that lives.
+    unsafe { libc::send(0, bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) };
+    thread::sleep(Duration::from_secs(60));
+    ExitCode::SUCCESS
+}
+
+/// A program that has a pool whose workers are busy: prints their numbers, and waits to be killed.
+fn host(worker: &str) -> ExitCode {
+    let mut config = PoolConfig::new(worker, IDENTITY);
+    config.workers = 2;
+    let Ok(pool) = Pool::start(config) else { return ExitCode::FAILURE };
+    let Ok(job) = pool.typed_job::<Actor>(&Setup::Text(String::new()), Vec::new()) else { return ExitCode::FAILURE };
+    for id in 0..2 {
+        let _ = job.submit(id, &Act::Sleep(Duration::from_secs(60)));
+    }
+    while pool.status().iter().filter(|worker| worker.state == multiprocessing::WorkerState::Busy).count() < 2 {
+        thread::sleep(Duration::from_millis(1));
+    }
+    println!("{:?}", pool.status().iter().map(|worker| worker.pid).collect::<Vec<_>>());
+    match job.next(Duration::from_secs(60)) {
+        Next::Ended(_, Ok(Brought::Number(_))) => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}

@@ -1,0 +1,311 @@
+//! The fields of a report as scripts see them. Addresses are hex strings, sizes and counts numbers, bytes lower-case hex
+//! without spaces; a field that is not known is left out.
+
+use analysis::{Content, JobRow, MappingRow, Match, PoolStatus, Report, Results, Stop, TargetKind, Value, WorkerRow};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use target::Permissions;
+
+const SCHEMA: u32 = 1;
+
+/// The report as one JSON document, with a line break at its end.
+pub fn json(report: &Report) -> String {
+    let mut text = serde_json::to_string(&Document::new(report)).expect("a document has only string keys");
+    text.push('\n');
+    text
+}
+
+/// The report as one RON document of the same shape, with a line break at its end.
+pub fn ron(report: &Report) -> String {
+    let config = ron::ser::PrettyConfig::new().depth_limit(3);
+    let mut text = ron::ser::to_string_pretty(&Document::new(report), config).expect("a document is plain data");
+    text.push('\n');
+    text
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    command: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<Target<'a>>,
+    stats: Stats,
+    total: u64,
+    truncated: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped: Option<&'static str>,
+    skipped: Vec<Skipped<'a>>,
+    results: Vec<Row<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settings: Option<BTreeMap<&'a str, &'a str>>,
+}
+
+#[derive(Serialize)]
+struct Target<'a> {
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    executable: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stop_id: Option<u32>,
+    ran: bool,
+}
+
+#[derive(Serialize)]
+struct Stats {
+    bytes_scanned: u64,
+    bytes_skipped: u64,
+    seconds: f64,
+    scan_seconds: f64,
+    workers: usize,
+    tasks: u64,
+    retried: u64,
+    deaths: u64,
+}
+
+#[derive(Serialize)]
+struct Skipped<'a> {
+    start: String,
+    end: String,
+    reason: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Row<'a> {
+    Match(MatchRow<'a>),
+    Mapping(MapRow<'a>),
+    Job(JobDocument<'a>),
+    Worker(WorkerDocument<'a>),
+    Version { name: &'a str, version: &'a str },
+}
+
+#[derive(Serialize)]
+struct MatchRow<'a> {
+    address: String,
+    size: u64,
+    pattern: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<Number>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    /// Present, and true, where the string goes on after its text.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    cut: bool,
+    region: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    symbol: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thread: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context: Option<ContextRow>,
+}
+
+#[derive(Serialize)]
+struct ContextRow {
+    start: String,
+    bytes: String,
+}
+
+/// A value that was searched: numbers where JSON has them, else strings.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Number {
+    Signed(i64),
+    Unsigned(u64),
+    Float(f64),
+    Text(String),
+}
+
+#[derive(Serialize)]
+struct MapRow<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    permissions: Option<String>,
+    kind: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u64>,
+    size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resident: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    swapped: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entropy: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct JobDocument<'a> {
+    job: u64,
+    command: &'a str,
+    state: &'a str,
+    progress: u64,
+    total: u64,
+}
+
+#[derive(Serialize)]
+struct WorkerDocument<'a> {
+    pid: u32,
+    state: &'a str,
+    tasks: u64,
+    deaths: u64,
+    memory: u64,
+}
+
+impl<'a> Document<'a> {
+    fn new(report: &'a Report) -> Self {
+        let rows = match &report.results {
+            Results::Matches(matches) => matches.iter().map(match_row).map(Row::Match).collect(),
+            Results::Mappings(mappings) => mappings.iter().map(map_row).map(Row::Mapping).collect(),
+            Results::Jobs(jobs) => jobs.iter().map(job_row).map(Row::Job).collect(),
+            Results::Pool(pool) => pool.workers.iter().map(worker_row).map(Row::Worker).collect(),
+            Results::Versions(versions) => {
+                versions.iter().map(|(name, version)| Row::Version { name, version }).collect()
+            }
+        };
+        let settings = match &report.results {
+            Results::Pool(PoolStatus { settings, .. }) => {
+                Some(settings.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect())
+            }
+            _ => None,
+        };
+        let skipped = report.skipped.iter().map(|skip| Skipped {
+            start: hex(skip.range.start),
+            end: hex(skip.range.end),
+            reason: &skip.reason,
+        });
+        Self {
+            schema: SCHEMA,
+            command: &report.command,
+            target: report.target.as_ref().map(|target| Target {
+                kind: match target.kind {
+                    TargetKind::Live => "live",
+                    TargetKind::Core => "core",
+                    TargetKind::Relayed => "relayed",
+                    TargetKind::Static => "static",
+                },
+                pid: target.pid,
+                executable: target.executable.as_deref(),
+                stop_id: target.stop_id,
+                ran: target.ran,
+            }),
+            stats: Stats {
+                bytes_scanned: report.stats.bytes_scanned,
+                bytes_skipped: report.stats.bytes_skipped,
+                seconds: report.stats.seconds,
+                scan_seconds: report.stats.scan_seconds,
+                workers: report.stats.workers,
+                tasks: report.stats.tasks,
+                retried: report.stats.retried,
+                deaths: report.stats.deaths,
+            },
+            total: report.total,
+            truncated: report.truncated,
+            stopped: report.stopped.map(|stop| match stop {
+                Stop::Limit => "limit",
+                Stop::Timeout => "timeout",
+                Stop::Cancelled => "cancelled",
+                Stop::TargetGone => "target gone",
+            }),
+            skipped: skipped.collect(),
+            results: rows,
+            settings,
+        }
+    }
+}
+
+fn match_row(found: &Match) -> MatchRow<'_> {
+    let (bytes, text, cut) = match &found.content {
+        Some(Content::Bytes(bytes)) => (Some(hex_bytes(bytes)), None, false),
+        Some(Content::Text { text, cut }) => (None, Some(text.as_str()), *cut),
+        None => (None, None, false),
+    };
+    MatchRow {
+        address: hex(found.address),
+        size: found.size,
+        pattern: found.pattern,
+        value: found.value.map(number),
+        bytes,
+        text,
+        cut,
+        region: found.region.as_deref().unwrap_or("anonymous"),
+        symbol: found.symbol.as_ref().map(|symbol| symbol.name.as_str()),
+        offset: found.symbol.as_ref().map(|symbol| symbol.offset),
+        thread: found.thread,
+        context: found
+            .context
+            .as_ref()
+            .map(|context| ContextRow { start: hex(context.start), bytes: hex_bytes(&context.bytes) }),
+    }
+}
+
+fn number(value: Value) -> Number {
+    match value {
+        Value::Int(value) => match (i64::try_from(value), u64::try_from(value)) {
+            (Ok(value), _) => Number::Signed(value),
+            (_, Ok(value)) => Number::Unsigned(value),
+            _ => Number::Text(value.to_string()),
+        },
+        Value::Float(value) if value.is_finite() => Number::Float(value),
+        Value::Float(value) => Number::Text(value.to_string()),
+        Value::Pointer(value) => Number::Text(hex(value)),
+    }
+}
+
+fn map_row(row: &MappingRow) -> MapRow<'_> {
+    MapRow {
+        start: row.range.map(|range| hex(range.start)),
+        end: row.range.map(|range| hex(range.end)),
+        permissions: row.permissions.map(|permissions| permission_letters(permissions, row.shared)),
+        kind: &row.kind,
+        name: row.name.as_deref(),
+        count: row.count,
+        size: row.size,
+        resident: row.resident,
+        swapped: row.swapped,
+        entropy: row.entropy,
+    }
+}
+
+fn job_row(row: &JobRow) -> JobDocument<'_> {
+    JobDocument { job: row.job, command: &row.command, state: &row.state, progress: row.progress, total: row.total }
+}
+
+fn worker_row(row: &WorkerRow) -> WorkerDocument<'_> {
+    WorkerDocument { pid: row.pid, state: &row.state, tasks: row.tasks, deaths: row.deaths, memory: row.memory }
+}
+
+/// As in /proc/PID/maps: `rw-p`.
+pub fn permission_letters(permissions: Permissions, shared: bool) -> String {
+    let letter = |flag, letter| if permissions.contains(flag) { letter } else { '-' };
+    [
+        letter(Permissions::READ, 'r'),
+        letter(Permissions::WRITE, 'w'),
+        letter(Permissions::EXECUTE, 'x'),
+        if shared { 's' } else { 'p' },
+    ]
+    .into_iter()
+    .collect()
+}
+
+fn hex(address: u64) -> String {
+    format!("{address:#x}")
+}
+
+fn hex_bytes(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

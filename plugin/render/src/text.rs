@@ -1,0 +1,320 @@
+//! Reports for people: one line a result, then one line that says what was scanned, and what was not.
+
+use crate::document::permission_letters;
+use crate::hexdump::hexdump;
+use crate::units::{bytes, plural, seconds, speed};
+use analysis::{
+    Columns, Content, JobRow, MappingRow, Match, PoolStatus, Report, Results, Skip, Stats, Stop, TargetKind, Value,
+};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// What the place that shows the text can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Style {
+    /// Whether escape sequences for colours are understood.
+    pub color: bool,
+    /// Columns of a line; longer content is cut, with an ellipsis.
+    pub width: usize,
+}
+
+impl Default for Style {
+    fn default() -> Self {
+        Self { color: false, width: 120 }
+    }
+}
+
+impl Style {
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// Text that was looked for.
+    pub(crate) fn mark(&self, text: &str) -> String {
+        self.paint("1;31", text)
+    }
+
+    fn address(&self, address: u64) -> String {
+        self.paint("33", &format!("{address:#018x}"))
+    }
+
+    fn dim(&self, text: &str) -> String {
+        self.paint("2", text)
+    }
+}
+
+/// All result lines of a report.
+pub fn results(report: &Report, style: &Style) -> String {
+    match &report.results {
+        Results::Matches(matches) => matches.iter().map(|found| result_line(found, report.columns, style)).collect(),
+        Results::Mappings(rows) => mappings(rows, style),
+        Results::Jobs(rows) => jobs(rows),
+        Results::Pool(status) => pool(status),
+        Results::Versions(versions) => {
+            let width = versions.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+            versions.iter().fold(String::new(), |mut text, (name, version)| {
+                let _ = writeln!(text, "{name:width$}  {version}");
+                text
+            })
+        }
+    }
+}
+
+/// A match's line, and the hexdump under it where context was asked for; with its line breaks.
+pub fn result_line(found: &Match, columns: Columns, style: &Style) -> String {
+    let mut line = style.address(found.address);
+    let mut used = 18;
+    if columns.pattern {
+        let _ = write!(line, "  #{}", found.pattern);
+        used += 4;
+    }
+    if columns.size {
+        let _ = write!(line, "  {:>5}", found.size);
+        used += 7;
+    }
+    let place = place(found);
+    let _ = write!(line, "  {place:<28}");
+    used += 2 + place.chars().count().max(28);
+    if let Some(shown) = shown_value(found) {
+        let room = style.width.saturating_sub(used + 2).max(16);
+        let _ = write!(line, "  {}", shorten(&shown, room));
+    }
+    let mut text = line.trim_end().to_owned();
+    text.push('\n');
+    if let Some(context) = &found.context {
+        text.push_str(&hexdump(context, found.address, found.address + found.size, style));
+    }
+    text
+}
+
+/// Where a match lies: its symbol, else its thread's stack, else its region.
+fn place(found: &Match) -> String {
+    let region = found.region.as_deref().unwrap_or("anonymous");
+    let file = region.rsplit('/').next().unwrap_or(region);
+    if let Some(symbol) = &found.symbol {
+        return match symbol.offset {
+            0 => format!("{file} {}", symbol.name),
+            offset => format!("{file} {}+{offset:#x}", symbol.name),
+        };
+    }
+    if let Some(thread) = found.thread {
+        return format!("stack of thread {thread}");
+    }
+    format!("{file} {}", &permission_letters(found.region_permissions, false)[..3])
+}
+
+fn shown_value(found: &Match) -> Option<String> {
+    match (found.value, &found.content) {
+        (Some(Value::Int(value)), _) => Some(value.to_string()),
+        (Some(Value::Float(value)), _) => Some(value.to_string()),
+        (Some(Value::Pointer(value)), _) => Some(format!("-> {value:#x}")),
+        (None, Some(Content::Text { text, cut })) => {
+            let more = if *cut { " … (cut)" } else { "" };
+            Some(format!("\"{}\"{more}", escape(text)))
+        }
+        (None, Some(Content::Bytes(bytes))) => {
+            let shown: Vec<String> = bytes.iter().take(64).map(|byte| format!("{byte:02x}")).collect();
+            Some(shown.join(" "))
+        }
+        (None, None) => None,
+    }
+}
+
+/// Control characters and quotes as escapes, so that a string stays on its line and cannot drive the terminal.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '"' => escaped.push_str("\\\""),
+            '\t' => escaped.push_str("\\t"),
+            '\n' => escaped.push_str("\\n"),
+            '\r' => escaped.push_str("\\r"),
+            letter if letter.is_control() => {
+                let _ = write!(escaped, "\\u{{{:x}}}", u32::from(letter));
+            }
+            letter => escaped.push(letter),
+        }
+    }
+    escaped
+}
+
+/// At most `room` characters of it, the last of them an ellipsis where it was cut.
+fn shorten(text: &str, room: usize) -> String {
+    if text.chars().count() <= room {
+        return text.to_owned();
+    }
+    text.chars().take(room.saturating_sub(1)).chain(['…']).collect()
+}
+
+fn mappings(rows: &[MappingRow], style: &Style) -> String {
+    let mut text = String::new();
+    for row in rows {
+        match row.range {
+            Some(range) => {
+                let _ = write!(text, "{}-{:#018x}", style.address(range.start), range.end);
+            }
+            None => {
+                let _ = write!(text, "{:>6}", row.count.unwrap_or(1));
+            }
+        }
+        if let Some(permissions) = row.permissions {
+            let _ = write!(text, "  {}", permission_letters(permissions, row.shared));
+        }
+        let _ = write!(text, "  {:<9}  {:>9}", row.kind, bytes(row.size));
+        if let Some(resident) = row.resident {
+            let _ = write!(text, "  resident {:>9}", bytes(resident));
+        }
+        if let Some(swapped) = row.swapped.filter(|swapped| *swapped > 0) {
+            let _ = write!(text, "  swapped {:>9}", bytes(swapped));
+        }
+        if let Some(entropy) = row.entropy {
+            let _ = write!(text, "  {entropy:.2} bits");
+        }
+        if let Some(name) = &row.name {
+            let _ = write!(text, "  {}", escape(name));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn jobs(rows: &[JobRow]) -> String {
+    rows.iter().fold(String::new(), |mut text, row| {
+        let done = match row.total {
+            0 => String::new(),
+            total => format!("{:3}% of {}", row.progress * 100 / total, bytes(total)),
+        };
+        let _ = writeln!(text, "{:>3}  {:<24}  {done:<18}  {}", row.job, row.state, row.command);
+        text
+    })
+}
+
+fn pool(status: &PoolStatus) -> String {
+    let mut text = String::new();
+    for worker in &status.workers {
+        let _ = writeln!(
+            text,
+            "worker {:<8} {:<9} {:>7}, {:>8}, {:>9} of its own",
+            worker.pid,
+            worker.state,
+            plural(worker.tasks, "task"),
+            plural(worker.deaths, "death"),
+            bytes(worker.memory),
+        );
+    }
+    let width = status.settings.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
+    for (key, value) in &status.settings {
+        let _ = writeln!(text, "{key:width$} = {value}");
+    }
+    text
+}
+
+/// The line under the results: what was found in what, how fast, and what was skipped and why.
+pub fn summary(report: &Report) -> String {
+    let mut parts = Vec::new();
+    match &report.results {
+        Results::Jobs(rows) => return plural(rows.len() as u64, "job"),
+        Results::Pool(status) => {
+            return match status.workers.len() as u64 {
+                0 => "no workers yet: the first scan starts them".into(),
+                count => plural(count, "worker"),
+            };
+        }
+        Results::Versions(_) => return String::new(),
+        Results::Mappings(rows) => parts.push(map_totals(report, rows)),
+        Results::Matches(matches) => parts.push(match_count(report, matches.len() as u64)),
+    }
+    if report.stats.bytes_scanned > 0 || matches!(report.results, Results::Matches(_)) {
+        parts.push(scanned(&report.stats));
+    }
+    if report.stats.retried > 0 || report.stats.deaths > 0 {
+        let retried = plural(report.stats.retried, "task");
+        parts.push(format!("{} of workers, {retried} retried", plural(report.stats.deaths, "death")));
+    }
+    if report.target.as_ref().is_some_and(|target| target.ran) {
+        parts.push("the process ran meanwhile".into());
+    }
+    if report.target.as_ref().is_some_and(|target| target.kind == TargetKind::Relayed) {
+        parts.push("read through the debugger".into());
+    }
+    parts.extend(skipped(&report.skipped));
+    let (count, size) = report.stats.left_out;
+    if count > 0 {
+        parts.push(format!("{} ({}) not readable", plural(count, "mapping"), bytes(size)));
+    }
+    parts.join("; ")
+}
+
+fn match_count(report: &Report, shown: u64) -> String {
+    let what = if report.command == "strings" { "string" } else { "match" };
+    let count = match report.total {
+        0 => format!("no {}", if what == "match" { "matches" } else { "strings" }),
+        total => plural(total, what),
+    };
+    match report.stopped {
+        Some(Stop::Limit) => format!("the first {}, its limit (--limit N for more)", plural(shown, what)),
+        Some(Stop::Timeout) => format!("{count}, cut short: its time was up"),
+        Some(Stop::Cancelled) => format!("{count}, cut short: interrupted"),
+        Some(Stop::TargetGone) => format!("{count}, cut short: the process has ended or been replaced"),
+        None => count,
+    }
+}
+
+fn map_totals(report: &Report, rows: &[MappingRow]) -> String {
+    let size: u64 = rows.iter().map(|row| row.size).sum();
+    let resident: u64 = rows.iter().filter_map(|row| row.resident).sum();
+    let swapped: u64 = rows.iter().filter_map(|row| row.swapped).sum();
+    let known = rows.iter().any(|row| row.resident.is_some());
+    let mut text = format!("{}, {}", plural(report.total, "region"), bytes(size));
+    if known {
+        let _ = write!(text, ", {} resident, {} swapped", bytes(resident), bytes(swapped));
+    }
+    if report.stopped.is_some() {
+        text.push_str(", cut short");
+    }
+    text
+}
+
+fn scanned(stats: &Stats) -> String {
+    let workers = match stats.workers {
+        0 => "in this process".to_owned(),
+        count => format!("by {}", plural(count as u64, "worker")),
+    };
+    let of = match stats.bytes_planned {
+        planned if planned > stats.bytes_scanned + stats.bytes_skipped => format!(" of {}", bytes(planned)),
+        _ => String::new(),
+    };
+    format!(
+        "{}{of} scanned in {}, {}, {workers}",
+        bytes(stats.bytes_scanned),
+        seconds(stats.seconds),
+        speed(stats.bytes_scanned, stats.scan_seconds),
+    )
+}
+
+/// Skipped bytes, by reason, in order of the reasons.
+fn skipped(skips: &[Skip]) -> Vec<String> {
+    let mut by_reason: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for skip in skips {
+        let entry = by_reason.entry(&skip.reason).or_default();
+        entry.0 += skip.range.len();
+        entry.1 += 1;
+    }
+    let describe = |(reason, (size, count)): (&str, (u64, u64))| {
+        let place = if count == 1 {
+            let skip = skips.iter().find(|skip| skip.reason == reason);
+            skip.map(|skip| format!(" at {:#x}", skip.range.start)).unwrap_or_default()
+        } else {
+            format!(" in {count} places")
+        };
+        format!("skipped {}{place}: {reason}", bytes(size))
+    };
+    by_reason.into_iter().map(describe).collect()
+}
+
+/// The line that stands below the results while a scan goes on, at most a terminal wide, without a line break.
+pub fn progress_line(done: u64, total: u64, elapsed: f64, style: &Style) -> String {
+    let percent = (done * 100).checked_div(total).unwrap_or(100);
+    let line = format!("scanned {} of {} ({percent}%), {}", bytes(done), bytes(total), speed(done, elapsed));
+    style.dim(&shorten(&line, style.width.saturating_sub(1)))
+}

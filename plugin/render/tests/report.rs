@@ -1,0 +1,137 @@
+//! What users and scripts see of reports.
+
+use analysis::{
+    Columns, Content, MappingRow, Match, PoolStatus, Report, Results, Skip, Stats, Stop, SymbolOffset, TargetInfo,
+    TargetKind, Value, WorkerRow,
+};
+use render::{Format, Style, render};
+use target::{AddressRange, Permissions};
+
+fn report(results: Results, total: u64) -> Report {
+    Report {
+        command: "find".into(),
+        target: Some(TargetInfo {
+            kind: TargetKind::Live,
+            pid: Some(4711),
+            executable: Some("/usr/bin/service".into()),
+            stop_id: Some(3),
+            ran: false,
+        }),
+        stats: Stats {
+            bytes_scanned: 2 << 30,
+            bytes_planned: 2 << 30,
+            bytes_skipped: 8192,
+            seconds: 0.21,
+            scan_seconds: 0.2,
+            workers: 2,
+            tasks: 68,
+            ..Stats::default()
+        },
+        total,
+        truncated: false,
+        stopped: None,
+        skipped: vec![
+            Skip { range: AddressRange::new(0x7000_0000, 0x7000_1000), reason: "unreadable memory".into() },
+            Skip { range: AddressRange::new(0x7000_4000, 0x7000_5000), reason: "unreadable memory".into() },
+        ],
+        results,
+        columns: Columns::default(),
+    }
+}
+
+fn matches() -> Report {
+    let heap = Match {
+        address: 0x5555_5577_a040,
+        size: 6,
+        content: Some(Content::Text { text: "say \"hi\"\x1b[2J".into(), cut: true }),
+        region: Some("[heap]".into()),
+        region_permissions: Permissions::READ | Permissions::WRITE,
+        ..Match::default()
+    };
+    let global = Match {
+        address: 0x5555_5555_8010,
+        size: 8,
+        pattern: 1,
+        value: Some(Value::Pointer(0x5555_5577_a040)),
+        region: Some("/usr/bin/service".into()),
+        region_permissions: Permissions::READ,
+        symbol: Some(SymbolOffset { name: "sessions::TABLE".into(), offset: 16 }),
+        ..Match::default()
+    };
+    let stack = Match {
+        address: 0x7fff_ffff_e000,
+        size: 4,
+        pattern: 2,
+        value: Some(Value::Int(-1)),
+        content: Some(Content::Bytes(vec![0xff; 4])),
+        region: Some("[stack]".into()),
+        thread: Some(1),
+        ..Match::default()
+    };
+    report(Results::Matches(vec![global, heap, stack]), 3)
+}
+
+#[test]
+fn find_as_text() {
+    let mut report = matches();
+    report.columns = Columns { size: true, pattern: true };
+    insta::assert_snapshot!(render(&report, Format::Text, &Style { color: false, width: 100 }));
+}
+
+#[test]
+fn find_as_json_is_one_document() {
+    let text = render(&matches(), Format::Json, &Style::default());
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    insta::assert_snapshot!(serde_json::to_string_pretty(&value).unwrap());
+}
+
+#[test]
+fn ron_has_the_shape_of_json() {
+    let report = matches();
+    let json: serde_json::Value = serde_json::from_str(&render(&report, Format::Json, &Style::default())).unwrap();
+    let ron: ron::Value = ron::from_str(&render(&report, Format::Ron, &Style::default())).unwrap();
+    let ron::Value::Map(fields) = ron else { panic!("not a struct: {ron:?}") };
+    let names: Vec<String> = fields.keys().map(|key| format!("{key:?}")).collect();
+    for name in json.as_object().unwrap().keys() {
+        assert!(names.iter().any(|field| field.contains(name)), "{name} is not in {names:?}");
+    }
+}
+
+#[test]
+fn a_scan_that_was_stopped_says_so() {
+    let mut report = report(Results::Matches(Vec::new()), 0);
+    report.truncated = true;
+    report.stats.bytes_planned = 4 << 30;
+    report.stats.deaths = 1;
+    report.stats.retried = 2;
+    let mut lines = Vec::new();
+    for stop in [Stop::Limit, Stop::Timeout, Stop::Cancelled, Stop::TargetGone] {
+        report.stopped = Some(stop);
+        lines.push(render(&report, Format::Text, &Style::default()));
+    }
+    insta::assert_snapshot!(lines.concat());
+}
+
+#[test]
+fn map_and_pool_as_text() {
+    let row = MappingRow {
+        range: Some(AddressRange::new(0x5555_5555_4000, 0x5555_5555_6000)),
+        permissions: Some(Permissions::READ | Permissions::EXECUTE),
+        shared: false,
+        kind: "code".into(),
+        name: Some("/usr/bin/service".into()),
+        count: None,
+        size: 8192,
+        resident: Some(4096),
+        swapped: Some(0),
+        entropy: Some(5.25),
+    };
+    let mut map = report(Results::Mappings(vec![row]), 1);
+    map.command = "map".into();
+    map.stats = Stats::default();
+    let worker = WorkerRow { pid: 815, state: "idle".into(), tasks: 12, deaths: 1, memory: 3 << 20 };
+    let status = PoolStatus { workers: vec![worker], settings: vec![("workers".into(), "2".into())] };
+    let pool = Report { target: None, skipped: Vec::new(), ..report(Results::Pool(status), 1) };
+    let text = [map, pool].map(|report| render(&report, Format::Text, &Style::default())).concat();
+    insta::assert_snapshot!(text);
+}

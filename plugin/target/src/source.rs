@@ -1,0 +1,119 @@
+//! How a target is read, apart from the descriptors that it is read through.
+
+use crate::core::{Core, CoreError, CoreMemory};
+use crate::live::{Live, LiveMemory};
+use crate::relayed::Relayed;
+use crate::{AddressSpace, ReadMemory};
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// How a target is read. It is sent to workers, with copies of the [`Opened::descriptors`] beside it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Source {
+    Live(Live),
+    Core(Core),
+    /// Read by the debugger, a slot at a time: [`Relayed::open`] gives the memory of each.
+    Relayed(Relayed),
+}
+
+/// How the bytes of a file are had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Access {
+    /// The file is mapped, and searched in place. If it is truncated meanwhile, reading it kills this process.
+    Mapped,
+    /// It is read piece by piece: for a process that must survive whatever happens to the file.
+    Pread,
+}
+
+impl Source {
+    /// Makes the memory readable here. `descriptors` are those of [`Opened::descriptors`], in the same order.
+    ///
+    /// # Errors
+    /// [`OpenError::Descriptors`] if their number is wrong, [`OpenError::Relayed`] for memory that is there only slot by
+    /// slot, or what the source's kind says.
+    pub fn open(&self, descriptors: Vec<OwnedFd>, access: Access) -> Result<Arc<dyn ReadMemory>, OpenError> {
+        Ok(match self {
+            Self::Live(live) => Arc::new(LiveMemory::new(live, descriptors)?),
+            Self::Core(core) => Arc::new(CoreMemory::new(core, descriptors, access)?),
+            Self::Relayed(_) => return Err(OpenError::Relayed),
+        })
+    }
+}
+
+/// A target that is ready to be read, in the process that opened it.
+#[derive(Debug)]
+pub struct Opened {
+    pub source: Source,
+    /// What the source is read through. They are close-on-exec.
+    pub descriptors: Vec<OwnedFd>,
+    pub space: AddressSpace,
+    pub process: Process,
+    /// What is wrong with the target or could not be had, a line each, for the user.
+    pub warnings: Vec<String>,
+}
+
+impl Opened {
+    /// Its memory, read from this process, through duplicates of the descriptors.
+    ///
+    /// # Errors
+    /// As for [`Source::open`], and if descriptors run out.
+    pub fn memory(&self) -> Result<Arc<dyn ReadMemory>, OpenError> {
+        let copies = self.descriptors.iter().map(OwnedFd::try_clone).collect::<Result<_, _>>();
+        let copies = copies.map_err(|error| OpenError::System { what: "duplicating a descriptor", error })?;
+        self.source.open(copies, Access::Pread)
+    }
+}
+
+/// What the source itself tells of the process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    pub pid: Option<u32>,
+    /// The path of its program.
+    pub executable: Option<String>,
+    /// Those that a core file names; empty for a live process, whose debugger knows better.
+    pub threads: Vec<Thread>,
+    /// The entries (type and value) of the auxiliary vector.
+    pub auxv: Vec<(u64, u64)>,
+}
+
+/// A thread in a core file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Thread {
+    pub id: u32,
+    /// `None` on a machine whose registers we do not know.
+    pub stack_pointer: Option<u64>,
+}
+
+/// A target that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    #[error("no process {pid}")]
+    NoProcess { pid: u32 },
+    #[error("process {pid} has no memory: it has ended, or is the kernel's")]
+    NoMemory { pid: u32 },
+    #[error(
+        "process {pid} may not be read: run the debugger as its user or as root; if it is not the debugger's child, \
+         /proc/sys/kernel/yama/ptrace_scope must be 0 as well"
+    )]
+    Permission { pid: u32 },
+    #[error("process_vm_readv may not read process {pid} ({error}): choose the reader `mem`")]
+    Reader { pid: u32, error: io::Error },
+    #[error("{}: {error}", path.display())]
+    File { path: PathBuf, error: io::Error },
+    #[error("/proc/{pid}/maps: {error}")]
+    Maps { pid: u32, error: crate::maps::MapsError },
+    #[error("{}: {error}", path.display())]
+    Core { path: PathBuf, error: CoreError },
+    #[error("{found} descriptors for a source that has {expected}")]
+    Descriptors { expected: usize, found: usize },
+    #[error("relayed memory is read slot by slot")]
+    Relayed,
+    #[error("slot {slot} is not one of those that relayed memory has")]
+    Slot { slot: usize },
+    #[error("{what}: {error}")]
+    System { what: &'static str, error: io::Error },
+}

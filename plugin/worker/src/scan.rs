@@ -1,0 +1,52 @@
+//! An analysis as a function of the pool.
+
+use analysis::remote::{Request, Setup};
+use analysis::{Analysis, Scanned};
+use multiprocessing::{Context, Function};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use target::relayed::Relay;
+use target::{Access, ReadMemory, Source};
+
+/// One job of an analysis in this worker.
+pub struct Scan<A: Analysis> {
+    analysis: A,
+    scanner: A::Scanner,
+    memory: Memory,
+}
+
+enum Memory {
+    Direct(Arc<dyn ReadMemory>),
+    /// What a task may read comes with it.
+    Relayed(Relay),
+}
+
+impl<A: Analysis> Function for Scan<A> {
+    const NAME: &'static str = A::NAME;
+    type Setup = Setup<A>;
+    type Argument = Request;
+    type Value = Scanned<A::Partial>;
+
+    fn open(setup: Setup<A>, descriptors: Vec<OwnedFd>) -> Result<Self, String> {
+        let scanner = setup.analysis.scanner()?;
+        let memory = match &setup.source {
+            Source::Relayed(relayed) => relayed.open(descriptors).map(Memory::Relayed),
+            source => source.open(descriptors, Access::Mapped).map(Memory::Direct),
+        };
+        Ok(Self { analysis: setup.analysis, scanner, memory: memory.map_err(|error| error.to_string())? })
+    }
+
+    fn call(&mut self, request: Request, context: &Context<'_>) -> Result<Scanned<A::Partial>, String> {
+        let stop = || context.cancelled();
+        let relayed;
+        let memory: &dyn ReadMemory = match (&self.memory, &request.filled) {
+            (Memory::Direct(memory), _) => &**memory,
+            (Memory::Relayed(relay), Some(filled)) => {
+                relayed = relay.memory(filled).map_err(|error| error.to_string())?;
+                &relayed
+            }
+            (Memory::Relayed(_), None) => return Err("a task without the memory that was read for it".into()),
+        };
+        Ok(self.analysis.scan(&mut self.scanner, &request.task, memory, &stop))
+    }
+}

@@ -1,0 +1,26 @@
+//! Looking up symbols as a function of the pool.
+
+use analysis::SymbolOffset;
+use analysis::symbols::{self, Request};
+use multiprocessing::{Context, Function};
+use std::os::fd::OwnedFd;
+
+/// It keeps nothing from one module to the next.
+pub struct Symbols;
+
+impl Function for Symbols {
+    const NAME: &'static str = symbols::FUNCTION;
+    type Setup = ();
+    type Argument = Request;
+    type Value = Vec<Option<SymbolOffset>>;
+
+    fn open((): (), _: Vec<OwnedFd>) -> Result<Self, String> {
+        Ok(Self)
+    }
+
+    fn call(&mut self, request: Request, _: &Context<'_>) -> Result<Self::Value, String> {
+        let file = target::modules::open(&request.module.path, request.pid).map_err(|error| error.to_string())?;
+        let data = target::modules::map(&file).map_err(|error| error.to_string())?;
+        Ok(symbols::look_up(&*data, &request.module))
+    }
+}

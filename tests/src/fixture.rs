@@ -1,0 +1,149 @@
+//! Debuggees: programs of `fixtures/` that say what is in their memory.
+
+use crate::processes::{Process, until};
+use crate::{root, scratch, target_folder};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// The bytes that `fixtures/common.h` calls a needle.
+pub fn needle() -> [u8; 16] {
+    std::array::from_fn(|index| 0x80 | ((index as u8).wrapping_mul(29).wrapping_add(7) & 0x7f))
+}
+
+/// Compiles `fixtures/NAME` (a `.c` or `.cpp` file) with debug information, unless that was done already.
+pub fn compile(name: &str) -> PathBuf {
+    let source = root().join("fixtures").join(name);
+    let header = root().join("fixtures/common.h");
+    let mut hasher = DefaultHasher::new();
+    for file in [&source, &header] {
+        std::fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display())).hash(&mut hasher);
+    }
+    let stem = Path::new(name).file_stem().expect("a file's name").to_string_lossy().into_owned();
+    let folder = target_folder().join("fixtures").join(format!("{stem}-{:016x}", hasher.finish()));
+    let program = folder.join(&stem);
+    if program.exists() {
+        return program;
+    }
+    std::fs::create_dir_all(&folder).expect("the target folder can be written to");
+    let compiler = if name.ends_with(".c") { "cc" } else { "c++" };
+    // Several tests may compile it at the same time, so each makes its own and then gives it its name.
+    let part = folder.join(format!("{stem}.{}.{:?}", std::process::id(), std::thread::current().id()));
+    let status = Command::new(compiler)
+        .args(["-g", "-O0", "-Wall", "-Wextra", "-Werror", "-pthread", "-o"])
+        .args([&part, &source])
+        .status()
+        .unwrap_or_else(|error| panic!("{compiler}: {error}"));
+    assert!(status.success(), "{} does not compile", source.display());
+    std::fs::rename(part, &program).expect("a file can be renamed");
+    program
+}
+
+/// What a debuggee says is in its memory: lines of a kind, a label, and an address.
+#[derive(Clone, Debug, Default)]
+pub struct Truth {
+    lines: Vec<(String, String, u64)>,
+}
+
+impl Truth {
+    /// Reads the file that a debuggee wrote.
+    pub fn read(file: &Path) -> Self {
+        let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let parse = |line: &str| {
+            let mut words = line.split(' ');
+            let kind = words.next()?.to_owned();
+            let label = words.next()?.to_owned();
+            Some((kind, label, u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok()?))
+        };
+        let lines = text.lines().map(|line| parse(line).unwrap_or_else(|| panic!("'{line}' is no line of truth")));
+        Self { lines: lines.collect() }
+    }
+
+    /// The addresses of one kind, in order.
+    pub fn addresses(&self, kind: &str) -> Vec<u64> {
+        self.labelled(kind, |_| true)
+    }
+
+    /// The addresses of one kind whose label is wanted, in order.
+    pub fn labelled(&self, kind: &str, wanted: impl Fn(&str) -> bool) -> Vec<u64> {
+        let lines = self.lines.iter().filter(|(line, label, _)| line == kind && wanted(label));
+        let mut addresses: Vec<u64> = lines.map(|line| line.2).collect();
+        addresses.sort_unstable();
+        addresses
+    }
+
+    /// The one address of this kind with this label.
+    #[track_caller]
+    pub fn address(&self, kind: &str, label: &str) -> u64 {
+        let found = self.labelled(kind, |candidate| candidate == label);
+        assert_eq!(found.len(), 1, "{kind} {label}");
+        found[0]
+    }
+
+    /// What it says of an address, for the message of a failed test.
+    pub fn label(&self, address: u64) -> Option<&str> {
+        self.lines.iter().find(|line| line.2 == address).map(|line| line.1.as_str())
+    }
+}
+
+/// A debuggee that runs without a debugger, waiting. It ends with this value.
+#[derive(Debug)]
+pub struct Debuggee {
+    pub program: PathBuf,
+    pub truth: Truth,
+    child: Child,
+    _folder: tempfile::TempDir,
+}
+
+impl Debuggee {
+    /// Starts `fixtures/NAME` and waits until its memory is as it says.
+    pub fn start(name: &str, arguments: &[&str]) -> Self {
+        let program = compile(name);
+        let folder = scratch();
+        let truth = folder.path().join("truth");
+        let child = Command::new(&program)
+            .arg(&truth)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+        let mut debuggee = Self { program, truth: Truth::default(), child, _folder: folder };
+        until("the debuggee's truth", Duration::from_secs(60), || {
+            assert!(debuggee.child.try_wait().expect("a child can be waited for").is_none(), "{name} ended");
+            truth.exists().then_some(())
+        });
+        debuggee.truth = Truth::read(&truth);
+        debuggee
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.child.id() as i32
+    }
+
+    pub fn process(&self) -> Process {
+        Process::of(self.pid()).expect("the debuggee runs")
+    }
+}
+
+impl Drop for Debuggee {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Has gdb write a core file of a process into `folder`.
+pub fn gcore(pid: i32, folder: &Path) -> PathBuf {
+    let core = folder.join("core");
+    let output = Command::new("gdb")
+        .args(["--nx", "--batch", "-p", &pid.to_string(), "-ex"])
+        .arg(format!("generate-core-file {}", core.display()))
+        .env_remove("DEBUGINFOD_URLS")
+        .stdin(Stdio::null())
+        .output()
+        .expect("gdb runs");
+    assert!(core.is_file(), "gdb wrote no core file: {}", String::from_utf8_lossy(&output.stderr));
+    core
+}
