@@ -3,7 +3,9 @@
 //! Two kinds of memory: one that is seen in place, as a mapped core file is, and one that is copied out block by block, as
 //! a process is read.
 
+use analysis::entropy::Entropy;
 use analysis::find::{Find, Pattern, PatternError};
+use analysis::strings::{Encoding, Strings};
 use analysis::{Analysis, Cut, ScanRange, Serial, Sink, run};
 use std::time::Instant;
 use target::{AddressRange, Fault, ReadMemory};
@@ -47,7 +49,7 @@ fn measure<A: Analysis>(name: &str, memory: &mut Plain, analysis: &A) {
         let fastest = (0..3).map(|_| {
             count.0 = 0;
             let started = Instant::now();
-            run(analysis, &mut Serial::new(analysis, &*memory), memory, Cut::default(), &mut count);
+            run(analysis, &mut Serial::new(analysis, &*memory), &*memory, Cut::default(), &mut count);
             started.elapsed().as_secs_f64()
         });
         let fastest = fastest.fold(f64::INFINITY, f64::min);
@@ -112,6 +114,23 @@ fn main() {
         measure(&format!("  {one:?}").chars().take(24).collect::<String>(), &mut memory, &find(vec![one.clone()]));
     }
     measure("mixed", &mut memory, &find(mixed));
+    let strings = |encoding| Strings { ranges: ranges.clone(), encoding, limit: u64::MAX, ..Strings::default() };
+    measure("strings", &mut memory, &strings(Encoding::Ascii));
+    measure("strings, UTF-8", &mut memory, &strings(Encoding::Utf8));
+    measure("strings, UTF-16", &mut memory, &strings(Encoding::Utf16));
+    measure("entropy", &mut memory, &Entropy { ranges: ranges.clone(), swapped: true, block: 512 << 10 });
+    let text = b"A line of text, and\na few more words; ".iter().copied().cycle().take(size).collect();
+    memory.bytes = text;
+    measure("strings in text", &mut memory, &strings(Encoding::Ascii));
+    measure("strings in text, UTF-8", &mut memory, &strings(Encoding::Utf8));
+    measure("regex in text", &mut memory, &find(vec![regex(r"[a-z]+[0-9]{3}[A-Z]+@[a-z]+")]));
+    memory.bytes.fill(0);
+    measure("strings in zeros", &mut memory, &strings(Encoding::Ascii));
+    measure("entropy of zeros", &mut memory, &Entropy { ranges: ranges.clone(), swapped: true, block: 512 << 10 });
+    let count = Find { count: true, ..find(vec![pattern(Pattern::int("0"))]) };
+    measure("int 0 in zeros, counted", &mut memory, &count);
+    let count = Find { count: true, ..find(vec![regex(r"\x00{3}")]) };
+    measure("three zeros, counted", &mut memory, &count);
 }
 
 fn memory_at(at: usize) -> Vec<u8> {

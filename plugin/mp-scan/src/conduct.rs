@@ -84,6 +84,10 @@ pub fn run<A: Analysis + Clone, P: Presenter<A>>(
     }
     let Some(report) = follow(session, &job, scan, options, columns, &style)? else { return Ok(()) };
     if options.format == Format::Text && options.output.is_none() {
+        // Matches were shown as they were found.
+        if !matches!(report.results, Results::Matches(_)) {
+            session.output.print(render::results(&report, &style).trim_end_matches('\n'));
+        }
         session.output.print(&render::summary(&report));
         return Ok(());
     }
@@ -247,9 +251,9 @@ pub fn show(session: &mut Session, report: &Report, format: Format, output: Opti
         return Ok(());
     };
     let text = render::render(report, format, &Style { color: false, width: 4096 });
-    write_whole(path, &text).with_context(|| {
-        format!("the report is kept: write it elsewhere with `mp-scan jobs show {job} --output FILE`")
-    })?;
+    if let Err(error) = write_whole(path, &text) {
+        bail!("{error:#}; the report is kept: write it elsewhere with `mp-scan jobs show {job} --output FILE`");
+    }
     session.output.print(&format!("{}; written to {}", render::summary(report), path.display()));
     Ok(())
 }

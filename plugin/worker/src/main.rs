@@ -11,6 +11,10 @@ use std::process::ExitCode;
 use symbols::Symbols;
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some("--version") {
+        println!("{}", remote::BUILD);
+        return ExitCode::SUCCESS;
+    }
     worker_main(
         Registry::new(remote::BUILD)
             .function::<Scan<Find>>()

@@ -10,7 +10,7 @@ fn character(strings: &Strings, address: u64, data: &[u8]) -> usize {
     match strings.encoding {
         Encoding::Ascii => usize::from(data.first().is_some_and(|byte| matches!(byte, b' '..=b'~' | b'\t'))),
         Encoding::Utf16 => {
-            let Some(unit) = data.get(..2).filter(|_| address % 2 == 0) else { return 0 };
+            let Some(unit) = data.get(..2).filter(|_| address.is_multiple_of(2)) else { return 0 };
             let char = char::from_u32(strings.layout.number(unit) as u32);
             let printable = char.is_some_and(|char| {
                 matches!(char, '\t' | ' '..='~' | '\u{a0}'..='\u{24f}' | 'Ͱ'..='ԯ' | 'א'..='ת' | 'ؠ'..='ي')

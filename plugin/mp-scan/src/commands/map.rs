@@ -14,10 +14,13 @@ use anyhow::Result;
 ///
 /// A region is a run of contiguous mappings with the same permissions and backing.
 #[derive(Debug, clap::Parser)]
-#[command(after_help = "\
+#[command(
+    next_help_heading = "What",
+    after_help = "\
 Examples:
   mp-scan map --summary
-  mp-scan map --entropy --limit 1000")]
+  mp-scan map --entropy --limit 1000"
+)]
 pub struct Arguments {
     /// Read the regions, and show how random they are: bits a byte, from 0 to 8 (compressed or encrypted).
     #[arg(long)]
