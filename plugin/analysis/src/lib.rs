@@ -13,6 +13,7 @@
 
 pub mod describe;
 mod driver;
+pub mod entropy;
 mod executor;
 pub mod find;
 pub mod map;
@@ -21,6 +22,7 @@ pub mod place;
 mod plan;
 pub mod remote;
 mod report;
+pub mod strings;
 pub mod symbols;
 #[cfg(test)]
 mod testing;

@@ -37,7 +37,9 @@ impl<'a> Output<'a> {
         let file = debugger.output_file();
         let prompt = debugger.command_interpreter().is_active();
         let terminal = prompt && debugger.is_terminal();
-        let width = usize::try_from(debugger.terminal_width()).ok().filter(|width| *width > 0).unwrap_or(80);
+        // Elsewhere there is no edge that a line would have to end at, but one has to read it.
+        let columns = usize::try_from(debugger.terminal_width()).ok().filter(|width| *width > 0);
+        let width = columns.filter(|_| terminal).unwrap_or(160);
         let color = terminal && debugger.use_color();
         Self {
             result,
@@ -51,11 +53,6 @@ impl<'a> Output<'a> {
             progress: 0,
             progressed: None,
         }
-    }
-
-    /// Whether someone sees what is printed as it is printed, rather than when the command has ended.
-    pub fn is_immediate(&self) -> bool {
-        self.prompt
     }
 
     /// Whether it goes to a terminal, where lines can be taken away again.

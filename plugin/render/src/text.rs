@@ -265,7 +265,13 @@ fn map_totals(report: &Report, rows: &[MappingRow]) -> String {
     let resident: u64 = rows.iter().filter_map(|row| row.resident).sum();
     let swapped: u64 = rows.iter().filter_map(|row| row.swapped).sum();
     let known = rows.iter().any(|row| row.resident.is_some());
-    let mut text = format!("{}, {}", plural(report.total, "region"), bytes(size));
+    let what = if rows.iter().any(|row| row.count.is_some()) { "kind" } else { "region" };
+    let shown = rows.len() as u64;
+    let count = match report.total > shown {
+        true => format!("the first {shown} of {} (--limit N for more)", plural(report.total, what)),
+        false => plural(shown, what),
+    };
+    let mut text = format!("{count}, {}", bytes(size));
     if known {
         let _ = write!(text, ", {} resident, {} swapped", bytes(resident), bytes(swapped));
     }

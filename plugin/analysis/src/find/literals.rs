@@ -2,10 +2,12 @@
 //!
 //! Of each needle an anchor is taken, a few bytes that are likely to be rare. A fast searcher looks for all anchors at
 //! once; where one lies, the needles that it belongs to are compared. After each such place the searcher goes on at the
-//! next byte, so nothing that overlaps is missed.
+//! next byte, so nothing that overlaps is missed. A needle of scattered bits has no such part, and is looked for by
+//! [probes](super::probes).
 
 use super::hit::{Hit, Out};
 use super::needle::{Anchor, Needle, Ranker};
+use super::probes::Probes;
 use crate::memory::Window;
 use aho_corasick::{AhoCorasick, packed};
 use memchr::memmem;
@@ -24,7 +26,7 @@ pub(super) struct Placed {
 pub(super) struct Literals {
     needles: Vec<Placed>,
     anchors: Vec<Known>,
-    /// For each first byte, the anchors with it, as bits. Empty if the searcher tells anchors apart itself.
+    /// For each first byte, the anchors with it, as bits. Empty if the searcher itself tells what it has found.
     by_first: Vec<u64>,
     searcher: Searcher,
     /// How far an anchor may lie from its needle's start.
@@ -44,27 +46,60 @@ enum Searcher {
     One(Box<memmem::Finder<'static>>),
     /// At most three single bytes.
     Bytes(Vec<u8>),
-    /// Any of more single bytes.
-    Table(Box<[bool; 256]>),
+    Probes(Probes),
     Packed(packed::Searcher),
     Automaton(AhoCorasick),
 }
 
-/// Groups needles so that each group can be searched at its best: a searcher is as selective as its shortest anchor.
+/// A packed searcher takes so many anchors.
+const PACKED: usize = 64;
+/// Beyond so many packed searchers, one automaton for all is faster.
+const MOST_PACKED: usize = 16;
+
+/// Groups needles so that each group can be searched at its best: a searcher is as selective as its shortest anchor, and
+/// takes only so many.
 ///
 /// # Errors
-/// If there are so many that no searcher can be built.
+/// If no searcher can be built.
 pub(super) fn group(needles: Vec<Placed>) -> Result<Vec<Literals>, String> {
-    let mut groups: [Vec<(Placed, Anchor)>; 3] = Default::default();
+    let mut literals = Vec::new();
+    let mut by_length: [Vec<(Placed, Anchor)>; 2] = Default::default();
     for placed in needles {
         let anchor = placed.needle.anchor();
-        let length = anchor.variants[0].len();
-        groups[length.min(3) - 1].push((placed, anchor));
+        match anchor.variants[0].len() {
+            // More than a byte long, but for no two adjacent bytes is there enough to go by.
+            1 if placed.needle.len() > 1 || anchor.variants.len() > 3 => literals.push(Literals::probing(placed)),
+            // The likes of these find few needles in a block, so each can have its own pass.
+            1 => literals.push(Literals::new(vec![(placed, anchor)])?),
+            length => by_length[length.min(3) - 2].push((placed, anchor)),
+        }
     }
-    groups.into_iter().filter(|group| !group.is_empty()).map(Literals::new).collect()
+    for group in by_length {
+        let anchors: usize = group.iter().map(|(_, anchor)| anchor.variants.len()).sum();
+        let most = if anchors > PACKED * MOST_PACKED { usize::MAX } else { PACKED };
+        let mut part: Vec<(Placed, Anchor)> = Vec::new();
+        for one in group {
+            let taken: usize = part.iter().map(|(_, anchor)| anchor.variants.len()).sum();
+            if taken + one.1.variants.len() > most {
+                literals.push(Literals::new(std::mem::take(&mut part))?);
+            }
+            part.push(one);
+        }
+        if !part.is_empty() {
+            literals.push(Literals::new(part)?);
+        }
+    }
+    Ok(literals)
 }
 
 impl Literals {
+    fn probing(placed: Placed) -> Self {
+        let searcher = Searcher::Probes(Probes::new(&placed.needle));
+        let anchors = vec![Known { bytes: Vec::new(), uses: vec![(0, 0)] }];
+        let longest_anchor = placed.needle.len();
+        Self { needles: vec![placed], anchors, by_first: Vec::new(), searcher, most_offset: 0, longest_anchor }
+    }
+
     fn new(mut needles: Vec<(Placed, Anchor)>) -> Result<Self, String> {
         if let [(placed, anchor)] = &mut needles[..]
             && anchor.variants.len() == 1
@@ -86,8 +121,7 @@ impl Literals {
         if !matches!(searcher, Searcher::Automaton(_)) {
             by_first.resize(256, 0);
             for (index, anchor) in anchors.iter().enumerate() {
-                // Only single bytes can be more than 64; they need no telling apart by first byte.
-                by_first[usize::from(anchor.bytes[0])] |= 1u64.checked_shl(index as u32).unwrap_or(0);
+                by_first[usize::from(anchor.bytes[0])] |= 1u64 << index;
             }
         }
         let most_offset = needles.iter().map(|(_, anchor)| anchor.offset).max().unwrap_or(0);
@@ -139,57 +173,56 @@ impl Literals {
         starts.end
     }
 
-    /// Compares all needles that have an anchor at `at`; says whether there is any.
+    /// Compares all needles that have an anchor at `at`; says whether one of them matches.
     fn at(&self, at: usize, data: &[u8], window: &Window<'_>, out: &mut Out) -> bool {
-        let mut bits = self.by_first[usize::from(data[at])];
+        let Some(mut bits) = self.by_first.get(usize::from(data[at])).copied() else {
+            return self.compare(0, at, window, out);
+        };
         let mut any = false;
         while bits != 0 {
             let index = bits.trailing_zeros() as usize;
             bits &= bits - 1;
             if data[at..].starts_with(&self.anchors[index].bytes) {
-                any = true;
-                self.compare(index, at, window, out);
+                any |= self.compare(index, at, window, out);
             }
         }
         any
     }
 
-    fn compare(&self, anchor: usize, at: usize, window: &Window<'_>, out: &mut Out) {
+    fn compare(&self, anchor: usize, at: usize, window: &Window<'_>, out: &mut Out) -> bool {
+        let mut any = false;
         for &(index, offset) in &self.anchors[anchor].uses {
             let Placed { needle, align, pattern } = &self.needles[index];
             let Some(start) = at.checked_sub(offset).filter(|start| window.starts.contains(start)) else { continue };
-            let address = window.address(start);
-            if (*align == 1 || address.is_multiple_of(*align)) && needle.is_at(&window.data[start..]) {
-                out.push(Hit { address, length: needle.len() as u32, pattern: *pattern, cut: false });
+            if needle.is_at(&window.data[start..]) {
+                any = true;
+                let address = window.address(start);
+                if *align == 1 || address.is_multiple_of(*align) {
+                    out.push(Hit { address, length: needle.len() as u32, pattern: *pattern, cut: false });
+                }
             }
         }
+        any
     }
 }
 
 impl Searcher {
+    /// A searcher for anchors, of which either all have one byte or none has.
     fn new(anchors: &[Known]) -> Result<Self, String> {
         if anchors.iter().all(|anchor| anchor.bytes.len() == 1) {
-            let bytes: Vec<u8> = anchors.iter().map(|anchor| anchor.bytes[0]).collect();
-            if bytes.len() <= 3 {
-                return Ok(Self::Bytes(bytes));
-            }
-            if bytes.len() <= 64 {
-                let mut table = Box::new([false; 256]);
-                bytes.iter().for_each(|byte| table[usize::from(*byte)] = true);
-                return Ok(Self::Table(table));
-            }
+            return Ok(Self::Bytes(anchors.iter().map(|anchor| anchor.bytes[0]).collect()));
         }
         let bytes = || anchors.iter().map(|anchor| &anchor.bytes[..]);
         if let [anchor] = anchors {
             let finder = memmem::FinderBuilder::new().build_forward_with_ranker(Ranker, &anchor.bytes);
             return Ok(Self::One(Box::new(finder.into_owned())));
         }
-        if anchors.len() <= 64
-            && let Some(searcher) = packed::Config::new().builder().extend(bytes()).build()
-        {
-            return Ok(Self::Packed(searcher));
+        let packed =
+            if anchors.len() <= PACKED { packed::Config::new().builder().extend(bytes()).build() } else { None };
+        match packed {
+            Some(searcher) => Ok(Self::Packed(searcher)),
+            None => AhoCorasick::new(bytes()).map(Self::Automaton).map_err(|error| error.to_string()),
         }
-        AhoCorasick::new(bytes()).map(Self::Automaton).map_err(|error| error.to_string())
     }
 
     /// Where the first anchor at or after `at` lies.
@@ -203,7 +236,7 @@ impl Searcher {
                 [first, second, third] => memchr::memchr3(first, second, third, rest),
                 _ => None,
             },
-            Self::Table(table) => rest.iter().position(|byte| table[usize::from(*byte)]),
+            Self::Probes(probes) => probes.find(rest),
             Self::Packed(searcher) => {
                 return searcher.find_in(data, aho_corasick::Span { start: at, end: data.len() }).map(|m| m.start());
             }

@@ -6,12 +6,14 @@ mod merge;
 mod needle;
 mod pattern;
 mod pointers;
+mod probes;
 pub(crate) mod regex;
 mod scan;
 #[cfg(test)]
 mod tests;
 
 pub use hit::Hit;
+pub(crate) use hit::Out;
 pub use merge::FindMerge;
 pub use pattern::{Pattern, PatternError};
 pub use scan::{Chained, FindPartial, FindScanner};

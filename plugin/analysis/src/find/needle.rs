@@ -71,8 +71,14 @@ impl Needle {
         }
     }
 
-    fn bits(&self, at: usize) -> u8 {
+    /// The bits of a byte that count.
+    pub(super) fn bits(&self, at: usize) -> u8 {
         self.mask.as_ref().map_or(0xff, |mask| mask[at])
+    }
+
+    /// How rare a byte of it is.
+    pub(super) fn rarity(&self, at: usize) -> i32 {
+        rarity(self.value[at], self.bits(at))
     }
 
     /// The part of it that is likely to be rare and cheap to look for.

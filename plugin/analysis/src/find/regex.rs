@@ -31,7 +31,12 @@ pub(super) fn check(regex: &str, ignore_case: bool) -> Result<(), PatternError> 
     compile(&hir).map(|_| ()).map_err(|reason| PatternError::Regex { regex: one_line(regex), reason })
 }
 
-pub(crate) fn parse(regex: &str, ignore_case: bool) -> Result<Hir, PatternError> {
+/// A regex that text is only tested with: it may match the empty string.
+pub(crate) fn filter(regex: &str) -> Result<meta::Regex, PatternError> {
+    compile(&parse(regex, false)?).map_err(|reason| PatternError::Regex { regex: one_line(regex), reason })
+}
+
+pub(super) fn parse(regex: &str, ignore_case: bool) -> Result<Hir, PatternError> {
     let mut parser =
         regex_syntax::ParserBuilder::new().unicode(false).utf8(false).case_insensitive(ignore_case).build();
     parser.parse(regex).map_err(|error| {
@@ -44,7 +49,7 @@ pub(crate) fn parse(regex: &str, ignore_case: bool) -> Result<Hir, PatternError>
     })
 }
 
-pub(crate) fn compile(hir: &Hir) -> Result<meta::Regex, String> {
+pub(super) fn compile(hir: &Hir) -> Result<meta::Regex, String> {
     let config = meta::Config::new()
         .utf8_empty(false)
         .which_captures(regex_automata::nfa::thompson::WhichCaptures::Implicit)

@@ -114,8 +114,8 @@ const REGEXES: &[&str] = &[
     r"(?-u:\xff)+",
     r"(?u:\wé)|c+",
     "(?i)AB",
-    r"(?s)[a-c].{4500}[a-c]",
-    r"\x00{4000}",
+    r"(?s)[a-c].{450}[a-c]",
+    r"\x00{400}",
 ];
 
 fn pattern(random: &mut Random, memory: &TestMemory) -> Pattern {
@@ -210,10 +210,10 @@ fn plan(random: &mut Random, memory: &TestMemory) -> Find {
         patterns.retain(small);
         patterns.push(Pattern::String(b"ab".to_vec()));
     }
-    let max_length = *random.of(&[1, 2, 7, 64, 64, 300, 300, 5000]);
+    let max_length = *random.of(&[1, 2, 7, 64, 64, 300, 300, 500]);
     // Windows of a few bytes that show thousands take too long.
     let blocks: &[u32] =
-        if max_length > 64 { &[777, 4096, 10_000, 1 << 19] } else { &[1, 3, 64, 100, 1000, 4096, 1 << 19] };
+        if max_length > 64 { &[200, 777, 4096, 10_000, 1 << 19] } else { &[1, 3, 64, 100, 1000, 4096, 1 << 19] };
     Find {
         ranges,
         patterns,
