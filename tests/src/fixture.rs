@@ -93,25 +93,38 @@ pub struct Debuggee {
     pub program: PathBuf,
     pub truth: Truth,
     child: Child,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Debuggee {
     /// Starts `fixtures/NAME` and waits until its memory is as it says.
     pub fn start(name: &str, arguments: &[&str]) -> Self {
         let program = compile(name);
+        Self::run(Command::new(&program), program, arguments)
+    }
+
+    /// The same, where everything lies at the addresses that it has under a debugger.
+    pub fn start_at_fixed_addresses(name: &str, arguments: &[&str]) -> Self {
+        let program = compile(name);
+        let mut command = Command::new("setarch");
+        command.arg("--addr-no-randomize").arg(&program);
+        Self::run(command, program, arguments)
+    }
+
+    fn run(mut command: Command, program: PathBuf, arguments: &[&str]) -> Self {
         let folder = scratch();
         let truth = folder.path().join("truth");
-        let child = Command::new(&program)
+        let child = command
             .arg(&truth)
             .args(arguments)
+            .current_dir(folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
-        let mut debuggee = Self { program, truth: Truth::default(), child, _folder: folder };
+        let mut debuggee = Self { program, truth: Truth::default(), child, folder };
         until("the debuggee's truth", Duration::from_secs(60), || {
-            assert!(debuggee.child.try_wait().expect("a child can be waited for").is_none(), "{name} ended");
+            assert!(debuggee.child.try_wait().expect("a child can be waited for").is_none(), "the debuggee ended");
             truth.exists().then_some(())
         });
         debuggee.truth = Truth::read(&truth);
@@ -120,6 +133,11 @@ impl Debuggee {
 
     pub fn pid(&self) -> i32 {
         self.child.id() as i32
+    }
+
+    /// The folder that it runs in, for files of its own.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub fn process(&self) -> Process {

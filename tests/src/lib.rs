@@ -7,6 +7,7 @@
 //! - [`Batch`]: an `lldb` that runs some commands and ends; [`Terminal`]: one that sits at a prompt
 //! - [`host`], [`Dap`]: other debuggers, and those in editors
 //! - [`CoreFile`]: a core file made by hand
+//! - [`report`]: what is in a JSON report
 //! - [`Leftovers`]: nothing of ours stays behind
 
 mod batch;
@@ -18,6 +19,7 @@ mod leftovers;
 mod processes;
 mod product;
 mod redact;
+pub mod report;
 mod session;
 mod terminal;
 

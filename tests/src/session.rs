@@ -50,6 +50,7 @@ pub struct Session {
     leftovers: Leftovers,
     debuggee: Option<Process>,
     folder: tempfile::TempDir,
+    kept: Vec<tempfile::TempDir>,
 }
 
 impl Session {
@@ -101,7 +102,7 @@ impl Session {
             }
         });
         let early = RefCell::default();
-        Self { host, requests, answers, early, next: 0, leftovers, debuggee: None, folder }
+        Self { host, requests, answers, early, next: 0, leftovers, debuggee: None, folder, kept: Vec::new() }
     }
 
     fn request(&mut self, mut request: Value) -> u64 {
@@ -270,6 +271,20 @@ impl Session {
         let workers = Process::children(self.host.id() as i32, "mp-worker");
         self.leftovers.expect_end_of(workers.iter().copied());
         workers
+    }
+
+    /// Whether a command has ended.
+    pub fn has_answered(&self, pending: &Pending) -> bool {
+        let mut early = self.early.borrow_mut();
+        for answer in self.answers.try_iter() {
+            early.insert(answer["id"].as_u64().expect("every answer has an id"), answer);
+        }
+        early.contains_key(&pending.id)
+    }
+
+    /// Keeps a folder until the session has ended.
+    pub fn keep(&mut self, folder: tempfile::TempDir) {
+        self.kept.push(folder);
     }
 
     /// A folder for files of this test.

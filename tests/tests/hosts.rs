@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use tests::{Dap, Product, Session, compile, host, probe, scratch};
+use tests::{Dap, Debuggee, Product, Session, compile, gcore, host, probe, scratch};
 
 /// The debuggers with a prompt, by the names of their programs.
 const CONSOLES: [&str; 6] = ["lldb-22", "lldb-14", "lldb-16", "lldb-19", "lldb-23", "codelldb-lldb"];
@@ -241,6 +241,30 @@ fn addresses(output: &str) -> Vec<u64> {
     output.lines().map(|line| parse(line).unwrap_or_else(|| panic!("'{line}' is no address"))).collect()
 }
 
+/// Each tells which core file it has opened, also of two that are of the same program.
+#[test]
+fn core_files_are_known_in_each() {
+    let folder = scratch();
+    let cores = ["first", "second one"].map(|name| {
+        let debuggee = Debuggee::start("values.c", &[]);
+        let core = folder.path().join(name);
+        std::fs::rename(gcore(debuggee.pid(), folder.path()), &core).expect("a file can be renamed");
+        (debuggee.pid(), core)
+    });
+    let open = cores.each_ref().map(|(_, core)| format!("target create --core '{}'", core.display()));
+    let load = format!("plugin load {}", probe().display());
+    for name in CONSOLES {
+        let Some(lldb) = host(name) else { continue };
+        let lines = [&*load, &open[0], &open[1], "probe process", "target select 0", "probe process"];
+        let answers = batch(lldb, &lines);
+        for (answer, (pid, core)) in [&answers[5], &answers[3]].into_iter().zip(&cores) {
+            assert_eq!(field(answer, "core"), format!("{:?}", Some(core)), "{name}");
+            assert_eq!(field(answer, "id"), pid.to_string(), "{name}");
+            assert_eq!([field(answer, "plugin"), field(answer, "state")], ["elf-core", "Stopped"], "{name}");
+        }
+    }
+}
+
 /// A session with the probe, stopped at `reached`.
 fn stopped() -> Session {
     let mut session = Session::without_plugin([] as [(&str, &str); 0]);
@@ -276,6 +300,25 @@ fn what_is_no_address_is_said_in_one_line() {
     let plain = session.ok("probe address third &table[3] list");
     let (evaluated, plain) = (addresses(&answer), addresses(&plain));
     assert_eq!(evaluated, [plain[0], plain[1], plain[2] + 4]);
+}
+
+#[test]
+fn a_symbol_that_is_several_places_is_not_guessed() {
+    let folder = scratch();
+    let sources = ["int *other(void) { return &twice; }", "int main(void) { return twice; }"];
+    let files: [_; 2] = std::array::from_fn(|index| folder.path().join(format!("{index}.c")));
+    for (file, source) in files.iter().zip(sources) {
+        std::fs::write(file, format!("static int twice = 2; {source}")).expect("a file can be written");
+    }
+    let program = folder.path().join("program");
+    assert!(Command::new("cc").arg("-o").arg(&program).args(&files).status().expect("cc runs").success());
+    let mut session = Session::without_plugin([] as [(&str, &str); 0]);
+    session.ok(&format!("plugin load {}", probe().display()));
+    session.ok(&format!("target create {}", program.display()));
+    let error = session.fails("probe address twice");
+    assert!(error.starts_with("'twice' is several places in program: 0x"), "{error}");
+    let places = error.split([' ', ',', ';']).filter(|word| word.starts_with("0x")).count();
+    assert_eq!(places, 2, "{error}");
 }
 
 #[test]

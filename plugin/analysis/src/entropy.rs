@@ -19,6 +19,13 @@ pub struct Entropy {
     pub block: u32,
 }
 
+impl Default for Entropy {
+    /// Nothing; all else as the command's defaults are.
+    fn default() -> Self {
+        Self { ranges: Vec::new(), swapped: true, block: 512 << 10 }
+    }
+}
+
 /// How often each byte was seen.
 pub type Histogram = Vec<u64>;
 

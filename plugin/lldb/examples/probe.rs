@@ -166,16 +166,18 @@ fn read(debugger: &Debugger, arguments: &[String], result: &mut CommandReturn) -
     Ok(())
 }
 
-/// Reads on another thread while this one serves, as a job is read for.
+/// Reads on another thread, which has begun when this one comes to serve, as when one waits for a job.
 fn relay(debugger: &Debugger, arguments: &[String], result: &mut CommandReturn) -> Result<(), String> {
     let (address, mut buffer) = extent(arguments)?;
     let relay = Relay::new(&running(debugger)?);
-    let server = relay.serve();
     let (sender, answer) = mpsc::channel();
+    let reading = relay.clone();
     let reader = std::thread::spawn(move || {
-        let outcome = relay.read(address, &mut buffer).map(|read| hex(&buffer[..read]));
+        let outcome = reading.read(address, &mut buffer).map(|read| hex(&buffer[..read]));
         sender.send(outcome.map_err(|fault| fault.to_string()))
     });
+    std::thread::sleep(Duration::from_millis(20));
+    let server = relay.serve();
     let outcome = loop {
         server.run(Duration::from_millis(10));
         match answer.try_recv() {

@@ -26,6 +26,8 @@ pub enum AddressError {
     NotAddress { text: String, type_name: String },
     #[error("'{text}' is in several modules: {}; write MODULE`{text}", modules.join(", "))]
     Ambiguous { text: String, modules: Vec<String> },
+    #[error("'{text}' is several places in {module}: {}; write the address of one", hex(addresses))]
+    Several { text: String, module: String, addresses: Vec<u64> },
     #[error("cannot evaluate '{text}': {why}")]
     Expression { text: String, why: Error },
     #[error("'{text}' goes beyond the last address")]
@@ -34,6 +36,10 @@ pub enum AddressError {
 
 fn reason(why: &Option<Error>) -> String {
     why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default()
+}
+
+fn hex(addresses: &[u64]) -> String {
+    addresses.iter().map(|address| format!("{address:#x}")).collect::<Vec<_>>().join(", ")
 }
 
 /// The address that `text` means: a number, a register, a variable path in the selected frame, or a symbol, tried in
@@ -110,10 +116,17 @@ fn symbol(context: &Context, text: &str) -> Result<Option<u64>, AddressError> {
     }
     let mut modules: Vec<String> = found.iter().map(|symbol| symbol.module.clone()).collect();
     modules.dedup();
-    if modules.len() > 1 {
-        return Err(AddressError::Ambiguous { text: name.to_owned(), modules });
+    let mut addresses: Vec<u64> =
+        found.iter().map(|symbol| symbol.load_address.unwrap_or(symbol.file_address)).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    let text = name.to_owned();
+    match (&modules[..], &addresses[..]) {
+        (_, &[]) => Ok(None),
+        (_, &[address]) => Ok(Some(address)),
+        ([module], _) => Err(AddressError::Several { text, module: module.clone(), addresses }),
+        _ => Err(AddressError::Ambiguous { text, modules }),
     }
-    Ok(found.first().map(|symbol| symbol.load_address.unwrap_or(symbol.file_address)))
 }
 
 fn expression(context: &Context, text: &str) -> Result<u64, AddressError> {

@@ -9,6 +9,7 @@ pub mod address;
 mod class;
 mod command;
 mod command_return;
+mod core_file;
 mod debugger;
 mod entry;
 mod error;

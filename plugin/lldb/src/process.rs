@@ -1,7 +1,7 @@
 //! SBProcess.
 
 use crate::class::sb_class;
-use crate::{Debugger, Error, Host, Thread, file_spec, text};
+use crate::{Debugger, Error, Host, Thread, core_file, file_spec, text};
 use lldb_sys as sys;
 use std::path::PathBuf;
 use target::{AddressRange, Backing, Permissions, Region};
@@ -154,9 +154,11 @@ impl Process {
         thread.is_valid().then_some(thread)
     }
 
-    /// The core file that it was read from; `None` for a live process, and where this LLDB does not tell.
+    /// The core file that it was read from; `None` for a live process, and where it is not certain.
     pub fn core_file(&self) -> Option<PathBuf> {
-        let (core_file, destroy) = Host::current().optional().core_file?;
+        let Some((core_file, destroy)) = Host::current().optional().core_file else {
+            return if self.plugin_name() == "elf-core" { core_file::mapped_here(self) } else { None };
+        };
         let mut file = [0; 2];
         // SAFETY: LLDB constructs an SBFileSpec in `file`, which has room for one, and which is destroyed once.
         unsafe {

@@ -24,8 +24,21 @@ pub fn help<C: Command>() -> Help {
     let short = command.get_about().map(ToString::to_string).unwrap_or_default();
     let usage = command.render_usage().to_string();
     let syntax = usage.trim_start_matches("Usage:").trim().to_owned();
-    let long = command.render_long_help().to_string();
-    Help { short, syntax, long: if long.trim().is_empty() { String::new() } else { format!("\n{}", long.trim_end()) } }
+    // Of what is said at length, the first paragraph is said already.
+    let description = command.get_long_about().map(ToString::to_string).unwrap_or_default();
+    let description = description.split_once("\n\n").map(|(_, rest)| rest.to_owned()).unwrap_or_default();
+    let options = compact(&command.render_long_help().to_string());
+    let parts = [description.trim(), options.trim_end()].into_iter().filter(|part| !part.is_empty());
+    Help { short, syntax, long: parts.map(|part| format!("\n{part}\n")).collect() }
+}
+
+/// Leaves out the empty lines between options, but not those before a heading.
+fn compact(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    let precedes_heading =
+        |index: usize| lines.get(index + 1).is_some_and(|next| !next.is_empty() && !next.starts_with(' '));
+    let kept = lines.iter().enumerate().filter(|(index, line)| !line.is_empty() || precedes_heading(*index));
+    kept.map(|(_, line)| *line).collect::<Vec<_>>().join("\n")
 }
 
 /// Shows what LLDB's own `help` says of the command.

@@ -5,10 +5,11 @@ use crate::engine::engine;
 use crate::inspect::{Access, Inspected};
 use crate::jobs::{Job, Scan, send_to_background};
 use crate::pool_executor::PoolExecutor;
+use crate::present::Presenter;
 use crate::relay::{self, Feed};
-use crate::scan::{Presented, RangeScan};
+use crate::scan::RangeScan;
 use crate::session::Session;
-use analysis::{Columns, Cut, Executor, InProcess, Match, Report, Results};
+use analysis::{Analysis, Columns, Cut, Executor, InProcess, Match, Report, Results};
 use anyhow::{Context as _, Result, bail};
 use lldb::Progress;
 use render::{Format, Style};
@@ -21,8 +22,9 @@ use std::time::{Duration, Instant};
 
 /// What a command wants done.
 #[derive(Debug)]
-pub struct Plan<A> {
+pub struct Plan<A, P> {
     pub analysis: A,
+    pub presenter: P,
     pub inspected: Inspected,
     /// Mappings in the places looked at that are not readable: how many, and their bytes.
     pub left_out: (u64, u64),
@@ -31,6 +33,9 @@ pub struct Plan<A> {
     pub context: u64,
 }
 
+/// Progress is counted in units of this power of two.
+const MIB: u32 = 20;
+
 /// A foreground command shows that it works after this time.
 const QUIET: Duration = Duration::from_millis(150);
 
@@ -38,8 +43,15 @@ const QUIET: Duration = Duration::from_millis(150);
 ///
 /// # Errors
 /// If the workers cannot be started, or the report not be written; the report is then kept as a job.
-pub fn run<A: Presented>(session: &mut Session, options: &ScanOptions, plan: Plan<A>) -> Result<()> {
+pub fn run<A: Analysis + Clone, P: Presenter<A>>(
+    session: &mut Session,
+    options: &ScanOptions,
+    plan: Plan<A, P>,
+) -> Result<()> {
     let style = session.output.style();
+    if options.format == Format::Text {
+        session.announce();
+    }
     if let Some(path) = &options.output {
         // A folder that is not there is known before the scan, not after it.
         open_output(path)?;
@@ -48,7 +60,9 @@ pub fn run<A: Presented>(session: &mut Session, options: &ScanOptions, plan: Pla
         session.output.note(warning);
     }
     let settings = session.settings()?;
-    let workers = options.workers.unwrap_or_else(|| settings.worker_count());
+    // What needs no reading needs no workers.
+    let reads = !plan.analysis.ranges().is_empty();
+    let workers = if reads { options.workers.unwrap_or_else(|| settings.worker_count()) } else { 0 };
     let job = engine().jobs.add(session.command_line.clone());
     let columns = plan.columns;
     let relay = match &plan.inspected.access {
@@ -66,13 +80,17 @@ pub fn run<A: Presented>(session: &mut Session, options: &ScanOptions, plan: Pla
         job.set_relay(relay);
     }
     if options.background {
-        let progress = Progress::begin(session.debugger, &title(&job), "", scan.progress().1);
+        let progress = begin_progress(session, &job, scan.progress().1);
         send_to_background(&job, scan, watcher(session, &job, progress))?;
         session.output.print(&format!("job {0} is under way: mp-scan jobs wait {0}", job.number));
         return Ok(());
     }
     let Some(report) = follow(session, &job, scan, options, columns, &style)? else { return Ok(()) };
     if options.format == Format::Text && options.output.is_none() {
+        // Matches were shown as they were found.
+        if !matches!(report.results, Results::Matches(_)) {
+            session.output.print(render::results(&report, &style).trim_end_matches('\n'));
+        }
         session.output.print(&render::summary(&report));
         return Ok(());
     }
@@ -80,14 +98,14 @@ pub fn run<A: Presented>(session: &mut Session, options: &ScanOptions, plan: Pla
 }
 
 /// Gives the scan its executor: the pool, or this process.
-fn prepare<A: Presented>(
+fn prepare<A: Analysis + Clone, P: Presenter<A>>(
     session: &Session,
     options: &ScanOptions,
-    plan: Plan<A>,
+    plan: Plan<A, P>,
     workers: usize,
     settings: &crate::settings::Settings,
 ) -> Result<Box<dyn Scan>> {
-    let Plan { analysis, inspected, left_out, columns, context } = plan;
+    let Plan { analysis, presenter, inspected, left_out, columns, context } = plan;
     let memory = Arc::clone(&inspected.memory);
     let mut cut = Cut::default();
     let mut pool = None;
@@ -121,6 +139,7 @@ fn prepare<A: Presented>(
     };
     Ok(Box::new(RangeScan::new(crate::scan::Start {
         analysis,
+        presenter,
         inspected,
         executor,
         pool,
@@ -170,9 +189,9 @@ fn follow(
                 let line = render::progress_line(bytes, total, started.elapsed().as_secs_f64(), style);
                 session.output.progress(&line);
             } else {
-                let begin = || Progress::begin(session.debugger, &title(job), "", total);
+                let begin = || begin_progress(session, job, total);
                 if let Some(progress) = progress.get_or_insert_with(begin) {
-                    progress.advance(bytes, "");
+                    progress.advance(bytes >> MIB, "MiB");
                 }
             }
         }
@@ -188,8 +207,9 @@ fn follow(
     Ok(Some(report))
 }
 
-fn title(job: &Job) -> String {
-    format!("mp-scan {}", job.command)
+/// A progress that the debugger shows, in MiB.
+fn begin_progress(session: &Session, job: &Job, total: u64) -> Option<Progress> {
+    Progress::begin(session.debugger, &format!("mp-scan {}", job.command), "MiB", (total >> MIB).max(1))
 }
 
 /// What a background job does between its steps: tells its progress to the debugger, and at its end, with the setting
@@ -201,7 +221,7 @@ fn watcher(session: &Session, job: &Job, mut progress: Option<Progress>) -> impl
     move |job| {
         if job.is_running() {
             if let Some(progress) = &mut progress {
-                progress.advance(job.progress().0, "");
+                progress.advance(job.progress().0 >> MIB, "MiB");
             }
             return;
         }
@@ -235,9 +255,9 @@ pub fn show(session: &mut Session, report: &Report, format: Format, output: Opti
         return Ok(());
     };
     let text = render::render(report, format, &Style { color: false, width: 4096 });
-    write_whole(path, &text).with_context(|| {
-        format!("the report is kept: write it elsewhere with `mp-scan jobs show {job} --output FILE`")
-    })?;
+    if let Err(error) = write_whole(path, &text) {
+        bail!("{error:#}; the report is kept: write it elsewhere with `mp-scan jobs show {job} --output FILE`");
+    }
     session.output.print(&format!("{}; written to {}", render::summary(report), path.display()));
     Ok(())
 }

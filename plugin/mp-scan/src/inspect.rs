@@ -7,7 +7,7 @@ use lldb::{Debugger, Frame, Process, Relay, State, Target};
 use std::path::PathBuf;
 use std::sync::Arc;
 use target::live::{self, Identity, Patch, Reader};
-use target::{AddressSpace, ReadMemory, Region, Source};
+use target::{AddressSpace, ReadMemory, Region};
 
 /// A target that is ready to be scanned.
 pub struct Inspected {
@@ -197,16 +197,6 @@ fn relayed_regions(process: &Process) -> Result<Vec<Region>> {
         bail!("the debugger does not say what is mapped in this process, so there is nothing to scan");
     }
     Ok(regions)
-}
-
-impl Access {
-    /// How workers open the memory; `None` if it is relayed to them.
-    pub fn source(&self) -> Option<&Source> {
-        match self {
-            Access::Direct { opened, .. } => Some(&opened.source),
-            Access::Relayed(_) => None,
-        }
-    }
 }
 
 impl std::fmt::Debug for Inspected {

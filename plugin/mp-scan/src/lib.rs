@@ -13,6 +13,7 @@ mod naming;
 mod output;
 mod places;
 mod pool_executor;
+mod present;
 mod relay;
 mod scan;
 mod session;

@@ -2,6 +2,7 @@
 
 use lldb::{CommandReturn, Debugger, OutputFile};
 use render::Style;
+use std::time::{Duration, Instant};
 
 /// A command's output.
 ///
@@ -24,21 +25,34 @@ pub struct Output<'a> {
     color: bool,
     /// How many columns of a progress line are on the screen.
     progress: usize,
+    /// When it was last written.
+    progressed: Option<Instant>,
 }
+
+/// A progress line is not written anew before this time is over: nobody reads faster, and a slow terminal is spared.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
 impl<'a> Output<'a> {
     pub fn new(debugger: &Debugger, result: &'a mut CommandReturn) -> Self {
         let file = debugger.output_file();
         let prompt = debugger.command_interpreter().is_active();
         let terminal = prompt && debugger.is_terminal();
-        let width = usize::try_from(debugger.terminal_width()).ok().filter(|width| *width > 0).unwrap_or(80);
+        // Elsewhere there is no edge that a line would have to end at, but one has to read it.
+        let columns = usize::try_from(debugger.terminal_width()).ok().filter(|width| *width > 0);
+        let width = columns.filter(|_| terminal).unwrap_or(160);
         let color = terminal && debugger.use_color();
-        Self { result, file, prompt, immediate: false, document: false, terminal, width, color, progress: 0 }
-    }
-
-    /// Whether someone sees what is printed as it is printed, rather than when the command has ended.
-    pub fn is_immediate(&self) -> bool {
-        self.prompt
+        Self {
+            result,
+            file,
+            prompt,
+            immediate: false,
+            document: false,
+            terminal,
+            width,
+            color,
+            progress: 0,
+            progressed: None,
+        }
     }
 
     /// Whether it goes to a terminal, where lines can be taken away again.
@@ -88,9 +102,10 @@ impl<'a> Output<'a> {
     /// Shows a line that goes away when anything else is printed, if there is a terminal to show it on. What does not
     /// fit is cut off.
     pub fn progress(&mut self, text: &str) {
-        if !self.terminal {
+        if !self.terminal || self.progressed.is_some_and(|at| at.elapsed() < PROGRESS_INTERVAL) {
             return;
         }
+        self.progressed = Some(Instant::now());
         let mut line: String = text.chars().take(self.width.saturating_sub(1)).collect();
         let columns = line.chars().count();
         // What the line before leaves on the right is written over.

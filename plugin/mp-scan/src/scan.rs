@@ -3,53 +3,18 @@
 use crate::inspect::{Access, Inspected};
 use crate::jobs::Scan;
 use crate::naming::Namer;
+use crate::present::Presenter;
 use crate::watch::Watch;
-use analysis::describe::{Describer, text, text_utf16};
-use analysis::find::{Find, Hit, Pattern};
-use analysis::{
-    Analysis, Columns, Content, Cut, Driver, Executor, Match, Report, Results, Sink, Stats, Stop, TargetKind, Value,
-};
+use analysis::describe::Describer;
+use analysis::{Analysis, Columns, Cut, Driver, Executor, Match, Report, Sink, Stats, Stop, TargetKind};
 use multiprocessing::Pool;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use target::AddressRange;
-
-/// An analysis whose items are shown as matches.
-pub trait Presented: Analysis<Item = Hit> + Clone {
-    /// What a match is worth and made of.
-    fn present(&self, hit: &Hit, shown: &mut Match, describer: &Describer<'_>);
-
-    /// How many matches there are in all.
-    fn total(&self, merge: &Self::Merge) -> u64;
-}
-
-impl Presented for Find {
-    fn present(&self, hit: &Hit, shown: &mut Match, describer: &Describer<'_>) {
-        let bytes = || describer.bytes(AddressRange::sized(hit.address, u64::from(hit.length)));
-        match self.patterns.get(usize::from(hit.pattern)) {
-            Some(Pattern::String(_) | Pattern::Regex(_)) => shown.content = bytes().map(|bytes| text(&bytes, hit.cut)),
-            Some(Pattern::Utf16(_)) => {
-                shown.content = bytes().map(|bytes| text_utf16(&bytes, self.layout, hit.cut));
-            }
-            Some(Pattern::Bytes { .. }) => shown.content = bytes().map(Content::Bytes),
-            Some(Pattern::Int { value, .. }) => shown.value = Some(Value::Int(*value)),
-            Some(Pattern::Float { value, .. }) => shown.value = Some(Value::Float(*value)),
-            Some(Pattern::Pointer(value)) => shown.value = Some(Value::Pointer(*value)),
-            Some(Pattern::PointerRange { .. }) => {
-                shown.value = bytes().map(|bytes| Value::Pointer(self.layout.number(&bytes)));
-            }
-            None => {}
-        }
-    }
-
-    fn total(&self, merge: &Self::Merge) -> u64 {
-        merge.total()
-    }
-}
 
 /// What a scan begins with.
-pub struct Start<A: Analysis> {
+pub struct Start<A: Analysis, P> {
     pub analysis: A,
+    pub presenter: P,
     pub inspected: Inspected,
     pub executor: Box<dyn Executor<A> + Send>,
     /// The pool behind the executor, if there is one.
@@ -66,8 +31,9 @@ pub struct Start<A: Analysis> {
 }
 
 /// A scan under way.
-pub struct RangeScan<A: Presented> {
+pub struct RangeScan<A: Analysis, P> {
     analysis: A,
+    presenter: P,
     driver: Driver<A>,
     executor: Box<dyn Executor<A> + Send>,
     place: Place,
@@ -93,8 +59,8 @@ struct Place {
     context: u64,
 }
 
-impl<A: Presented> RangeScan<A> {
-    pub fn new(start: Start<A>) -> Self {
+impl<A: Analysis, P: Presenter<A>> RangeScan<A, P> {
+    pub fn new(start: Start<A, P>) -> Self {
         let Inspected { info, space, stacks, memory, access, .. } = start.inspected;
         let identity = match access {
             Access::Direct { identity, .. } => identity,
@@ -105,6 +71,7 @@ impl<A: Presented> RangeScan<A> {
         Self {
             driver: Driver::new(&start.analysis, start.cut, start.executor.width()),
             analysis: start.analysis,
+            presenter: start.presenter,
             executor: start.executor,
             namer: Namer::new(start.pool.clone(), pid),
             watch,
@@ -121,32 +88,31 @@ impl<A: Presented> RangeScan<A> {
         }
     }
 
-    fn describe(&mut self, hits: &[Hit]) -> Vec<Match> {
-        let place = &self.place;
-        let describer =
-            Describer { space: &place.space, stacks: &place.stacks, memory: &*place.memory, context: place.context };
-        let mut described: Vec<Match> = hits
-            .iter()
-            .map(|hit| {
-                let mut shown = describer.place(hit.address, u64::from(hit.length), u32::from(hit.pattern));
-                self.analysis.present(hit, &mut shown, &describer);
-                shown
-            })
-            .collect();
-        self.namer.name(&place.space, &mut described);
+    fn describe(&mut self, items: &[A::Item]) -> Vec<Match> {
+        let describer = self.place.describer();
+        let mut described: Vec<Match> =
+            items.iter().map(|item| self.presenter.describe(&self.analysis, item, &describer)).collect();
+        self.namer.name(&self.place.space, &mut described);
         described
     }
 }
 
+impl Place {
+    /// For what matches are described with.
+    fn describer(&self) -> Describer<'_> {
+        Describer { space: &self.space, stacks: &self.stacks, memory: &*self.memory, context: self.context }
+    }
+}
+
 /// What one step of the driver brings.
-struct Step {
-    hits: Vec<Hit>,
+struct Step<T> {
+    items: Vec<T>,
     stop: Option<Stop>,
 }
 
-impl Sink<Hit> for Step {
-    fn found(&mut self, mut items: Vec<Hit>) {
-        self.hits.append(&mut items);
+impl<T> Sink<T> for Step<T> {
+    fn found(&mut self, mut items: Vec<T>) {
+        self.items.append(&mut items);
     }
 
     fn stop(&mut self) -> Option<Stop> {
@@ -154,18 +120,15 @@ impl Sink<Hit> for Step {
     }
 }
 
-impl<A: Presented> Scan for RangeScan<A>
-where
-    A::Merge: Send,
-{
+impl<A: Analysis, P: Presenter<A>> Scan for RangeScan<A, P> {
     fn step(&mut self, patience: Duration, found: &mut dyn FnMut(Vec<Match>)) -> bool {
         let late = self.until.is_some_and(|until| Instant::now() >= until);
         let stop =
             self.stopping.or(late.then_some(Stop::Timeout)).or_else(|| self.watch.gone().then_some(Stop::TargetGone));
-        let mut step = Step { hits: Vec::new(), stop };
+        let mut step = Step { items: Vec::new(), stop };
         let done = self.driver.step(&self.analysis, &mut *self.executor, &*self.place.memory, patience, &mut step);
-        if !step.hits.is_empty() {
-            let described = self.describe(&step.hits);
+        if !step.items.is_empty() {
+            let described = self.describe(&step.items);
             self.matches.extend(described.iter().cloned());
             found(described);
         }
@@ -183,17 +146,19 @@ where
     fn finish(self: Box<Self>) -> Report {
         let this = *self;
         let outcome = this.driver.finish();
-        let mut info = this.place.info;
+        let mut info = this.place.info.clone();
         info.ran |= this.watch.ran();
         let deaths = this.pool.as_ref().map_or(0, |pool| pool.deaths()) - this.deaths_before;
+        let (results, total) =
+            this.presenter.results(outcome.merge, this.matches, &this.place.space, &*this.place.memory);
         Report {
-            command: A::NAME.to_owned(),
+            command: P::COMMAND.to_owned(),
             target: Some(info),
-            total: this.analysis.total(&outcome.merge),
+            total,
             truncated: outcome.stopped.is_some(),
             stopped: outcome.stopped,
             skipped: outcome.skipped,
-            results: Results::Matches(this.matches),
+            results,
             columns: this.columns,
             stats: Stats {
                 workers: this.workers,

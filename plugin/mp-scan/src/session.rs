@@ -1,6 +1,6 @@
 //! What a command runs in.
 
-use crate::cli::ScanOptions;
+use crate::cli::{EXPRESSION, ScanOptions};
 use crate::engine::engine;
 use crate::inspect::{Inspected, inspect};
 use crate::interrupt::Interrupt;
@@ -9,6 +9,7 @@ use crate::settings::Settings;
 use analysis::{Columns, Report, Results, Stats};
 use anyhow::Result;
 use lldb::{CommandReturn, Debugger};
+use render::Format;
 use std::time::{Duration, Instant};
 
 /// The debugger that a command was typed in, where its output goes, and whether it is to stop.
@@ -71,6 +72,14 @@ impl<'a> Session<'a> {
         for job in engine().jobs.newly_ended() {
             let row = job.row();
             self.output.print(&format!("job {0} ({1}) {2}: mp-scan jobs show {0}", row.job, row.command, row.state));
+        }
+    }
+
+    /// Says that expressions among `written` may change the process: no other command or option can.
+    pub fn note_expressions<'t>(&mut self, written: impl IntoIterator<Item = &'t String>, format: Format) {
+        let any = written.into_iter().any(|text| text.contains(EXPRESSION));
+        if any && format == Format::Text {
+            self.output.note("evaluating --expr may map a page in the process");
         }
     }
 

@@ -18,7 +18,7 @@ pub fn json(report: &Report) -> String {
 
 /// The report as one RON document of the same shape, with a line break at its end.
 pub fn ron(report: &Report) -> String {
-    let config = ron::ser::PrettyConfig::new().depth_limit(3);
+    let config = ron::ser::PrettyConfig::new().depth_limit(3).extensions(ron::extensions::Extensions::IMPLICIT_SOME);
     let mut text = ron::ser::to_string_pretty(&Document::new(report), config).expect("a document is plain data");
     text.push('\n');
     text

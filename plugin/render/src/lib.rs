@@ -40,8 +40,11 @@ pub fn render(report: &Report, format: Format, style: &Style) -> String {
     match format {
         Format::Text => {
             let mut text = results(report, style);
-            text.push_str(&summary(report));
-            text.push('\n');
+            let summary = summary(report);
+            if !summary.is_empty() {
+                text.push_str(&summary);
+                text.push('\n');
+            }
             text
         }
         Format::Json => document::json(report),

@@ -37,10 +37,6 @@ impl Style {
     fn address(&self, address: u64) -> String {
         self.paint("33", &format!("{address:#018x}"))
     }
-
-    fn dim(&self, text: &str) -> String {
-        self.paint("2", text)
-    }
 }
 
 /// All result lines of a report.
@@ -265,7 +261,13 @@ fn map_totals(report: &Report, rows: &[MappingRow]) -> String {
     let resident: u64 = rows.iter().filter_map(|row| row.resident).sum();
     let swapped: u64 = rows.iter().filter_map(|row| row.swapped).sum();
     let known = rows.iter().any(|row| row.resident.is_some());
-    let mut text = format!("{}, {}", plural(report.total, "region"), bytes(size));
+    let what = if rows.iter().any(|row| row.count.is_some()) { "kind" } else { "region" };
+    let shown = rows.len() as u64;
+    let count = match report.total > shown {
+        true => format!("the first {shown} of {} (--limit N for more)", plural(report.total, what)),
+        false => plural(shown, what),
+    };
+    let mut text = format!("{count}, {}", bytes(size));
     if known {
         let _ = write!(text, ", {} resident, {} swapped", bytes(resident), bytes(swapped));
     }
@@ -316,5 +318,5 @@ fn skipped(skips: &[Skip]) -> Vec<String> {
 pub fn progress_line(done: u64, total: u64, elapsed: f64, style: &Style) -> String {
     let percent = (done * 100).checked_div(total).unwrap_or(100);
     let line = format!("scanned {} of {} ({percent}%), {}", bytes(done), bytes(total), speed(done, elapsed));
-    style.dim(&shorten(&line, style.width.saturating_sub(1)))
+    shorten(&line, style.width.saturating_sub(1))
 }

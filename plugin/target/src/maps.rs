@@ -73,7 +73,7 @@ pub fn regions(mappings: &[Mapping<'_>], userfault: &[AddressRange]) -> Vec<Regi
             permissions: mapping.permissions,
             backing: backing(&mapping.name, offset, mapping.shared, mapping.inode != 0),
             shared: mapping.shared,
-            userfault: userfault.iter().any(|range| range.intersect(mapping.range).is_some()),
+            userfault: touches(userfault, mapping.range),
         };
         let file = (mapping.device.0, mapping.device.1, mapping.inode);
         match regions.last_mut().filter(|last| last_file == file && last.continues_in(&region)) {
@@ -83,6 +83,12 @@ pub fn regions(mappings: &[Mapping<'_>], userfault: &[AddressRange]) -> Vec<Regi
         last_file = file;
     }
     regions
+}
+
+/// Whether any of `ranges`, which are in address order, has something of `range`.
+fn touches(ranges: &[AddressRange], range: AddressRange) -> bool {
+    let before_end = ranges.partition_point(|other| other.start < range.end);
+    ranges[..before_end].last().is_some_and(|other| other.end > range.start)
 }
 
 /// What the kernel's name for a mapping means. `offset` is where in the file it begins, `file` whether there is one.

@@ -2,6 +2,7 @@
 
 use crate::AddressRange;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// The target's bytes, wherever they come from.
 ///
@@ -43,6 +44,32 @@ pub trait ReadMemory: Send + Sync {
         None
     }
 }
+
+/// Memory behind a pointer is memory.
+macro_rules! pointer {
+    ($pointer:ty) => {
+        impl<M: ReadMemory + ?Sized> ReadMemory for $pointer {
+            fn read(&self, address: u64, buffer: &mut [u8]) -> Result<usize, Fault> {
+                (**self).read(address, buffer)
+            }
+
+            fn view(&self, address: u64, length: u64) -> Option<&[u8]> {
+                (**self).view(address, length)
+            }
+
+            fn populated(&self, range: AddressRange, swapped: bool) -> Populated {
+                (**self).populated(range, swapped)
+            }
+
+            fn residency(&self, range: AddressRange) -> Option<Residency> {
+                (**self).residency(range)
+            }
+        }
+    };
+}
+
+pointer!(&M);
+pointer!(Arc<M>);
 
 /// The answer of [`ReadMemory::residency`], in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

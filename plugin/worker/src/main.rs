@@ -4,12 +4,22 @@
 mod scan;
 mod symbols;
 
-use analysis::{find::Find, remote};
+use analysis::{entropy::Entropy, find::Find, remote, strings::Strings};
 use multiprocessing::{Registry, worker_main};
 use scan::Scan;
 use std::process::ExitCode;
 use symbols::Symbols;
 
 fn main() -> ExitCode {
-    worker_main(Registry::new(remote::BUILD).function::<Scan<Find>>().function::<Symbols>())
+    if std::env::args().nth(1).as_deref() == Some("--version") {
+        println!("{}", remote::BUILD);
+        return ExitCode::SUCCESS;
+    }
+    worker_main(
+        Registry::new(remote::BUILD)
+            .function::<Scan<Find>>()
+            .function::<Scan<Strings>>()
+            .function::<Scan<Entropy>>()
+            .function::<Symbols>(),
+    )
 }

@@ -4,7 +4,6 @@ use super::{Executor, Lost, Next};
 use crate::plan::{Analysis, Task};
 use std::collections::VecDeque;
 use std::ops::Deref;
-use std::sync::Arc;
 use std::time::Duration;
 use target::ReadMemory;
 
@@ -31,7 +30,7 @@ impl<A: Analysis, P, M> std::fmt::Debug for Serial<A, P, M> {
     }
 }
 
-impl<A: Analysis, P: Deref<Target = A>, M: AsMemory> Executor<A> for Serial<A, P, M> {
+impl<A: Analysis, P: Deref<Target = A>, M: ReadMemory> Executor<A> for Serial<A, P, M> {
     fn width(&self) -> usize {
         1
     }
@@ -46,29 +45,12 @@ impl<A: Analysis, P: Deref<Target = A>, M: AsMemory> Executor<A> for Serial<A, P
             Ok(scanner) => scanner,
             Err(reason) => return Next::Ended(task, Err(Lost { reason, retry: false })),
         };
-        let scanned = self.analysis.scan(&mut scanner, &task, self.memory.as_memory(), &|| false);
+        let scanned = self.analysis.scan(&mut scanner, &task, &self.memory, &|| false);
         self.scanner = Some(scanner);
         Next::Ended(task, Ok(scanned))
     }
 
     fn cancel(&mut self) {
         self.waiting.clear();
-    }
-}
-
-/// What memory can be read through.
-pub trait AsMemory {
-    fn as_memory(&self) -> &dyn ReadMemory;
-}
-
-impl<M: ReadMemory> AsMemory for &M {
-    fn as_memory(&self) -> &dyn ReadMemory {
-        *self
-    }
-}
-
-impl AsMemory for Arc<dyn ReadMemory> {
-    fn as_memory(&self) -> &dyn ReadMemory {
-        &**self
     }
 }

@@ -4,6 +4,7 @@ use super::Command;
 use crate::cli::{PatternArguments, PatternKind, PatternText, ScanOptions};
 use crate::conduct::{self, Plan};
 use crate::places::Places;
+use crate::present::Matches;
 use crate::session::Session;
 use analysis::Columns;
 use analysis::find::{Find as FindPlan, Pattern};
@@ -14,13 +15,16 @@ use anyhow::{Result, bail};
 /// Every occurrence of a pattern is found, overlapping ones too. Regexes match leftmost-first and do not overlap. What
 /// is found is shown in address order; a scan stops when its first N matches are certain (--limit N).
 #[derive(Debug, clap::Parser)]
-#[command(after_help = "\
+#[command(
+    next_help_heading = "Where and how",
+    after_help = "\
 Examples:
   mp-scan find --string 'session-4711'
   mp-scan find --bytes 'de ad ?? ef' --int 4711:8 --in heap
   mp-scan find --pointer-range buffer..buffer+4096 --in stack --in module:libcache.so
   mp-scan find --regex 'token=[0-9a-f]{32}' --context 32
-  mp-scan find --string error --count")]
+  mp-scan find --string error --count"
+)]
 pub struct Arguments {
     #[command(flatten)]
     patterns: PatternArguments,
@@ -79,6 +83,8 @@ impl Command for Find {
         let places = Places::parse(&arguments.places)?;
         let inspected = session.inspect()?;
         let addresses = inspected.addresses();
+        let written = arguments.patterns.0.iter().map(|pattern| &pattern.text).chain(&arguments.places);
+        session.note_expressions(written, arguments.scan.format);
         let patterns = plain
             .into_iter()
             .zip(&arguments.patterns.0)
@@ -109,7 +115,14 @@ impl Command for Find {
             ..FindPlan::default()
         };
         plan.check()?;
-        let plan = Plan { analysis: plan, inspected, left_out: coverage.left_out, columns, context: arguments.context };
+        let plan = Plan {
+            analysis: plan,
+            presenter: Matches,
+            inspected,
+            left_out: coverage.left_out,
+            columns,
+            context: arguments.context,
+        };
         conduct::run(session, &arguments.scan, plan)
     }
 }

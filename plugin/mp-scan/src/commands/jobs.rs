@@ -69,6 +69,18 @@ enum Action {
     },
 }
 
+impl Action {
+    /// Whether nothing but text is asked for.
+    fn is_text(&self) -> bool {
+        match self {
+            Action::List { format } | Action::Show { format, .. } | Action::Wait { format, .. } => {
+                *format == Format::Text
+            }
+            Action::Cancel { .. } => true,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub struct Jobs;
 
@@ -78,6 +90,9 @@ impl Command for Jobs {
 
     fn run(session: &mut Session, arguments: Arguments) -> Result<()> {
         let jobs = &engine().jobs;
+        if arguments.action.as_ref().is_none_or(Action::is_text) {
+            session.announce();
+        }
         match arguments.action.unwrap_or(Action::List { format: Format::Text }) {
             Action::List { format } => {
                 let rows: Vec<_> = jobs.list().iter().map(|job| job.row()).collect();

@@ -2,7 +2,9 @@
 
 mod find;
 mod jobs;
+mod map;
 mod pool;
+mod strings;
 mod version;
 
 use crate::arguments;
@@ -28,6 +30,8 @@ pub fn register(debugger: &Debugger) -> Result<(), lldb::Error> {
     let group =
         debugger.add_command_group(arguments::GROUP, "Scan the memory of a process or core file in parallel.")?;
     add::<find::Find>(&group)?;
+    add::<strings::Strings>(&group)?;
+    add::<map::Map>(&group)?;
     add::<jobs::Jobs>(&group)?;
     add::<pool::Pool>(&group)?;
     add::<version::Version>(&group)

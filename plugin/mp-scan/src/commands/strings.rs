@@ -4,6 +4,7 @@ use super::Command;
 use crate::cli::ScanOptions;
 use crate::conduct::{self, Plan};
 use crate::places::Places;
+use crate::present::Matches;
 use crate::session::Session;
 use analysis::Columns;
 use analysis::strings::{Encoding, Strings as StringsPlan};
@@ -13,11 +14,14 @@ use anyhow::{Result, bail};
 ///
 /// A string is a run of printable characters as long as it can be; one of more than 64 KiB is cut, and marked.
 #[derive(Debug, clap::Parser)]
-#[command(after_help = "\
+#[command(
+    next_help_heading = "What and where",
+    after_help = "\
 Examples:
   mp-scan strings --in heap --min 12
   mp-scan strings --regex 'https?://' --in writable
-  mp-scan strings --encoding utf16 --output /tmp/strings.txt --limit 100000")]
+  mp-scan strings --encoding utf16 --output /tmp/strings.txt --limit 100000"
+)]
 pub struct Arguments {
     /// The least characters of a string.
     #[arg(long, value_name = "N", default_value_t = 6)]
@@ -64,16 +68,18 @@ impl Command for Strings {
             min: arguments.min,
             encoding: arguments.encoding,
             regex: arguments.regex,
-            limit: session.limit(&arguments.scan),
+            limit: session.limit(&arguments.scan)?,
             ..StringsPlan::default()
         };
         plan.check()?;
         let inspected = session.inspect()?;
+        session.note_expressions(&arguments.places, arguments.scan.format);
         let coverage = places.cover(&inspected, &inspected.addresses())?;
         plan.ranges = coverage.ranges;
         plan.layout = inspected.space.layout;
         let columns = Columns { size: true, pattern: false };
-        let plan = Plan { analysis: plan, inspected, left_out: coverage.left_out, columns, context: 0 };
+        let plan =
+            Plan { analysis: plan, presenter: Matches, inspected, left_out: coverage.left_out, columns, context: 0 };
         conduct::run(session, &arguments.scan, plan)
     }
 }

@@ -82,6 +82,12 @@ pub fn open(path: &Path, options: &Options) -> Result<Opened, OpenError> {
     })
 }
 
+/// What is at which address, by the core file alone: without what it leaves to other files. In address order and disjoint.
+pub fn lay_out(contents: &Contents) -> (Vec<Extent>, Vec<Region>) {
+    let pieces = extents::pieces(contents);
+    (extents(&pieces), regions(contents, &pieces, process(contents).executable.as_deref()))
+}
+
 fn extents(pieces: &[Piece]) -> Vec<Extent> {
     extents::joined(pieces.iter().map(|piece| Extent { range: piece.range, content: piece.content }))
 }

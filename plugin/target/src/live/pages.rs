@@ -96,6 +96,7 @@ impl Pages {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
 
     /// Both ways tell the same of this very process, but for pages of zeros, which plain entries cannot tell.
     #[test]
@@ -116,6 +117,28 @@ mod tests {
         assert_eq!(scanning.residency(range).unwrap(), plain.residency(range).unwrap());
         assert!(expected.runs.len() >= 3, "{expected:?}");
         assert!(expected.runs.iter().all(|run| run.intersect(range) == Some(*run)));
+    }
+
+    /// A file in place of the pagemap, so that there are pages in swap.
+    #[test]
+    fn pages_in_swap_are_left_out_if_asked() {
+        const PRESENT: u64 = 1 << 63;
+        const SWAPPED: u64 = 1 << 62;
+        let entries = [0, PRESENT | 5, SWAPPED | 6, SWAPPED, 0, PRESENT, PRESENT];
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&entries.map(u64::to_ne_bytes).concat()).unwrap();
+        let pages = Pages::new(file);
+        let size = pages.page_size;
+        let run = |from: u64, to: u64| AddressRange::new(from * size, to * size);
+
+        let all = pages.populated(run(0, 7), true);
+        assert_eq!(all, Populated { runs: vec![run(1, 4), run(5, 7)], skipped: vec![] });
+        let present = pages.populated(run(0, 7), false);
+        assert_eq!(present, Populated { runs: vec![run(1, 2), run(5, 7)], skipped: vec![run(2, 4)] });
+        let residency = pages.residency(run(2, 6)).unwrap();
+        assert_eq!(residency, Residency { resident: size, swapped: 2 * size });
+        // Where the file ends, nothing is known.
+        assert_eq!(pages.populated(run(4, 9), false).runs, [run(4, 9)]);
     }
 
     #[test]

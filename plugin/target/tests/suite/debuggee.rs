@@ -18,6 +18,8 @@ pub struct Debuggee {
 impl Debuggee {
     pub fn start(arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_target-debuggee"));
+        // Else the kernel tells each thread in its memory on which processor it runs, even while it only sleeps.
+        command.env("GLIBC_TUNABLES", "glibc.pthread.rseq=0");
         let mut child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
         let mut debuggee = Self { child, input, output, places: HashMap::new() };
