@@ -36,7 +36,9 @@ pub struct Chained {
 
 /// As many matches of a regex that is only counted are kept: within so many, two ways through the same memory that began
 /// at different places have almost always met.
-const KEPT: usize = 4096;
+///
+/// Tests have little memory, and keep few.
+const KEPT: usize = if cfg!(test) { 8 } else { 4096 };
 
 /// Compiled patterns, and a buffer.
 #[derive(Debug)]
