@@ -33,6 +33,9 @@ pub struct Plan<A, P> {
     pub context: u64,
 }
 
+/// Progress is counted in units of this power of two.
+const MIB: u32 = 20;
+
 /// A foreground command shows that it works after this time.
 const QUIET: Duration = Duration::from_millis(150);
 
@@ -77,7 +80,7 @@ pub fn run<A: Analysis + Clone, P: Presenter<A>>(
         job.set_relay(relay);
     }
     if options.background {
-        let progress = Progress::begin(session.debugger, &title(&job), "", scan.progress().1);
+        let progress = begin_progress(session, &job, scan.progress().1);
         send_to_background(&job, scan, watcher(session, &job, progress))?;
         session.output.print(&format!("job {0} is under way: mp-scan jobs wait {0}", job.number));
         return Ok(());
@@ -186,9 +189,9 @@ fn follow(
                 let line = render::progress_line(bytes, total, started.elapsed().as_secs_f64(), style);
                 session.output.progress(&line);
             } else {
-                let begin = || Progress::begin(session.debugger, &title(job), "", total);
+                let begin = || begin_progress(session, job, total);
                 if let Some(progress) = progress.get_or_insert_with(begin) {
-                    progress.advance(bytes, "");
+                    progress.advance(bytes >> MIB, "MiB");
                 }
             }
         }
@@ -204,8 +207,9 @@ fn follow(
     Ok(Some(report))
 }
 
-fn title(job: &Job) -> String {
-    format!("mp-scan {}", job.command)
+/// A progress that the debugger shows, in MiB.
+fn begin_progress(session: &Session, job: &Job, total: u64) -> Option<Progress> {
+    Progress::begin(session.debugger, &format!("mp-scan {}", job.command), "MiB", (total >> MIB).max(1))
 }
 
 /// What a background job does between its steps: tells its progress to the debugger, and at its end, with the setting
@@ -217,7 +221,7 @@ fn watcher(session: &Session, job: &Job, mut progress: Option<Progress>) -> impl
     move |job| {
         if job.is_running() {
             if let Some(progress) = &mut progress {
-                progress.advance(job.progress().0, "");
+                progress.advance(job.progress().0 >> MIB, "MiB");
             }
             return;
         }

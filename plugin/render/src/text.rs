@@ -37,10 +37,6 @@ impl Style {
     fn address(&self, address: u64) -> String {
         self.paint("33", &format!("{address:#018x}"))
     }
-
-    fn dim(&self, text: &str) -> String {
-        self.paint("2", text)
-    }
 }
 
 /// All result lines of a report.
@@ -322,5 +318,5 @@ fn skipped(skips: &[Skip]) -> Vec<String> {
 pub fn progress_line(done: u64, total: u64, elapsed: f64, style: &Style) -> String {
     let percent = (done * 100).checked_div(total).unwrap_or(100);
     let line = format!("scanned {} of {} ({percent}%), {}", bytes(done), bytes(total), speed(done, elapsed));
-    style.dim(&shorten(&line, style.width.saturating_sub(1)))
+    shorten(&line, style.width.saturating_sub(1))
 }

@@ -49,6 +49,13 @@ impl Out {
         }
     }
 
+    /// Adds to the count of a pattern, if matches are only counted.
+    pub(crate) fn add(&mut self, pattern: u16, count: u64) {
+        if let Some(sum) = self.counts.as_mut().and_then(|counts| counts.get_mut(usize::from(pattern))) {
+            *sum += count;
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.hits.len()
     }

@@ -91,7 +91,7 @@ impl FindMerge {
                 let again = self.again(find, scan, task, memory, sink, &mut way)?;
                 self.add(pattern, again);
                 if way.met {
-                    self.add(pattern, count - way.index as u64);
+                    self.add(pattern, count.saturating_sub(way.index as u64));
                     if *count > way.index as u64 {
                         way.position = chained.end;
                     }

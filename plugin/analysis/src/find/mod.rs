@@ -11,6 +11,7 @@ pub(crate) mod regex;
 mod scan;
 #[cfg(test)]
 mod tests;
+mod uniform;
 
 pub use hit::Hit;
 pub(crate) use hit::Out;

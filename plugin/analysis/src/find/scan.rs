@@ -6,6 +6,7 @@ use super::literals::{self, Literals, Placed};
 use super::pattern::Pattern;
 use super::pointers::Pointers;
 use super::regex::{Chain, LOOK};
+use super::uniform::Uniform;
 use crate::memory::{Buffer, Walk, Window};
 use crate::plan::{ScanRange, Scanned, Task};
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,8 @@ const KEPT: usize = 4096;
 #[derive(Debug)]
 pub struct FindScanner {
     literals: Vec<Literals>,
+    /// Only where matches are counted.
+    uniforms: Vec<Uniform>,
     pointers: Vec<Pointers>,
     chains: Vec<Chain>,
     buffer: Buffer,
@@ -75,11 +78,20 @@ impl FindScanner {
         let zeros = needles.iter().any(|placed| placed.needle.matches_zeros())
             || pointers.iter().any(Pointers::matches_zeros)
             || chains.iter().any(Chain::matches_zeros);
+        let mut uniforms = Vec::new();
+        if find.count {
+            needles.retain(|placed| {
+                let uniform = Uniform::new(placed);
+                let kept = uniform.is_none();
+                uniforms.extend(uniform);
+                kept
+            });
+        }
         let literals = literals::group(needles)?;
         let ordered = literals.len() + pointers.len() + chains.len() <= 1
             && literals.iter().all(Literals::is_ordered)
             && pointers.iter().all(Pointers::is_ordered);
-        Ok(Self { literals, pointers, chains, buffer: Buffer::default(), reach, zeros, ordered })
+        Ok(Self { literals, uniforms, pointers, chains, buffer: Buffer::default(), reach, zeros, ordered })
     }
 
     /// A scanner for one of the regexes alone.
@@ -155,6 +167,9 @@ impl FindScanner {
         let mut cut = window.starts.end;
         for literals in &self.literals {
             cut = cut.min(literals.search(window, out));
+        }
+        for uniform in &self.uniforms {
+            uniform.count(window, out);
         }
         for pointers in &self.pointers {
             cut = cut.min(pointers.search(window, out));

@@ -91,6 +91,9 @@ impl Class {
                 min,
                 |at| maybe_utf8(data, at),
                 |start, end| {
+                    if start >= starts.start && data[start..end].is_ascii() {
+                        return found(cut(start, end, 1));
+                    }
                     utf8_strings(&data[..end], start, starts.end, min, &mut |string| {
                         if string.start < starts.start { ControlFlow::Continue(()) } else { found(string) }
                     })
@@ -133,9 +136,38 @@ fn ascii(data: &[u8], at: usize) -> u64 {
     bytes(data, at, is_ascii)
 }
 
-/// Bytes that may be part of a string in UTF-8.
+/// Bytes that are part of what looks like a character in UTF-8, whether or not it is printable, and of printable ASCII.
 fn maybe_utf8(data: &[u8], at: usize) -> u64 {
-    bytes(data, at, |byte| is_ascii(byte) | (byte >= 0x80))
+    // Beside the 64 bytes, those that a character can have before and after.
+    const AROUND: usize = 3;
+    let mut copy = [0u8; 64 + 2 * AROUND];
+    let around = match at.checked_sub(AROUND).and_then(|from| data[from..].first_chunk()) {
+        Some(around) => around,
+        None => {
+            for (index, byte) in copy.iter_mut().enumerate() {
+                let at = (at + index).checked_sub(AROUND);
+                *byte = at.and_then(|at| data.get(at)).copied().unwrap_or(0);
+            }
+            &copy
+        }
+    };
+    let within = |byte: u8, first: u8, last: u8| byte.wrapping_sub(first) <= last - first;
+    let more = |index: usize| within(around[index], 0x80, 0xbf);
+    let leads = |index: usize| within(around[index], 0xc2, 0xf4);
+    let mut flags = [0u8; 64];
+    for (index, flag) in flags.iter_mut().enumerate() {
+        let at = index + AROUND;
+        let byte = around[at];
+        // Of a character of two bytes, three, or four, this may be any.
+        let first = leads(at) & more(at + 1) & ((byte < 0xe0) | (more(at + 2) & ((byte < 0xf0) | more(at + 3))));
+        let one = around[at - 1];
+        let second = leads(at - 1) & ((one < 0xe0) | (more(at + 1) & ((one < 0xf0) | more(at + 2))));
+        let two = around[at - 2];
+        let third = within(two, 0xe0, 0xf4) & more(at - 1) & ((two < 0xf0) | more(at + 1));
+        let fourth = within(around[at - 3], 0xf0, 0xf4) & more(at - 1) & more(at - 2);
+        *flag = (is_ascii(byte) | first | (more(at) & (second | third | fourth))).into();
+    }
+    pack(&flags)
 }
 
 fn utf16(units: &[u8], at: usize, big: bool) -> u64 {
@@ -213,6 +245,12 @@ fn utf8_strings(
         // Where a string that is cut ends.
         let mut most = start;
         loop {
+            let ascii = data[end..].iter().take_while(|byte| is_ascii(**byte)).count();
+            if end - start <= MOST_STRING {
+                most = (end + ascii).min(start + MOST_STRING);
+            }
+            end += ascii;
+            characters += ascii;
             let length = utf8_character(&data[end..]);
             if length == 0 {
                 break;

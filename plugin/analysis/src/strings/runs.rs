@@ -1,5 +1,7 @@
 //! Runs of ones in masks of 64 bits.
 
+use std::ops::ControlFlow;
+
 /// Packs 64 flags, each 0 or 1, into bits, the first the lowest.
 pub(super) fn pack(flags: &[u8; 64]) -> u64 {
     let (words, _) = flags.as_chunks::<8>();
@@ -20,56 +22,65 @@ pub(super) fn runs<B>(
     to: usize,
     min: usize,
     mask: impl Fn(usize) -> u64,
-    mut found: impl FnMut(usize, usize) -> std::ops::ControlFlow<B>,
-) -> std::ops::ControlFlow<B> {
+    mut found: impl FnMut(usize, usize) -> ControlFlow<B>,
+) -> ControlFlow<B> {
     // A longer minimum is checked when the end is known.
     let short = min.clamp(1, 64);
-    let mut at = 0;
-    let mut low = mask(0);
+    let mask = |at: usize| if at < length { mask(at) } else { 0 };
+    // The masks at `at`, a multiple of 64, and after it; and how many elements at `at` are done with.
+    let (mut at, mut low, mut done) = (0, mask(0), 0);
     while at < to {
-        let high = if at + 64 < length { mask(at + 64) } else { 0 };
+        let high = mask(at + 64);
         let bits = u128::from(low) | u128::from(high) << 64;
-        // Each bit left begins `short` ones.
-        let mut begins = bits;
-        let mut ones = 1;
-        while ones < short {
-            let step = ones.min(short - ones);
-            begins &= begins >> step;
-            ones += step;
-        }
-        let begins = begins as u64;
-        if begins == 0 {
-            (at, low) = (at + 64, high);
-            continue;
-        }
-        let start = at + begins.trailing_zeros() as usize;
-        if start >= to {
-            break;
-        }
-        let mut end = start + short;
-        while end < length {
-            let ones = mask(end).trailing_ones() as usize;
-            end += ones;
-            if ones < 64 {
-                break;
+        let after = loop {
+            let bits = bits & u128::MAX << done;
+            // Each bit left begins `short` ones.
+            let mut begins = bits;
+            let mut ones = 1;
+            while ones < short {
+                let step = ones.min(short - ones);
+                begins &= begins >> step;
+                ones += step;
             }
-        }
-        let end = end.min(length);
-        if end - start >= min {
-            found(start, end)?;
-        }
-        // The element at `end` is not part of a run.
-        at = end + 1;
-        low = if at < length { mask(at) } else { 0 };
+            let begins = begins as u64;
+            if begins == 0 {
+                break at + 64;
+            }
+            let offset = begins.trailing_zeros() as usize;
+            let start = at + offset;
+            if start >= to {
+                return ControlFlow::Continue(());
+            }
+            let mut end = start + (bits >> offset).trailing_ones() as usize;
+            if end == at + 128 {
+                loop {
+                    let ones = mask(end).trailing_ones() as usize;
+                    end += ones;
+                    if ones < 64 {
+                        break;
+                    }
+                }
+            }
+            if end - start >= min {
+                found(start, end)?;
+            }
+            // The element at `end` is not part of a run.
+            if end >= at + 63 {
+                break end + 1;
+            }
+            done = end + 1 - at;
+        };
+        let next = after - after % 64;
+        (low, done) = (if next == at + 64 { high } else { mask(next) }, after - next);
+        at = next;
     }
-    std::ops::ControlFlow::Continue(())
+    ControlFlow::Continue(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::Random;
-    use std::ops::ControlFlow;
 
     #[test]
     fn packs_in_order() {
