@@ -29,17 +29,20 @@ pub(crate) struct Out {
     pub(crate) counts: Option<Vec<u64>>,
     /// As many matches are enough.
     room: usize,
+    /// As many of one matcher in one window.
+    each: usize,
 }
 
 impl Out {
-    /// A place for about `limit` matches, and not too few, so that a task gets somewhere.
-    pub(crate) fn hits(limit: u64) -> Self {
-        Self { hits: Vec::new(), counts: None, room: limit.clamp(256, 1 << 16) as usize }
+    /// A place for about `limit` matches, and not too few, so that a task gets somewhere, by so many matchers.
+    pub(crate) fn hits(limit: u64, matchers: usize) -> Self {
+        let room = limit.clamp(256, 1 << 16) as usize;
+        Self { hits: Vec::new(), counts: None, room, each: (room / matchers.max(1)).max(64) }
     }
 
     /// A count for each of so many patterns.
     pub(crate) fn counts(patterns: usize) -> Self {
-        Self { hits: Vec::new(), counts: Some(vec![0; patterns]), room: usize::MAX }
+        Self { hits: Vec::new(), counts: Some(vec![0; patterns]), room: usize::MAX, each: usize::MAX }
     }
 
     pub(crate) fn push(&mut self, hit: Hit) {
@@ -60,10 +63,10 @@ impl Out {
         self.hits.len()
     }
 
-    /// The length at which one that begins to search now is to stop: it may bring as much as there is room for, however
-    /// much others have brought, so that each gets somewhere.
+    /// The length at which one that begins to search now is to stop: it may bring its part, however much others have
+    /// brought, so that each gets somewhere.
     pub(crate) fn full_at(&self) -> usize {
-        self.hits.len().saturating_add(self.room)
+        self.hits.len().saturating_add(self.each)
     }
 
     pub(crate) fn is_full(&self) -> bool {

@@ -28,9 +28,9 @@ pub struct FindMerge {
 }
 
 /// Memory that is searched again is searched in pieces, from this size up to the next, so that matches stream on and
-/// the sink can say stop.
-const FIRST_PIECE: u64 = 16 << 10;
-const LAST_PIECE: u64 = 256 << 10;
+/// the sink can say stop. Tests have little memory, and search small ones.
+const FIRST_PIECE: u64 = if cfg!(test) { 16 } else { 16 << 10 };
+const LAST_PIECE: u64 = if cfg!(test) { 256 } else { 256 << 10 };
 
 /// The true way of one regex through a task that an earlier match of it reaches into.
 struct Way<'a> {

@@ -32,6 +32,12 @@ pub const MOST_LENGTH: u32 = 1 << 20;
 /// As many patterns can be looked for at once.
 pub const MOST_PATTERNS: usize = 1024;
 
+/// As many of them can be regexes: each takes memory of every worker.
+pub const MOST_REGEXES: usize = 32;
+
+/// Together, these may take so many bytes when compiled.
+const MOST_COMPILED: usize = 16 << 20;
+
 /// A search for patterns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Find {
@@ -94,7 +100,25 @@ impl Find {
         if !(1..=MOST_LENGTH).contains(&self.max_length) {
             return Err(PatternError::MaxLength { given: self.max_length, most: MOST_LENGTH });
         }
-        self.patterns.iter().try_for_each(|pattern| pattern.check(self.layout, self.ignore_case))
+        let given = self.regexes().count();
+        if given > MOST_REGEXES {
+            return Err(PatternError::TooManyRegexes { given, most: MOST_REGEXES });
+        }
+        let mut compiled = 0;
+        for regex in self.regexes() {
+            compiled += regex::check(regex, self.ignore_case)?;
+            if compiled > MOST_COMPILED {
+                return Err(PatternError::RegexesTooLarge { most: MOST_COMPILED >> 20 });
+            }
+        }
+        self.patterns.iter().try_for_each(|pattern| pattern.check(self.layout))
+    }
+
+    fn regexes(&self) -> impl Iterator<Item = &str> {
+        self.patterns.iter().filter_map(|pattern| match pattern {
+            Pattern::Regex(regex) => Some(&regex[..]),
+            _ => None,
+        })
     }
 
     fn align_of(&self, pattern: &Pattern) -> u64 {

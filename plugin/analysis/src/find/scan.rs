@@ -36,7 +36,9 @@ pub struct Chained {
 
 /// As many matches of a regex that is only counted are kept: within so many, two ways through the same memory that began
 /// at different places have almost always met.
-const KEPT: usize = 4096;
+///
+/// Tests have little memory, and keep few.
+const KEPT: usize = if cfg!(test) { 8 } else { 4096 };
 
 /// Compiled patterns, and a buffer.
 #[derive(Debug)]
@@ -56,12 +58,13 @@ pub struct FindScanner {
 impl FindScanner {
     pub(super) fn new(find: &Find) -> Result<Self, String> {
         let (mut needles, mut pointers, mut chains) = (Vec::new(), Vec::new(), Vec::new());
+        let regexes = find.regexes().count();
         for (index, pattern) in find.patterns.iter().enumerate() {
             let align = find.align_of(pattern);
             let index = u16::try_from(index).map_err(|_| "too many patterns".to_owned())?;
             match pattern {
                 Pattern::Regex(regex) => {
-                    chains.push(Chain::new(regex, find.ignore_case, find.max_length as usize, align, index)?);
+                    chains.push(Chain::new(regex, find, regexes, align, index)?);
                 }
                 Pattern::PointerRange { start, end } if start < end => {
                     pointers.push(Pointers::new(*start, *end, align, index, find.layout));
@@ -99,7 +102,7 @@ impl FindScanner {
         let mut scanner = Self::new(&Find::default())?;
         if let Some(regex @ Pattern::Regex(text)) = find.patterns.get(usize::from(pattern)) {
             let align = find.align_of(regex);
-            let chain = Chain::new(text, find.ignore_case, find.max_length as usize, align, pattern)?;
+            let chain = Chain::new(text, find, find.regexes().count(), align, pattern)?;
             (scanner.reach, scanner.zeros) = (chain.reach(), chain.matches_zeros());
             scanner.chains.push(chain);
         }
@@ -141,7 +144,8 @@ impl FindScanner {
             return Scanned { partial: FindPartial::default(), bytes, skipped: Vec::new(), rest: None, gone: false };
         };
         let walk = self.walk(find, scan, task.range, memory, stop);
-        let mut out = if find.count { Out::counts(find.patterns.len()) } else { Out::hits(find.limit) };
+        let matchers = self.literals.len() + self.pointers.len() + self.chains.len();
+        let mut out = if find.count { Out::counts(find.patterns.len()) } else { Out::hits(find.limit, matchers) };
         let mut chained: Vec<Chained> = Vec::new();
         for chain in &mut self.chains {
             chain.position = task.range.start;

@@ -36,7 +36,7 @@ fn naive_pattern(
     let mut regex = match pattern {
         Pattern::Regex(regex) => {
             let hir = regex::parse(regex, find.ignore_case).expect("a regex that parses");
-            let regex = regex::compile(&hir).expect("a regex that compiles");
+            let regex = regex::compile(&hir, 1).expect("a regex that compiles");
             let cache = regex.create_cache();
             Some((regex, cache))
         }
@@ -206,7 +206,7 @@ fn plan(random: &mut Random, memory: &TestMemory) -> Find {
     }
     if random.one_in(4) {
         layout.pointer_size = 4;
-        let small = |pattern: &Pattern| pattern.check(layout, false).is_ok();
+        let small = |pattern: &Pattern| pattern.check(layout).is_ok();
         patterns.retain(small);
         patterns.push(Pattern::String(b"ab".to_vec()));
     }
@@ -322,4 +322,26 @@ proptest! {
         let (hits, _) = with(&find, executor, &memory, cut);
         prop_assert_eq!(difference(&hits, &expected), None, "{:?}", find);
     }
+}
+
+#[test]
+fn refuses_what_cannot_be_run() {
+    let error = |find: Find| find.check().map_err(|error| error.to_string());
+    let one = || vec![Pattern::String(b"a".to_vec())];
+    let regexes = |regex: &str, count| vec![Pattern::Regex(regex.to_owned()); count];
+    assert_eq!(error(Find::default()), Err("pattern is empty".to_owned()));
+    assert_eq!(error(Find { patterns: one(), ..Find::default() }), Ok(()));
+    let align = Find { patterns: one(), align: Some(0), ..Find::default() };
+    assert_eq!(error(align), Err("--align is 0: give at least 1".to_owned()));
+    let length = Find { patterns: one(), max_length: 0, ..Find::default() };
+    assert_eq!(error(length), Err("--max-length is 0: give 1 to 1048576".to_owned()));
+    let many = Find { patterns: vec![Pattern::String(b"a".to_vec()); 1025], ..Find::default() };
+    assert_eq!(error(many), Err("1025 patterns are too many: give at most 1024".to_owned()));
+    let many = Find { patterns: regexes("a+", 33), ..Find::default() };
+    assert_eq!(error(many), Err("33 regexes are too many: give at most 32, or join them with |".to_owned()));
+    let large = Find { patterns: regexes("[ab]{30000}c", 30), ..Find::default() };
+    let reason = "the regexes are too large together: compiled, they would take more than 16 MiB";
+    assert_eq!(error(large), Err(reason.to_owned()));
+    let backwards = Find { patterns: vec![Pattern::PointerRange { start: 2, end: 1 }], ..Find::default() };
+    assert_eq!(error(backwards), Err("range 0x2..0x1 is empty or backwards".to_owned()));
 }

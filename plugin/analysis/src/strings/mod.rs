@@ -156,7 +156,7 @@ impl Analysis for Strings {
             block: self.block.max(1) as usize,
             stop,
         };
-        let mut out = Out::hits(self.limit);
+        let mut out = Out::hits(self.limit, 1);
         let StringsScanner { buffer, class, filter } = scanner;
         let walked = walk.run(buffer, |window| self.window(window, *class, filter, &mut out));
         Scanned {
