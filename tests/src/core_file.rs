@@ -8,8 +8,8 @@ const PT_NOTE: u32 = 4;
 const NT_PRSTATUS: u32 = 1;
 const ET_CORE: u16 = 4;
 const EM_386: u16 = 3;
-const EM_PPC64: u16 = 21;
 const EM_X86_64: u16 = 62;
+const EM_AARCH64: u16 = 183;
 
 /// A program header and what it stands for.
 #[derive(Clone, Debug)]
@@ -52,8 +52,8 @@ impl CoreFile {
     }
 
     /// A 64-bit big-endian machine.
-    pub fn powerpc64(segments: Vec<Segment>) -> Self {
-        Self { machine: EM_PPC64, wide: true, big_endian: true, segments, truncated: 0 }
+    pub fn aarch64_be(segments: Vec<Segment>) -> Self {
+        Self { machine: EM_AARCH64, wide: true, big_endian: true, segments, truncated: 0 }
     }
 
     /// Writes it into `folder`.
@@ -105,7 +105,7 @@ impl CoreFile {
     fn note(&self) -> Vec<u8> {
         let size = match self.machine {
             EM_386 => 144,
-            EM_PPC64 => 504,
+            EM_AARCH64 => 392,
             _ => 336,
         };
         let mut out = Fields { bytes: Vec::new(), wide: self.wide, big_endian: self.big_endian };

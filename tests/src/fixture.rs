@@ -83,7 +83,8 @@ impl Truth {
 
     /// What it says of an address, for the message of a failed test.
     pub fn label(&self, address: u64) -> Option<&str> {
-        self.lines.iter().find(|line| line.2 == address).map(|line| line.1.as_str())
+        let is_it = |line: &&(String, String, u64)| line.0 != "edge" && line.2 == address;
+        self.lines.iter().find(is_it).map(|line| line.1.as_str())
     }
 }
 
@@ -133,6 +134,11 @@ impl Debuggee {
 
     pub fn pid(&self) -> i32 {
         self.child.id() as i32
+    }
+
+    /// Has its core file hold all of its memory, that of files too.
+    pub fn dump_everything(&self) {
+        std::fs::write(format!("/proc/{}/coredump_filter", self.pid()), "0x7f").expect("it is our process");
     }
 
     /// The folder that it runs in, for files of its own.

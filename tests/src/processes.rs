@@ -43,6 +43,12 @@ impl Process {
         (Self::of(self.pid)? == self).then(|| stat(self.pid)?[0].chars().next())?
     }
 
+    /// The processor time that it has used, in clock ticks (hundredths of a second).
+    pub fn ticks(self) -> u64 {
+        let field = |index: usize| stat(self.pid).and_then(|fields| fields[index].parse::<u64>().ok()).unwrap_or(0);
+        field(11) + field(12)
+    }
+
     /// Whether it is there and not a zombie.
     pub fn is_alive(self) -> bool {
         !matches!(self.state(), None | Some('Z' | 'X'))
