@@ -117,10 +117,26 @@ fn read_runs(memory: &dyn ReadMemory, range: AddressRange, bytes: &mut [u8]) -> 
                 address = next;
             }
             Err(Fault { reason: FaultReason::Gone, .. }) => return (runs, FaultReason::Gone),
-            _ => address = (address / PAGE * PAGE).saturating_add(PAGE),
+            _ => address = next_readable(memory, address, range.end),
         }
     }
     (runs, FaultReason::Relay)
+}
+
+/// Where reading may go on after a fault at `address`: at the next page, or within this one, for a debugger's memory may
+/// begin anywhere: a minidump holds of a stack what lies above its pointer.
+fn next_readable(memory: &dyn ReadMemory, address: u64, end: u64) -> u64 {
+    let next = (address / PAGE * PAGE).saturating_add(PAGE);
+    let readable = |address: u64| memory.read(address, &mut [0]).is_ok();
+    let (mut unreadable, mut last) = (address, next.min(end) - 1);
+    if last <= unreadable || !readable(last) {
+        return next;
+    }
+    while last - unreadable > 1 {
+        let middle = unreadable + (last - unreadable) / 2;
+        if readable(middle) { last = middle } else { unreadable = middle }
+    }
+    last
 }
 
 /// The slots, in a worker.
