@@ -90,13 +90,14 @@ impl Dap {
             .take()
     }
 
-    /// Waits until the debugger's output, in whatever pieces it comes, has this text.
+    /// Waits until the debugger's output, in whatever pieces it comes, has this text. Returns the pieces.
     #[track_caller]
-    pub fn output(&mut self, text: &str) {
+    pub fn output(&mut self, text: &str) -> String {
         let mut printed = String::new();
         while !printed.contains(text) {
             printed.push_str(self.event("output")["output"].as_str().unwrap_or_default());
         }
+        printed
     }
 
     /// Sends a request that must succeed, and returns the body of its answer.

@@ -34,10 +34,13 @@ fn batch(mut lldb: Command, lines: &[&str]) -> Vec<String> {
     answers.split_off(1)
 }
 
-/// The value of a line `name: value`.
+/// The value of a line `name: value`, or `name   value`.
 #[track_caller]
 fn field<'a>(output: &'a str, name: &str) -> &'a str {
-    let value = output.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    let value = output.lines().find_map(|line| {
+        let rest = line.strip_prefix(name)?;
+        rest.strip_prefix(": ").or_else(|| rest.strip_prefix("  ").map(str::trim_start))
+    });
     value.unwrap_or_else(|| panic!("no '{name}' in: {output}"))
 }
 
@@ -51,17 +54,61 @@ fn version_of(mut lldb: Command) -> String {
 fn loads_into_each_twice_and_answers() {
     let load = Product::built().load();
     for name in CONSOLES {
-        let (Some(lldb), Some(again)) = (host(name), host(name)) else { continue };
+        let Some(lldb) = host(name) else { continue };
         let answers = batch(lldb, &[&load, "mp-scan version", &load, "mp-scan version"]);
         assert_eq!([&*answers[0], &*answers[2]], ["", ""], "{name} printed as the plugin was loaded");
         for answer in [&answers[1], &answers[3]] {
             assert_eq!(field(answer, "host"), version_of(host(name).expect("it was there")), "{name}");
-            assert!(Path::new(field(answer, "host library")).is_file(), "{name}: {answer}");
+            assert!(Path::new(field(answer, "host file")).is_file(), "{name}: {answer}");
         }
-        let (help, asked) = ("help mp-scan version", "mp-scan version --help");
-        let answers = batch(again, &[&load, help, asked]);
-        assert_eq!(answers[1], answers[2], "{name}: the two helps differ");
-        assert!(answers[1].contains("Syntax: mp-scan version"), "{name}: {}", answers[1]);
+    }
+}
+
+#[test]
+fn help_is_the_same_in_both_ways() {
+    let load = Product::built().load();
+    for name in ["lldb-22", "lldb-14", "codelldb-lldb"] {
+        let (Some(lldb), Some(again)) = (host(name), host(name)) else { continue };
+        let overview = batch(lldb, &[&load, "help mp-scan"]).swap_remove(1);
+        let commands: Vec<&str> = overview
+            .lines()
+            .filter_map(|line| Some(line.split_once(" -- ")?.0.trim()))
+            .filter(|name| !name.is_empty())
+            .collect();
+        assert!(commands.contains(&"find") && commands.contains(&"version"), "{name}: {overview}");
+        let helps = commands.iter().flat_map(|name| [format!("help mp-scan {name}"), format!("mp-scan {name} --help")]);
+        let lines: Vec<String> = std::iter::once(load.clone()).chain(helps).collect();
+        let answers = batch(again, &lines.iter().map(String::as_str).collect::<Vec<_>>());
+        for (command, pair) in commands.iter().zip(answers[1..].chunks(2)) {
+            assert_eq!(pair[0], pair[1], "{name}: the two helps of {command} differ");
+            assert!(pair[0].contains(&format!("Syntax: mp-scan {command}")), "{name}: {}", pair[0]);
+        }
+    }
+}
+
+#[test]
+fn finds_in_each() {
+    let program = compile("places.c");
+    for name in CONSOLES {
+        let Some(lldb) = host(name) else { continue };
+        let answers = batch(
+            lldb,
+            &[
+                &Product::built().load(),
+                &format!("target create {}", program.display()),
+                "breakpoint set --name reached",
+                "process launch --stdin /dev/null --stdout /dev/null",
+                "mp-scan find --int 0x2222222222222222:8 --in executable --in module:places",
+                "mp-scan find --pointer &second --in module:places --format json",
+            ],
+        );
+        let lines: Vec<&str> = answers[4].lines().collect();
+        assert_eq!(lines.len(), 2, "{name}: {}", answers[4]);
+        assert!(lines[0].contains("table+0x8") && lines[1].starts_with("1 match; "), "{name}: {}", answers[4]);
+        let report: Value = serde_json::from_str(&answers[5]).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!([&report["total"], &report["target"]["kind"]], [&json!(1), &json!("live")], "{name}: {report}");
+        let result = &report["results"][0];
+        assert_eq!([&result["symbol"], &result["offset"]], [&json!("first"), &json!(8)], "{name}: {report}");
     }
 }
 
@@ -87,7 +134,7 @@ fn two_debuggers_in_one_host_have_their_own_commands() {
         assert!(answer.ok, "{line}: {answer:?}");
     }
     session.python("lldb.SBDebugger.Destroy(debuggers.pop()); answer = 0");
-    assert!(session.ok("mp-scan version").contains("host: "));
+    assert!(session.ok("mp-scan version").contains("lldb version 22"));
 }
 
 #[test]
@@ -98,11 +145,11 @@ fn a_prompt_and_its_python_share_the_plugin() {
         let scripted = "script r = lldb.SBCommandReturnObject(); \
                         c = lldb.debugger.GetCommandInterpreter(); \
                         c.HandleCommand('PLUGIN', r); c.HandleCommand('mp-scan version', r); \
-                        print('collected', r.GetOutput().count('host: '))"
+                        print('collected', r.GetOutput().count('lldb version'))"
             .replace("PLUGIN", &load);
         let answers = batch(lldb, &[&load, &scripted, "mp-scan version"]);
         assert!(answers[1].contains("collected 1"), "{name}: {}", answers[1]);
-        assert!(answers[2].contains("host: "), "{name}: {}", answers[2]);
+        assert!(answers[2].contains("lldb version"), "{name}: {}", answers[2]);
     }
 }
 
@@ -430,11 +477,13 @@ fn lldb_dap_loads_it_shows_progress_and_cancels() {
     assert_eq!(dap.event("progressStart")["title"], "Probing");
     assert!(dap.event("progressUpdate")["message"].as_str().is_some_and(|text| text.starts_with("at ")));
     dap.event("progressEnd");
+    let found = dap.evaluate("`mp-scan find --int 0x2222222222222222:8 --in module:places");
+    assert!(found.contains("table+0x8") && found.contains("1 match; "), "{found}");
     let waiting = dap.send("evaluate", Dap::command("`probe wait"));
     dap.output("waiting");
     dap.ok("cancel", json!({"requestId": waiting}));
     assert_eq!(dap.answer(waiting)["message"], Value::from("cancelled"));
-    assert!(dap.evaluate("`mp-scan version").contains("host: "));
+    assert!(dap.evaluate("`mp-scan version").contains("lldb version 22"));
     dap.quit();
 }
 
@@ -444,8 +493,11 @@ fn codelldb_loads_it() {
     let mut dap = edited(adapter);
     for _ in 0..2 {
         dap.ok("evaluate", Dap::command("mp-scan version"));
-        dap.output("host: lldb version 20.1.4-codelldb");
+        dap.output("lldb version 20.1.4-codelldb");
     }
+    dap.ok("evaluate", Dap::command("mp-scan find --int 0x2222222222222222:8 --in module:places"));
+    let found = dap.output("1 match; ");
+    assert!(found.contains("table+0x8"), "{found}");
     dap.ok("evaluate", Dap::command("probe debugger"));
     dap.output("active: false");
     dap.ok("evaluate", Dap::command("probe address table"));

@@ -8,7 +8,7 @@ use analysis::find::{Find, Pattern, PatternError};
 use analysis::strings::{Encoding, Strings};
 use analysis::{Analysis, Cut, ScanRange, Serial, Sink, run};
 use std::time::Instant;
-use target::{AddressRange, Fault, ReadMemory};
+use target::{AddressRange, Fault, Populated, ReadMemory};
 
 struct Plain {
     bytes: Vec<u8>,
@@ -28,6 +28,32 @@ impl ReadMemory for Plain {
     fn view(&self, address: u64, length: u64) -> Option<&[u8]> {
         let from = (address - START) as usize;
         self.in_place.then(|| &self.bytes[from..self.bytes.len().min(from + length as usize)])
+    }
+}
+
+/// A hundred times as much memory as there is, of which only runs of so many bytes are populated.
+struct Sparse<'a> {
+    bytes: &'a [u8],
+    run: u64,
+}
+
+impl ReadMemory for Sparse<'_> {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> Result<usize, Fault> {
+        let (index, within) = ((address - START) / (100 * self.run), (address - START) % (100 * self.run));
+        let from = (index * self.run + within) as usize;
+        buffer.copy_from_slice(&self.bytes[from..from + buffer.len()]);
+        Ok(buffer.len())
+    }
+
+    fn populated(&self, range: AddressRange, _swapped: bool) -> Populated {
+        let step = 100 * self.run;
+        let mut start = range.start - (range.start - START) % step;
+        let mut runs = Vec::new();
+        while start < range.end {
+            runs.extend(AddressRange::sized(start, self.run).intersect(range));
+            start += step;
+        }
+        Populated { runs, skipped: Vec::new() }
     }
 }
 
@@ -56,6 +82,10 @@ fn measure<A: Analysis>(name: &str, memory: &mut Plain, analysis: &A) {
         speeds.push(bytes / fastest / 1e9);
     }
     println!("{name:<24} {:6.2} GB/s in place, {:6.2} GB/s copied, {} found", speeds[0], speeds[1], count.0);
+}
+
+fn run_it<A: Analysis>(analysis: &A, memory: &Sparse<'_>) {
+    run(analysis, &mut Serial::new(analysis, memory), memory, Cut::default(), &mut Count(0));
 }
 
 fn main() {
@@ -114,6 +144,23 @@ fn main() {
         measure(&format!("  {one:?}").chars().take(24).collect::<String>(), &mut memory, &find(vec![one.clone()]));
     }
     measure("mixed", &mut memory, &find(mixed));
+    for (name, run) in [("sparse, pages", 4096), ("sparse, 2 MiB", 2 << 20), ("sparse, one run", size as u64)] {
+        let sparse = Sparse { bytes: &memory.bytes, run };
+        let region = AddressRange::sized(START, 100 * size as u64);
+        let ranges = vec![ScanRange { range: region, region, sparse: true }];
+        for (what, pattern) in [("needle", needle(1)), ("regex", regex(r"https?://[a-z./]+"))] {
+            let find = Find { ranges: ranges.clone(), ..find(vec![pattern]) };
+            let started = Instant::now();
+            run_it(&find, &sparse);
+            let seconds = started.elapsed().as_secs_f64();
+            println!("{name}, {what:<8} {:6.2} GB/s of what is populated", size as f64 / seconds / 1e9);
+        }
+        let strings = Strings { ranges: ranges.clone(), limit: u64::MAX, ..Strings::default() };
+        let started = Instant::now();
+        run_it(&strings, &sparse);
+        let seconds = started.elapsed().as_secs_f64();
+        println!("{name}, strings  {:6.2} GB/s of what is populated", size as f64 / seconds / 1e9);
+    }
     let strings = |encoding| Strings { ranges: ranges.clone(), encoding, limit: u64::MAX, ..Strings::default() };
     measure("strings", &mut memory, &strings(Encoding::Ascii));
     measure("strings, UTF-8", &mut memory, &strings(Encoding::Utf8));

@@ -51,13 +51,13 @@ pub fn run<A: Analysis + Clone, P: Presenter<A>>(
     let style = session.output.style();
     if options.format == Format::Text {
         session.announce();
+        for warning in &plan.inspected.warnings {
+            session.output.note(warning);
+        }
     }
     if let Some(path) = &options.output {
         // A folder that is not there is known before the scan, not after it.
         open_output(path)?;
-    }
-    for warning in &plan.inspected.warnings {
-        session.output.note(warning);
     }
     let settings = session.settings()?;
     // What needs no reading needs no workers.

@@ -91,10 +91,10 @@ pub fn inspect(debugger: &Debugger) -> Result<Inspected> {
             target,
             frame,
         }),
-        Err(_) => {
+        Err(why) => {
             info.kind = TargetKind::Relayed;
             let relay = Relay::new(&process);
-            let space = AddressSpace { layout: target.layout(), regions: relayed_regions(&process)? };
+            let space = AddressSpace { layout: target.layout(), regions: relayed_regions(&process, &why)? };
             let memory = Arc::new(relay.clone());
             let access = Access::Relayed(relay);
             Ok(Inspected { info, space, stacks, memory, access, warnings: Vec::new(), target, frame })
@@ -191,10 +191,10 @@ fn original_bytes(target: &Target, process: &Process) -> Vec<Patch> {
     target.breakpoint_sites().into_iter().filter_map(read).collect()
 }
 
-fn relayed_regions(process: &Process) -> Result<Vec<Region>> {
+fn relayed_regions(process: &Process, why: &anyhow::Error) -> Result<Vec<Region>> {
     let regions = process.regions();
     if regions.is_empty() {
-        bail!("the debugger does not say what is mapped in this process, so there is nothing to scan");
+        bail!("the process cannot be read directly ({why:#}), and the debugger does not say what is mapped in it");
     }
     Ok(regions)
 }

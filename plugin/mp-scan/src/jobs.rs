@@ -127,7 +127,7 @@ impl Job {
                 Some(Stop::Limit) => "finished at its limit".to_owned(),
                 Some(Stop::Timeout) => "stopped at its timeout".to_owned(),
                 Some(Stop::Cancelled) => "cancelled".to_owned(),
-                Some(Stop::TargetGone) => "the process is gone".to_owned(),
+                Some(Stop::TargetGone) => "cut short by the process".to_owned(),
             },
             Some(Err(error)) => format!("failed: {error}"),
         };

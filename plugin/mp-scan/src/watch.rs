@@ -39,7 +39,8 @@ impl Watch {
     /// Whether the process has run since the scan began, as far as can be told.
     pub fn ran(&self) -> bool {
         let Some(identity) = &self.identity else { return self.ran };
-        self.ran || thread_runs(identity.pid) != self.runs
+        // Of a process that has ended nobody can tell.
+        self.ran || thread_runs(identity.pid).is_some_and(|runs| Some(runs) != self.runs)
     }
 }
 

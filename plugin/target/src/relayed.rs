@@ -36,6 +36,8 @@ pub struct Filled {
     pub range: AddressRange,
     /// What could be read of it, in address order, disjoint and not adjacent.
     pub runs: Vec<AddressRange>,
+    /// Why the rest could not be read.
+    pub reason: FaultReason,
 }
 
 /// The slots, in the process that fills them.
@@ -91,7 +93,8 @@ impl Slots {
         self.free[slot] = false;
         let range = AddressRange::sized(range.start, range.len().min(self.layout.size as u64));
         let bytes = &mut self.memory[slot * self.layout.size..][..range.len() as usize];
-        Some(Filled { slot, range, runs: read_runs(memory, range, bytes) })
+        let (runs, reason) = read_runs(memory, range, bytes);
+        Some(Filled { slot, range, runs, reason })
     }
 
     /// Makes a slot free. Whoever was given what it held must not read it any more.
@@ -102,8 +105,8 @@ impl Slots {
     }
 }
 
-/// Reads what can be read of `range` into `bytes`, which has its length.
-fn read_runs(memory: &dyn ReadMemory, range: AddressRange, bytes: &mut [u8]) -> Vec<AddressRange> {
+/// Reads what can be read of `range` into `bytes`, which has its length. Once the process has gone, nothing more can be.
+fn read_runs(memory: &dyn ReadMemory, range: AddressRange, bytes: &mut [u8]) -> (Vec<AddressRange>, FaultReason) {
     let mut runs = Vec::new();
     let mut address = range.start;
     while address < range.end {
@@ -113,10 +116,11 @@ fn read_runs(memory: &dyn ReadMemory, range: AddressRange, bytes: &mut [u8]) -> 
                 push_run(&mut runs, AddressRange::new(address, next));
                 address = next;
             }
+            Err(Fault { reason: FaultReason::Gone, .. }) => return (runs, FaultReason::Gone),
             _ => address = (address / PAGE * PAGE).saturating_add(PAGE),
         }
     }
-    runs
+    (runs, FaultReason::Relay)
 }
 
 /// The slots, in a worker.
@@ -181,7 +185,7 @@ impl ReadMemory for RelayedMemory {
             return Ok(0);
         }
         let bytes = self.view(address, buffer.len() as u64);
-        let bytes = bytes.ok_or(Fault { address, reason: FaultReason::Relay })?;
+        let bytes = bytes.ok_or(Fault { address, reason: self.filled.reason })?;
         buffer[..bytes.len()].copy_from_slice(bytes);
         Ok(bytes.len())
     }

@@ -1,6 +1,6 @@
 //! `find`: patterns of all kinds, in one pass.
 
-mod hit;
+mod found;
 mod literals;
 mod merge;
 mod needle;
@@ -13,8 +13,8 @@ mod scan;
 mod tests;
 mod uniform;
 
-pub use hit::Hit;
-pub(crate) use hit::Out;
+pub use found::Found;
+pub(crate) use found::Out;
 pub use merge::FindMerge;
 pub use pattern::{Pattern, PatternError};
 pub use scan::{Chained, FindPartial, FindScanner};
@@ -31,6 +31,12 @@ pub const MOST_LENGTH: u32 = 1 << 20;
 
 /// As many patterns can be looked for at once.
 pub const MOST_PATTERNS: usize = 1024;
+
+/// As many of them can be regexes: each takes memory of every worker.
+pub const MOST_REGEXES: usize = 32;
+
+/// Together, these may take so many bytes when compiled.
+const MOST_COMPILED: usize = 16 << 20;
 
 /// A search for patterns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -94,7 +100,25 @@ impl Find {
         if !(1..=MOST_LENGTH).contains(&self.max_length) {
             return Err(PatternError::MaxLength { given: self.max_length, most: MOST_LENGTH });
         }
-        self.patterns.iter().try_for_each(|pattern| pattern.check(self.layout, self.ignore_case))
+        let given = self.regexes().count();
+        if given > MOST_REGEXES {
+            return Err(PatternError::TooManyRegexes { given, most: MOST_REGEXES });
+        }
+        let mut compiled = 0;
+        for regex in self.regexes() {
+            compiled += regex::check(regex, self.ignore_case)?;
+            if compiled > MOST_COMPILED {
+                return Err(PatternError::RegexesTooLarge { most: MOST_COMPILED >> 20 });
+            }
+        }
+        self.patterns.iter().try_for_each(|pattern| pattern.check(self.layout))
+    }
+
+    fn regexes(&self) -> impl Iterator<Item = &str> {
+        self.patterns.iter().filter_map(|pattern| match pattern {
+            Pattern::Regex(regex) => Some(&regex[..]),
+            _ => None,
+        })
     }
 
     fn align_of(&self, pattern: &Pattern) -> u64 {
@@ -107,7 +131,7 @@ impl Analysis for Find {
     type Partial = FindPartial;
     type Scanner = FindScanner;
     type Merge = FindMerge;
-    type Item = Hit;
+    type Item = Found;
 
     fn ranges(&self) -> &[ScanRange] {
         &self.ranges
@@ -137,13 +161,13 @@ impl Analysis for Find {
         task: &Task,
         partial: FindPartial,
         memory: &dyn ReadMemory,
-        sink: &mut dyn Sink<Hit>,
+        sink: &mut dyn Sink<Found>,
     ) -> ControlFlow<Stop> {
         merge.absorb(self, task, partial, memory, sink)
     }
 
     fn weight(partial: &FindPartial) -> usize {
         let chained: usize = partial.chains.iter().map(|chained| chained.first.len()).sum();
-        size_of::<FindPartial>() + (partial.hits.len() + chained) * size_of::<Hit>()
+        size_of::<FindPartial>() + (partial.matches.len() + chained) * size_of::<Found>()
     }
 }

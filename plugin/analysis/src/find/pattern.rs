@@ -67,6 +67,10 @@ pub enum PatternError {
     MaxLength { given: u32, most: u32 },
     #[error("{given} patterns are too many: give at most {most}")]
     TooMany { given: usize, most: usize },
+    #[error("{given} regexes are too many: give at most {most}, or join them with |")]
+    TooManyRegexes { given: usize, most: usize },
+    #[error("the regexes are too large together: compiled, they would take more than {most} MiB")]
+    RegexesTooLarge { most: usize },
     #[error("--min is {given}: give 1 to {most}")]
     Min { given: u32, most: u32 },
 }
@@ -217,12 +221,12 @@ impl Pattern {
     }
 
     /// Whether it fits a target of this layout.
-    pub(super) fn check(&self, layout: Layout, ignore_case: bool) -> Result<(), PatternError> {
+    pub(super) fn check(&self, layout: Layout) -> Result<(), PatternError> {
         let size = layout.pointer_size;
         let fits = |address: u64| size >= 8 || address >> (u32::from(size) * 8) == 0;
         match self {
-            Self::Regex(regex) => super::regex::check(regex, ignore_case),
             Self::Pointer(address) if !fits(*address) => Err(PatternError::PointerTooLarge { address: *address, size }),
+            Self::PointerRange { start, end } if start >= end => Err(PatternError::Range { start: *start, end: *end }),
             Self::PointerRange { end, .. } if !fits(*end - 1) => {
                 Err(PatternError::PointerTooLarge { address: *end - 1, size })
             }
@@ -343,9 +347,9 @@ mod tests {
         let backwards = Pattern::pointer_range(0x20, 0x10).map_err(|error| error.to_string());
         assert_eq!(backwards, Err("range 0x20..0x10 is empty or backwards".to_owned()));
         let narrow = Layout { pointer_size: 4, byte_order: ByteOrder::Little };
-        let wide = Pattern::Pointer(1 << 32).check(narrow, false).map_err(|error| error.to_string());
+        let wide = Pattern::Pointer(1 << 32).check(narrow).map_err(|error| error.to_string());
         assert_eq!(wide, Err("0x100000000 does not fit in a pointer of 4 bytes".to_owned()));
-        assert_eq!(Pattern::PointerRange { start: 0, end: 1 << 32 }.check(narrow, false), Ok(()));
+        assert_eq!(Pattern::PointerRange { start: 0, end: 1 << 32 }.check(narrow), Ok(()));
     }
 
     #[test]

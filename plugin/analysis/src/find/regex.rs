@@ -5,7 +5,8 @@
 //! matching ends it; and that end is the next position. Assertions such as `^` and `\b` see the bytes that are really
 //! there, and the ends of the run as the ends of the text.
 
-use super::hit::Hit;
+use super::Find;
+use super::found::Found;
 use super::pattern::PatternError;
 use crate::memory::Window;
 use regex_automata::{Anchored, Input, meta};
@@ -16,11 +17,13 @@ pub(super) const LOOK: usize = 4;
 
 /// A compiled regex takes at most this; a worker has several.
 const MOST_COMPILED: usize = 4 << 20;
-/// What its lazily built automata may take, each.
+/// What the lazily built automata of all may take, and of each at least and at most.
+const CACHES: usize = 16 << 20;
+const LEAST_CACHE: usize = 256 << 10;
 const MOST_CACHE: usize = 2 << 20;
 
-/// Checks that a regex compiles and matches something.
-pub(super) fn check(regex: &str, ignore_case: bool) -> Result<(), PatternError> {
+/// Checks that a regex compiles and matches something, and says how many bytes it takes.
+pub(super) fn check(regex: &str, ignore_case: bool) -> Result<usize, PatternError> {
     if regex.is_empty() {
         return Err(PatternError::Empty);
     }
@@ -28,12 +31,14 @@ pub(super) fn check(regex: &str, ignore_case: bool) -> Result<(), PatternError> 
     if hir.properties().minimum_len() == Some(0) {
         return Err(PatternError::EmptyMatch(one_line(regex)));
     }
-    compile(&hir).map(|_| ()).map_err(|reason| PatternError::Regex { regex: one_line(regex), reason })
+    compile(&hir, 1)
+        .map(|regex| regex.memory_usage())
+        .map_err(|reason| PatternError::Regex { regex: one_line(regex), reason })
 }
 
 /// A regex that text is only tested with: it may match the empty string.
 pub(crate) fn filter(regex: &str) -> Result<meta::Regex, PatternError> {
-    compile(&parse(regex, false)?).map_err(|reason| PatternError::Regex { regex: one_line(regex), reason })
+    compile(&parse(regex, false)?, 1).map_err(|reason| PatternError::Regex { regex: one_line(regex), reason })
 }
 
 pub(super) fn parse(regex: &str, ignore_case: bool) -> Result<Hir, PatternError> {
@@ -49,12 +54,13 @@ pub(super) fn parse(regex: &str, ignore_case: bool) -> Result<Hir, PatternError>
     })
 }
 
-pub(super) fn compile(hir: &Hir) -> Result<meta::Regex, String> {
+/// Compiles one of so many regexes.
+pub(super) fn compile(hir: &Hir, regexes: usize) -> Result<meta::Regex, String> {
     let config = meta::Config::new()
         .utf8_empty(false)
         .which_captures(regex_automata::nfa::thompson::WhichCaptures::Implicit)
         .nfa_size_limit(Some(MOST_COMPILED))
-        .hybrid_cache_capacity(MOST_CACHE);
+        .hybrid_cache_capacity((CACHES / 2 / regexes.max(1)).clamp(LEAST_CACHE, MOST_CACHE));
     meta::Builder::new().configure(config).build_from_hir(hir).map_err(|error| match error.size_limit() {
         Some(limit) => format!("it is too large: compiled, it would take more than {} MiB", limit >> 20),
         None => one_line(&error.to_string()),
@@ -84,17 +90,14 @@ pub(super) struct Chain {
 }
 
 impl Chain {
+    /// One of the `regexes` regexes of `find`.
+    ///
     /// # Errors
     /// If it does not compile.
-    pub(super) fn new(
-        regex: &str,
-        ignore_case: bool,
-        max_length: usize,
-        align: u64,
-        pattern: u16,
-    ) -> Result<Self, String> {
-        let hir = parse(regex, ignore_case).map_err(|error| error.to_string())?;
-        let regex = compile(&hir)?;
+    pub(super) fn new(regex: &str, find: &Find, regexes: usize, align: u64, pattern: u16) -> Result<Self, String> {
+        let max_length = find.max_length as usize;
+        let hir = parse(regex, find.ignore_case).map_err(|error| error.to_string())?;
+        let regex = compile(&hir, regexes)?;
         let longest = hir.properties().maximum_len().map_or(max_length, |most| most.min(max_length)).max(1);
         let matches_zeros = matches_zeros(&hir, longest);
         let cache = regex.create_cache();
@@ -112,7 +115,7 @@ impl Chain {
 
     /// Finds what begins in the window's `starts`, from the position on, until `take` says that it is enough. Returns
     /// the index before which that is everything.
-    pub(super) fn search(&mut self, window: &Window<'_>, mut take: impl FnMut(Hit) -> bool) -> usize {
+    pub(super) fn search(&mut self, window: &Window<'_>, mut take: impl FnMut(Found) -> bool) -> usize {
         let starts = window.starts.clone();
         // What is shown beyond is for assertions only; where the run ends, there is nothing beyond.
         let limit = if window.closes { window.data.len() } else { window.data.len().saturating_sub(LOOK) };
@@ -160,8 +163,9 @@ impl Chain {
             }
             at = start + length;
             self.position = window.address(at);
-            let hit = Hit { address: window.address(start), length: length as u32, pattern: self.pattern, cut: false };
-            if !take(hit) {
+            let found =
+                Found { address: window.address(start), length: length as u32, pattern: self.pattern, cut: false };
+            if !take(found) {
                 return at.min(starts.end);
             }
         }
@@ -180,7 +184,7 @@ impl Chain {
 
 /// Whether a regex may match in nothing but zeros. It may say so where it does not: assertions are taken to hold.
 fn matches_zeros(hir: &Hir, longest: usize) -> bool {
-    let Ok(regex) = compile(&without_assertions(hir)) else { return true };
+    let Ok(regex) = compile(&without_assertions(hir), 1) else { return true };
     regex.is_match(&vec![0u8; longest][..])
 }
 

@@ -1,7 +1,7 @@
 //! Running a task of `find`.
 
 use super::Find;
-use super::hit::{Hit, Out};
+use super::found::{Found, Out};
 use super::literals::{self, Literals, Placed};
 use super::pattern::Pattern;
 use super::pointers::Pointers;
@@ -17,7 +17,7 @@ use target::{AddressRange, ReadMemory};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FindPartial {
     /// In order; empty if matches are only counted.
-    pub hits: Vec<Hit>,
+    pub matches: Vec<Found>,
     /// For each pattern, if matches are only counted.
     pub counts: Vec<u64>,
     /// For each regex, if matches are only counted: what the merge needs where an earlier match reaches into the task.
@@ -29,14 +29,16 @@ pub struct FindPartial {
 pub struct Chained {
     pub pattern: u16,
     /// Its first matches: all, if they are as many as were counted.
-    pub first: Vec<Hit>,
+    pub first: Vec<Found>,
     /// Where the last of all ended.
     pub end: u64,
 }
 
 /// As many matches of a regex that is only counted are kept: within so many, two ways through the same memory that began
 /// at different places have almost always met.
-const KEPT: usize = 4096;
+///
+/// Tests have little memory, and keep few.
+const KEPT: usize = if cfg!(test) { 8 } else { 4096 };
 
 /// Compiled patterns, and a buffer.
 #[derive(Debug)]
@@ -56,12 +58,13 @@ pub struct FindScanner {
 impl FindScanner {
     pub(super) fn new(find: &Find) -> Result<Self, String> {
         let (mut needles, mut pointers, mut chains) = (Vec::new(), Vec::new(), Vec::new());
+        let regexes = find.regexes().count();
         for (index, pattern) in find.patterns.iter().enumerate() {
             let align = find.align_of(pattern);
             let index = u16::try_from(index).map_err(|_| "too many patterns".to_owned())?;
             match pattern {
                 Pattern::Regex(regex) => {
-                    chains.push(Chain::new(regex, find.ignore_case, find.max_length as usize, align, index)?);
+                    chains.push(Chain::new(regex, find, regexes, align, index)?);
                 }
                 Pattern::PointerRange { start, end } if start < end => {
                     pointers.push(Pointers::new(*start, *end, align, index, find.layout));
@@ -99,7 +102,7 @@ impl FindScanner {
         let mut scanner = Self::new(&Find::default())?;
         if let Some(regex @ Pattern::Regex(text)) = find.patterns.get(usize::from(pattern)) {
             let align = find.align_of(regex);
-            let chain = Chain::new(text, find.ignore_case, find.max_length as usize, align, pattern)?;
+            let chain = Chain::new(text, find, find.regexes().count(), align, pattern)?;
             (scanner.reach, scanner.zeros) = (chain.reach(), chain.matches_zeros());
             scanner.chains.push(chain);
         }
@@ -141,7 +144,8 @@ impl FindScanner {
             return Scanned { partial: FindPartial::default(), bytes, skipped: Vec::new(), rest: None, gone: false };
         };
         let walk = self.walk(find, scan, task.range, memory, stop);
-        let mut out = if find.count { Out::counts(find.patterns.len()) } else { Out::hits(find.limit) };
+        let matchers = self.literals.len() + self.pointers.len() + self.chains.len();
+        let mut out = if find.count { Out::counts(find.patterns.len()) } else { Out::matches(find.limit, matchers) };
         let mut chained: Vec<Chained> = Vec::new();
         for chain in &mut self.chains {
             chain.position = task.range.start;
@@ -154,7 +158,7 @@ impl FindScanner {
         self.buffer = buffer;
         Scanned {
             bytes: walked.bytes(task.range),
-            partial: FindPartial { hits: out.hits, counts: out.counts.unwrap_or_default(), chains: chained },
+            partial: FindPartial { matches: out.matches, counts: out.counts.unwrap_or_default(), chains: chained },
             skipped: walked.skipped,
             rest: walked.rest.map(|rest| AddressRange::new(rest, task.range.end)),
             gone: walked.gone,
@@ -163,7 +167,7 @@ impl FindScanner {
 
     /// Has all matchers look at a window while it is in the processor's cache.
     fn window(&mut self, window: &Window<'_>, out: &mut Out, chained: &mut [Chained]) -> ControlFlow<u64> {
-        let before = out.hits.len();
+        let before = out.matches.len();
         let mut cut = window.starts.end;
         for literals in &self.literals {
             cut = cut.min(literals.search(window, out));
@@ -176,12 +180,12 @@ impl FindScanner {
         }
         for (index, chain) in self.chains.iter_mut().enumerate() {
             let full = out.full_at();
-            let found = chain.search(window, |hit| {
-                out.push(hit);
+            let found = chain.search(window, |found| {
+                out.push(found);
                 if let Some(chained) = chained.get_mut(index) {
-                    chained.end = hit.end();
+                    chained.end = found.end();
                     if chained.first.len() < KEPT {
-                        chained.first.push(hit);
+                        chained.first.push(found);
                     }
                 }
                 out.len() < full
@@ -191,13 +195,13 @@ impl FindScanner {
         if cut < window.starts.end {
             let rest = window.address(cut);
             let mut index = 0;
-            out.hits.retain(|hit| {
+            out.matches.retain(|found| {
                 index += 1;
-                index <= before || hit.address < rest
+                index <= before || found.address < rest
             });
         }
         if !self.ordered {
-            out.hits[before..].sort_unstable();
+            out.matches[before..].sort_unstable();
         }
         if cut < window.starts.end || out.is_full() {
             return ControlFlow::Break(window.address(cut));
@@ -213,23 +217,23 @@ impl FindScanner {
         range: AddressRange,
         position: u64,
         memory: &dyn ReadMemory,
-    ) -> Vec<Hit> {
+    ) -> Vec<Found> {
         let walk = self.walk(find, scan, range, memory, &|| false);
-        let mut hits = Vec::new();
+        let mut matches = Vec::new();
         let mut buffer = std::mem::take(&mut self.buffer);
         for chain in &mut self.chains {
             chain.position = position;
         }
         walk.run(&mut buffer, |window| {
             for chain in &mut self.chains {
-                chain.search(window, |hit| {
-                    hits.push(hit);
+                chain.search(window, |found| {
+                    matches.push(found);
                     true
                 });
             }
             ControlFlow::Continue(())
         });
         self.buffer = buffer;
-        hits
+        matches
     }
 }

@@ -10,7 +10,7 @@ use crate::report::Skip;
 use std::ops::{ControlFlow, Range};
 use target::{AddressRange, FaultReason, ReadMemory};
 
-const PAGE: u64 = 4096;
+pub(super) const PAGE: u64 = 4096;
 
 /// How to go through the memory of a task.
 #[derive(Clone, Copy)]

@@ -2,6 +2,8 @@
 
 mod blocks;
 mod buffer;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use blocks::{Walk, Window};
 pub(crate) use buffer::Buffer;

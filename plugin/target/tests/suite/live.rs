@@ -251,10 +251,11 @@ fn a_process_of_another_user() {
         return;
     }
     let debuggee = Debuggee::start(&["idle"]);
-    // The test itself may lie in a folder that only root may enter.
-    let test = tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o755)).tempfile().unwrap();
-    std::fs::copy(std::env::current_exe().unwrap(), test.path()).unwrap();
-    let test = test.into_temp_path();
+    // The test itself may lie in a folder that only root may enter. It is copied by another process: were it written by
+    // this one, a child that another test starts at that moment could hold it open, and it could not be run.
+    let folder = tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o755)).tempdir().unwrap();
+    let test = folder.path().join("test");
+    assert!(Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&test).status().unwrap().success());
     let mut command = Command::new(&test);
     command.args(["--exact", "live::a_process_of_another_user"]).current_dir("/");
     let child = command.env(PID, debuggee.pid().to_string()).uid(65534).gid(65534).output().unwrap();

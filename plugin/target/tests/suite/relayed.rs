@@ -102,6 +102,7 @@ fn what_does_not_fit_the_slots_is_refused() {
         slot,
         range: AddressRange::sized(PAGE, length),
         runs: runs.iter().map(|(start, end)| AddressRange { start: *start, end: *end }).collect(),
+        reason: FaultReason::Relay,
     };
     assert!(relay.memory(&filled(1, PAGE, &[(PAGE, PAGE + 5), (PAGE + 6, 2 * PAGE)])).is_ok());
     let backwards = Filled { range: AddressRange { start: 2, end: 1 }, ..filled(0, PAGE, &[]) };
@@ -131,4 +132,30 @@ fn who_has_the_descriptor_can_neither_write_nor_shrink() {
 
     let error = slots.source().open(vec![copy], Access::Pread).err().unwrap();
     assert!(matches!(error, OpenError::Relayed), "{error}");
+}
+
+/// Memory of a process that ends after its first page has been read.
+struct Ending;
+
+impl ReadMemory for Ending {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> Result<usize, Fault> {
+        if address != PAGE {
+            return Err(Fault { address, reason: FaultReason::Gone });
+        }
+        let length = buffer.len().min(PAGE as usize);
+        buffer[..length].fill(7);
+        Ok(length)
+    }
+}
+
+#[test]
+fn a_process_that_ends_while_it_is_relayed_is_gone_and_not_asked_for_each_page() {
+    let mut slots = Slots::new(1, 1 << 20).expect("slots");
+    let filled = slots.fill(&Ending, AddressRange::sized(PAGE, 1 << 20)).expect("a slot");
+    assert_eq!(filled.runs, [AddressRange::sized(PAGE, PAGE)]);
+    let memory = relay(&slots).memory(&filled).expect("memory");
+    let mut byte = [0];
+    assert_eq!(memory.read(PAGE + 5, &mut byte), Ok(1));
+    let gone = Fault { address: 2 * PAGE, reason: FaultReason::Gone };
+    assert_eq!(memory.read(2 * PAGE, &mut byte), Err(gone));
 }
