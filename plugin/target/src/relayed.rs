@@ -16,9 +16,6 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-/// After a fault, reading goes on at the next multiple of this. No machine has smaller pages.
-const PAGE: u64 = 4096;
-
 /// What the slots look like: what a worker must know to find them. Its descriptor: the shared memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Relayed {
@@ -117,26 +114,10 @@ fn read_runs(memory: &dyn ReadMemory, range: AddressRange, bytes: &mut [u8]) -> 
                 address = next;
             }
             Err(Fault { reason: FaultReason::Gone, .. }) => return (runs, FaultReason::Gone),
-            _ => address = next_readable(memory, address, range.end),
+            _ => address = memory.after_fault(address),
         }
     }
     (runs, FaultReason::Relay)
-}
-
-/// Where reading may go on after a fault at `address`: at the next page, or within this one, for a debugger's memory may
-/// begin anywhere: a minidump holds of a stack what lies above its pointer.
-fn next_readable(memory: &dyn ReadMemory, address: u64, end: u64) -> u64 {
-    let next = (address / PAGE * PAGE).saturating_add(PAGE);
-    let readable = |address: u64| memory.read(address, &mut [0]).is_ok();
-    let (mut unreadable, mut last) = (address, next.min(end) - 1);
-    if last <= unreadable || !readable(last) {
-        return next;
-    }
-    while last - unreadable > 1 {
-        let middle = unreadable + (last - unreadable) / 2;
-        if readable(middle) { last = middle } else { unreadable = middle }
-    }
-    last
 }
 
 /// The slots, in a worker.
@@ -204,6 +185,13 @@ impl ReadMemory for RelayedMemory {
         let bytes = bytes.ok_or(Fault { address, reason: self.filled.reason })?;
         buffer[..bytes.len()].copy_from_slice(bytes);
         Ok(bytes.len())
+    }
+
+    fn after_fault(&self, address: u64) -> u64 {
+        let runs = &self.filled.runs;
+        let next =
+            runs.get(runs.partition_point(|run| run.start <= address)).map_or(self.filled.range.end, |run| run.start);
+        next.max(address.saturating_add(1))
     }
 
     fn view(&self, address: u64, length: u64) -> Option<&[u8]> {
