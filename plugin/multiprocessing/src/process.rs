@@ -45,6 +45,22 @@ impl fmt::Display for SignalName {
 }
 
 /// A running child process. It is not ended when this is dropped.
+///
+/// ```
+/// use multiprocessing::{ExitStatus, Process};
+/// use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+/// use std::fs::File;
+/// use std::os::fd::AsFd;
+/// use std::path::Path;
+///
+/// let nowhere = File::options().read(true).write(true).open("/dev/null")?;
+/// let arguments = ["-c".into(), "exit 3".into()];
+/// let process = Process::spawn(Path::new("/bin/sh"), &arguments, nowhere.as_fd(), nowhere.as_fd())?;
+/// // Its descriptor is readable once it has ended; so it can be waited for beside others.
+/// poll(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE)?;
+/// assert_eq!(process.try_wait(), Some(ExitStatus::Exited(3)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Process {
     pid: u32,

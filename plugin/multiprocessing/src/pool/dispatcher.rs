@@ -223,6 +223,10 @@ impl Dispatcher {
                     if outcome == Outcome::Panic {
                         return self.replace(number);
                     }
+                    // One that has nothing to do has nothing to say.
+                    if worker.pipeline.is_empty() {
+                        return;
+                    }
                 }
                 Step::HungUp => {
                     worker.hung_up = Some(Instant::now());

@@ -95,6 +95,24 @@ pub struct WorkerStatus {
 }
 
 /// Worker processes, and the thread that looks after them. Dropping it ends the workers, within a second, and all jobs.
+///
+/// ```no_run
+/// use multiprocessing::{Next, Pool, PoolConfig};
+/// use std::time::Duration;
+///
+/// let mut config = PoolConfig::new("/usr/lib/example/worker", "build 1");
+/// config.memory_limit = Some(64 << 20);
+/// let pool = Pool::start(config)?;
+/// let job = pool.job("reverse", Vec::new(), Vec::new())?;
+/// job.submit(1, b"stressed".to_vec());
+/// match job.next(Duration::from_secs(1)) {
+///     Next::Ended(id, Ok(bytes)) => println!("task {id} brought {} bytes", bytes.len()),
+///     Next::Ended(id, Err(error)) if error.lost_worker() => println!("task {id} may be tried once more: {error}"),
+///     Next::Ended(id, Err(error)) => println!("task {id}: {error}"),
+///     Next::Nothing | Next::Idle => job.cancel(),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Pool {
     commands: Arc<Commands>,
