@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use lldb::Relay;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Finished jobs that are kept for `jobs show`; older ones are forgotten.
@@ -41,7 +41,7 @@ pub struct Job {
     changed: Condvar,
     started: Instant,
     /// Reads the debuggee's memory for it, if only the debugger can.
-    relay: OnceLock<Relay>,
+    relay: Mutex<Option<Relay>>,
 }
 
 #[derive(Default)]
@@ -78,6 +78,8 @@ impl Job {
 
     /// Keeps the report, and wakes who waits for it.
     pub fn end(&self, outcome: Result<Report, String>) -> Result<Arc<Report>, String> {
+        // A relay holds on to the debugger's process.
+        *self.relay.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let mut state = self.lock();
         let outcome = outcome.map(Arc::new);
         state.outcome = Some(outcome.clone());
@@ -107,13 +109,13 @@ impl Job {
     }
 
     /// What reads memory for it: whoever waits for the job on a thread that holds LLDB's lock has to serve it.
-    pub fn relay(&self) -> Option<&Relay> {
-        self.relay.get()
+    pub fn relay(&self) -> Option<Relay> {
+        self.relay.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Says what reads memory for it, before it begins.
     pub fn set_relay(&self, relay: Relay) {
-        let _ = self.relay.set(relay);
+        *self.relay.lock().unwrap_or_else(PoisonError::into_inner) = Some(relay);
     }
 
     /// The job's row in `jobs list`.
@@ -164,7 +166,7 @@ impl Jobs {
             state: Mutex::default(),
             changed: Condvar::new(),
             started: Instant::now(),
-            relay: OnceLock::new(),
+            relay: Mutex::default(),
         });
         let finished: Vec<u64> = jobs.1.values().filter(|job| !job.is_running()).map(|job| job.number).collect();
         for number in finished.iter().rev().skip(KEPT - 1) {

@@ -71,6 +71,7 @@
 //!
 //! Linux 5.4 or later. A worker program must call [`worker_main`] before it starts threads of its own.
 
+mod activity;
 pub mod connection;
 mod error;
 mod function;

@@ -1,5 +1,6 @@
 //! A child process: started, watched and ended through its pidfd, so that its number can never mean another process.
 
+use crate::activity::{self, Activity, Usage};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::ffi::{CString, OsStr, OsString};
@@ -134,6 +135,26 @@ impl Process {
     /// Takes its status if it has ended; whether it is no zombie of ours any more.
     pub fn is_gone(&self) -> bool {
         self.try_wait().is_some()
+    }
+
+    /// What it is doing.
+    pub(crate) fn activity(&self) -> io::Result<Activity> {
+        self.about(activity::activity(self.pid)?)
+    }
+
+    /// What it has had of the processors; `None` where the kernel does not count it.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        self.about(activity::usage(self.pid)?).ok()
+    }
+
+    /// Its own memory in bytes: what mapped files and shared memory do not count in.
+    pub(crate) fn own_memory(&self) -> io::Result<u64> {
+        self.about(activity::own_memory(self.pid)?)
+    }
+
+    /// What was read by its number is about it if it still runs: until it ends, no other process has that number.
+    fn about<T>(&self, value: T) -> io::Result<T> {
+        if self.ended() { Err(io::ErrorKind::NotFound.into()) } else { Ok(value) }
     }
 
     /// Whether it has ended, whoever took its status.

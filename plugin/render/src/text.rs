@@ -251,7 +251,9 @@ fn match_count(report: &Report, shown: u64) -> String {
         Some(Stop::Limit) => format!("the first {}, its limit (--limit N for more)", plural(shown, what)),
         Some(Stop::Timeout) => format!("{count}, cut short: its time was up"),
         Some(Stop::Cancelled) => format!("{count}, cut short: interrupted"),
-        Some(Stop::TargetGone) => format!("{count}, cut short: the process has ended, gone on or been replaced"),
+        Some(Stop::TargetGone) => {
+            format!("{count}, cut short: the process has ended, gone on, been replaced or detached from")
+        }
         None => count,
     }
 }
