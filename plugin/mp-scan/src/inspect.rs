@@ -98,7 +98,11 @@ pub fn inspect(debugger: &Debugger) -> Result<Inspected> {
             let space = AddressSpace { layout: target.layout(), regions: relayed_regions(&process, &why)? };
             let memory = Arc::new(relay.clone());
             let access = Access::Relayed(relay);
-            Ok(Inspected { info, space, stacks, memory, access, warnings: Vec::new(), target, frame })
+            let warnings = match forced {
+                Some(_) => Vec::new(),
+                None => vec![format!("read through the debugger, at its speed: {why:#}")],
+            };
+            Ok(Inspected { info, space, stacks, memory, access, warnings, target, frame })
         }
     }
 }

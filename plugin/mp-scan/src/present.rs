@@ -84,8 +84,6 @@ impl Presenter<Strings> for Matches {
 pub struct Regions {
     /// Whether regions of a kind are one line.
     pub summary: bool,
-    /// The most lines.
-    pub limit: u64,
     /// For each region whose entropy is taken, by its address, the index of its range.
     pub ranges: HashMap<u64, usize>,
 }
@@ -117,9 +115,8 @@ impl Presenter<Entropy> for Regions {
                 }
             })
             .collect();
-        let mut rows = if self.summary { map::summary(&measured) } else { map::rows(&measured) };
+        let rows = if self.summary { map::summary(&measured) } else { map::rows(&measured) };
         let total = rows.len() as u64;
-        rows.truncate(usize::try_from(self.limit).unwrap_or(usize::MAX));
         (Results::Mappings(rows), total)
     }
 }

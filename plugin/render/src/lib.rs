@@ -39,7 +39,8 @@ impl FromStr for Format {
 pub fn render(report: &Report, format: Format, style: &Style) -> String {
     match format {
         Format::Text => {
-            let mut text = results(report, style);
+            let mut text: String = report.notes.iter().map(|note| format!("note: {note}\n")).collect();
+            text.push_str(&results(report, style));
             let summary = summary(report);
             if !summary.is_empty() {
                 text.push_str(&summary);

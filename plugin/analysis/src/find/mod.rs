@@ -137,6 +137,19 @@ impl Analysis for Find {
         &self.ranges
     }
 
+    fn reach(&self) -> u64 {
+        let length = |pattern: &Pattern| match pattern {
+            Pattern::String(bytes) => bytes.len() as u64,
+            // Two bytes for each unit, of which a character of four bytes in UTF-8 takes two.
+            Pattern::Utf16(text) => 2 * text.len() as u64,
+            Pattern::Bytes { value, .. } => value.len() as u64,
+            Pattern::Regex(_) => u64::from(self.max_length),
+            Pattern::Int { .. } | Pattern::Float { .. } | Pattern::Pointer(_) | Pattern::PointerRange { .. } => 8,
+        };
+        let longest = self.patterns.iter().map(length).max().unwrap_or(0);
+        longest + regex::LOOK as u64
+    }
+
     fn scanner(&self) -> Result<FindScanner, String> {
         FindScanner::new(self)
     }

@@ -116,6 +116,10 @@ impl Analysis for Strings {
         &self.ranges
     }
 
+    fn reach(&self) -> u64 {
+        (MOST_STRING + classes::LOOK) as u64
+    }
+
     fn scanner(&self) -> Result<StringsScanner, String> {
         let filter = self.filter().map_err(|error| error.to_string())?;
         let filter = filter.map(|regex| {

@@ -1,7 +1,7 @@
 //! `mp-scan pool`.
 
 use super::Command;
-use crate::conduct;
+use crate::deliver::Delivery;
 use crate::engine::engine;
 use crate::session::Session;
 use crate::settings::Settings;
@@ -56,12 +56,16 @@ impl Command for Pool {
     type Arguments = Arguments;
 
     fn run(session: &mut Session, arguments: Arguments) -> Result<()> {
-        match arguments.action.unwrap_or(Action::Status { format: Format::Text }) {
+        let action = arguments.action.unwrap_or(Action::Status { format: Format::Text });
+        if !matches!(action, Action::Status { format: Format::Json | Format::Ron }) {
+            session.announce();
+        }
+        match action {
             Action::Status { format } => {
                 let status = PoolStatus { workers: workers(), settings: Settings::load()?.list() };
                 let total = status.workers.len() as u64;
                 let report = session.plain_report("pool", Results::Pool(status), total);
-                conduct::show(session, &report, format, None, 0)
+                Delivery::here(format).show(session, &report, 0)
             }
             Action::Set { assignments } => {
                 let mut settings = Settings::load()?;
@@ -69,6 +73,10 @@ impl Command for Pool {
                     settings.set(assignment)?;
                 }
                 settings.save()?;
+                // Limits count for workers that are started from now on.
+                if engine().jobs.running() == 0 {
+                    engine().drop_pool();
+                }
                 let status = PoolStatus { workers: Vec::new(), settings: settings.list() };
                 let report = session.plain_report("pool", Results::Pool(status), 0);
                 session.output.print(render::results(&report, &session.output.style()).trim_end());
