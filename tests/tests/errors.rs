@@ -30,7 +30,7 @@ fn what_cannot_be_understood() {
         "mp-scan find --string ''",
         "mp-scan find --utf16 ''",
         "mp-scan find --bytes ''",
-        "mp-scan find --bytes dea",
+        "mp-scan find --bytes 'de a'",
         "mp-scan find --bytes zz",
         "mp-scan find --bytes ??",
         "mp-scan find --regex 'a('",
