@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use lldb::Relay;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Finished jobs that are kept for `jobs show`; older ones are forgotten.
@@ -41,7 +41,7 @@ pub struct Job {
     changed: Condvar,
     started: Instant,
     /// Reads the debuggee's memory for it, if only the debugger can.
-    relay: OnceLock<Relay>,
+    relay: Mutex<Option<Relay>>,
 }
 
 #[derive(Default)]
@@ -107,13 +107,17 @@ impl Job {
     }
 
     /// What reads memory for it: whoever waits for the job on a thread that holds LLDB's lock has to serve it.
-    pub fn relay(&self) -> Option<&Relay> {
-        self.relay.get()
+    pub fn relay(&self) -> Option<Relay> {
+        self.lock_relay().clone()
     }
 
     /// Says what reads memory for it, before it begins.
     pub fn set_relay(&self, relay: Relay) {
-        let _ = self.relay.set(relay);
+        *self.lock_relay() = Some(relay);
+    }
+
+    fn lock_relay(&self) -> MutexGuard<'_, Option<Relay>> {
+        self.relay.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The job's row in `jobs list`.
@@ -164,7 +168,7 @@ impl Jobs {
             state: Mutex::default(),
             changed: Condvar::new(),
             started: Instant::now(),
-            relay: OnceLock::new(),
+            relay: Mutex::default(),
         });
         let finished: Vec<u64> = jobs.1.values().filter(|job| !job.is_running()).map(|job| job.number).collect();
         for number in finished.iter().rev().skip(KEPT - 1) {
@@ -186,6 +190,15 @@ impl Jobs {
             Some(job) => Ok(Arc::clone(job)),
             None if number != 0 && number <= jobs.0 => bail!("job {number} is kept no longer: the last {KEPT} are"),
             None => bail!("no job {number}: see `mp-scan jobs list`"),
+        }
+    }
+
+    /// Lets go of what has read memory for jobs that have ended. It is for a command's thread to do so: the last to hold
+    /// a relay gives LLDB its setting back.
+    pub fn release_relays(&self) {
+        for job in self.list().iter().filter(|job| !job.is_running()) {
+            let relay = job.lock_relay().take();
+            drop(relay);
         }
     }
 

@@ -8,6 +8,7 @@ mod strings;
 mod version;
 
 use crate::arguments;
+use crate::engine::engine;
 use crate::session::Session;
 use lldb::{CommandGroup, CommandReturn, Debugger, Handler};
 use std::marker::PhantomData;
@@ -59,6 +60,7 @@ impl<C: Command> Handler for Runner<C> {
             Err(arguments::Refused::Help) => arguments::show_help::<C>(debugger, result),
             Err(arguments::Refused::Error(reason)) => Err(anyhow::Error::msg(reason)),
         };
+        engine().jobs.release_relays();
         if let Err(error) = outcome {
             result.set_error(&format!("{error:#}"));
         }

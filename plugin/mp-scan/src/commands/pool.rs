@@ -56,7 +56,11 @@ impl Command for Pool {
     type Arguments = Arguments;
 
     fn run(session: &mut Session, arguments: Arguments) -> Result<()> {
-        match arguments.action.unwrap_or(Action::Status { format: Format::Text }) {
+        let action = arguments.action.unwrap_or(Action::Status { format: Format::Text });
+        if !matches!(action, Action::Status { format: Format::Json | Format::Ron }) {
+            session.announce();
+        }
+        match action {
             Action::Status { format } => {
                 let status = PoolStatus { workers: workers(), settings: Settings::load()?.list() };
                 let total = status.workers.len() as u64;

@@ -27,6 +27,9 @@ impl Command for Version {
     type Arguments = Arguments;
 
     fn run(session: &mut Session, arguments: Arguments) -> Result<()> {
+        if arguments.format == Format::Text {
+            session.announce();
+        }
         let host = Host::current();
         let version = Debugger::version();
         let optional: Vec<_> = host.optional_names().collect();
