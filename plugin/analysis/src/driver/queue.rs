@@ -13,12 +13,16 @@ const CHANCES: u32 = 3;
 /// Partials may wait for those before them until they take about this much.
 const MOST_WAITING: usize = 64 << 20;
 
+/// Tasks in sparse memory are so much larger: most of it is known to hold zeros, and is not read. A task that reads as much
+/// as another gives back the rest.
+const SPARSE: u64 = 8;
+
 /// How a job is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cut {
     /// The smallest task that a lost one is split into, in bytes.
     pub block: u64,
-    /// The largest task, in bytes.
+    /// The largest task, in bytes; in sparse memory, what is read of one.
     pub task: u64,
 }
 
@@ -132,15 +136,16 @@ impl<P> Queue<P> {
 
     fn cut_fresh(&mut self) -> Option<(usize, AddressRange)> {
         let (mut index, mut done) = self.fresh;
-        let range = loop {
-            let range = self.ranges.get(index)?.range;
+        let (range, sparse) = loop {
+            let ScanRange { range, sparse, .. } = *self.ranges.get(index)?;
             if done < range.len() {
-                break AddressRange::new(range.start + done, range.end);
+                break (AddressRange::new(range.start + done, range.end), sparse);
             }
             (index, done) = (index + 1, 0);
         };
         // Towards the end tasks get smaller, so that no worker is left alone with a large one.
-        let most = (self.uncut / 8).max(4 * self.cut.block).min(self.cut.task);
+        let largest = if sparse { SPARSE * self.cut.task } else { self.cut.task };
+        let most = (self.uncut / 8).max(4 * self.cut.block).min(largest);
         let size = self.ramp.min(most);
         let mut end = range.start.saturating_add(size).min(range.end);
         if end < range.end {
@@ -148,7 +153,7 @@ impl<P> Queue<P> {
             let aligned = end - end % self.cut.block;
             end = if aligned > range.start { aligned } else { end };
         }
-        self.ramp = self.ramp.saturating_mul(2).min(self.cut.task);
+        self.ramp = self.ramp.saturating_mul(2).min(largest);
         let range = AddressRange::new(range.start, end);
         self.uncut -= range.len();
         self.fresh = (index, done + range.len());

@@ -12,6 +12,9 @@ use target::{AddressRange, FaultReason, ReadMemory};
 
 pub(super) const PAGE: u64 = 4096;
 
+/// As many blocks are read of one task.
+const MOST_BLOCKS: u64 = 64;
+
 /// How to go through the memory of a task.
 #[derive(Clone, Copy)]
 pub(crate) struct Walk<'a> {
@@ -115,14 +118,15 @@ impl<'a> Walk<'a> {
     /// Shows each place of `range` once, in order, to `visit`, which may break with the address that it wants to go on
     /// from later (a place of the window, not its first one).
     pub(crate) fn run(&self, buffer: &mut Buffer, mut visit: impl FnMut(&Window<'_>) -> ControlFlow<u64>) -> Walked {
-        let start = self.range.start.saturating_sub(self.before as u64).max(self.region.start);
-        let end = self.range.end.saturating_add(self.reach as u64).min(self.region.end);
-        let seen = AddressRange::new(start.min(self.range.start), end.max(self.range.end));
-        let pieces = self.pieces(seen);
+        let mut pieces = self.pieces(self.seen());
+        let range = AddressRange::new(self.range.start, self.first_part(&pieces));
+        let walk = Walk { range, ..*self };
+        let seen = walk.seen();
+        pieces.retain_mut(|(piece, _)| piece.intersect(seen).map(|part| *piece = part).is_some());
         buffer.clear();
         buffer.keep(0);
         let walker = Walker {
-            walk: self,
+            walk: &walk,
             buffer,
             walked: Walked::default(),
             seen,
@@ -132,7 +136,35 @@ impl<'a> Walk<'a> {
             position: seen.start,
             zeros: None,
         };
-        walker.run(&mut visit)
+        let mut walked = walker.run(&mut visit);
+        if walk.range.end < self.range.end && !walked.gone {
+            walked.rest = walked.rest.or(Some(walk.range.end));
+        }
+        walked
+    }
+
+    /// What is looked at for the sake of the range.
+    fn seen(&self) -> AddressRange {
+        let start = self.range.start.saturating_sub(self.before as u64).max(self.region.start);
+        let end = self.range.end.saturating_add(self.reach as u64).min(self.region.end);
+        AddressRange::new(start.min(self.range.start), end.max(self.range.end))
+    }
+
+    /// Where the range ends, or before that, where enough has been read of it: tasks in sparse memory are long, since
+    /// there is little in them as a rule, and where there is more, the rest is for others.
+    fn first_part(&self, pieces: &[(AddressRange, Kind)]) -> u64 {
+        if !self.sparse {
+            return self.range.end;
+        }
+        let mut room = MOST_BLOCKS * self.block as u64;
+        let read = pieces.iter().filter(|(_, kind)| matches!(kind, Kind::Data) || self.zeros);
+        for part in read.filter_map(|(piece, _)| piece.intersect(self.range)) {
+            if part.len() > room {
+                return part.start + room;
+            }
+            room -= part.len();
+        }
+        self.range.end
     }
 
     /// What is known of `seen` beforehand, without gaps.

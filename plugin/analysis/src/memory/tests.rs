@@ -1,7 +1,7 @@
 use super::blocks::{PAGE, Walk, Walked};
 use super::*;
 use std::ops::ControlFlow;
-use target::{AddressRange, Fault, FaultReason, ReadMemory};
+use target::{AddressRange, Fault, FaultReason, Populated, ReadMemory};
 
 const START: u64 = 0x1_0000;
 
@@ -74,4 +74,56 @@ fn stops_between_blocks() {
     let rest = walked.rest.map(|rest| rest - START);
     assert_eq!(rest, Some(seen.len() as u64));
     assert!((256..1024).contains(&seen.len()));
+}
+
+/// Memory of which every second page holds something.
+struct Striped;
+
+impl ReadMemory for Striped {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> Result<usize, Fault> {
+        assert!((address / PAGE).is_multiple_of(2), "a page that holds nothing is read");
+        let length = buffer.len().min((PAGE - address % PAGE) as usize);
+        buffer[..length].fill(1);
+        Ok(length)
+    }
+
+    fn populated(&self, range: AddressRange, _: bool) -> Populated {
+        let pages = (range.start / PAGE..range.end.div_ceil(PAGE)).filter(|page| page.is_multiple_of(2));
+        let runs = pages.filter_map(|page| AddressRange::sized(page * PAGE, PAGE).intersect(range));
+        Populated { runs: runs.collect(), skipped: Vec::new() }
+    }
+}
+
+#[test]
+fn a_long_sparse_range_is_read_in_parts_that_make_up_the_whole() {
+    let whole = AddressRange::sized(START, 1000 * PAGE);
+    let mut left = whole;
+    let (mut parts, mut nonzero) = (0, 0);
+    loop {
+        let walk = Walk {
+            memory: &Striped,
+            range: left,
+            region: whole,
+            sparse: true,
+            swapped: true,
+            before: 4,
+            reach: 16,
+            zero_reach: 16,
+            zeros: false,
+            block: PAGE as usize,
+            stop: &|| false,
+        };
+        let mut read = 0;
+        let walked = walk.run(&mut Buffer::default(), |window| {
+            read += window.data[window.starts.clone()].iter().filter(|byte| **byte == 1).count() as u64;
+            ControlFlow::Continue(())
+        });
+        assert!(read <= 64 * PAGE, "{read}");
+        parts += 1;
+        nonzero += read;
+        let Some(rest) = walked.rest else { break };
+        assert!(left.start < rest && rest < left.end);
+        left.start = rest;
+    }
+    assert_eq!((parts, nonzero), (8, 500 * PAGE));
 }
