@@ -1,6 +1,7 @@
 //! A client of the Debug Adapter Protocol, for the adapters that editors start.
 
-use crate::processes::until;
+use crate::fixture::{Truth, compile};
+use crate::processes::{Process, until};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -50,11 +51,36 @@ impl Dap {
     /// Launches a program, with commands that the debugger runs first, and waits until it has stopped at its entry.
     #[track_caller]
     pub fn launch(&mut self, program: &Path, init_commands: &[String]) {
+        self.launch_with(program, &[], init_commands);
+    }
+
+    /// Launches a debuggee of `fixtures/`, and goes on to where its memory is as its truth says, which it writes to
+    /// `folder`.
+    #[track_caller]
+    pub fn launch_until_ready(
+        &mut self,
+        name: &str,
+        arguments: &[&str],
+        init_commands: &[String],
+        folder: &Path,
+    ) -> Truth {
+        let truth = folder.join("truth").display().to_string();
+        let arguments = [&[&*truth], arguments].concat();
+        self.launch_with(&compile(name), &arguments, init_commands);
+        self.ok("setFunctionBreakpoints", json!({"breakpoints": [{"name": "ready"}]}));
+        let threads = self.ok("threads", json!({}));
+        self.ok("continue", json!({"threadId": threads["threads"][0]["id"]}));
+        self.event("stopped");
+        Truth::read(Path::new(&truth))
+    }
+
+    #[track_caller]
+    fn launch_with(&mut self, program: &Path, arguments: &[&str], init_commands: &[String]) {
         let launch = self.send(
             "launch",
             json!({
-                "name": "test", "type": "lldb", "request": "launch", "program": program, "stopOnEntry": true,
-                "initCommands": init_commands, "terminal": "console",
+                "name": "test", "type": "lldb", "request": "launch", "program": program, "args": arguments,
+                "stopOnEntry": true, "initCommands": init_commands, "terminal": "console",
             }),
         );
         self.event("initialized");
@@ -119,6 +145,11 @@ impl Dap {
     pub fn evaluate(&mut self, line: &str) -> String {
         let body = self.ok("evaluate", Self::command(line));
         body["result"].as_str().unwrap_or_else(|| panic!("no result: {body}")).to_owned()
+    }
+
+    /// The adapter, in which the debugger and the plugin run.
+    pub fn host(&self) -> Process {
+        Process::of(self.adapter.id() as i32).expect("the adapter runs")
     }
 
     #[track_caller]

@@ -132,6 +132,12 @@ impl Process {
             sys::DisposeSBMemoryRegionInfoList(list);
         }
         regions.sort_unstable_by_key(|region| region.range);
+        // Who names the mappings that have a name leaves only anonymous ones without.
+        if regions.iter().any(|region| region.backing != Backing::Unknown) {
+            for region in regions.iter_mut().filter(|region| region.backing == Backing::Unknown) {
+                region.backing = Backing::Anonymous { name: None };
+            }
+        }
         regions
     }
 

@@ -1,6 +1,6 @@
 //! A [`Report`] as text, JSON or RON. Nothing else formats results.
 //!
-//! JSON and RON show one `Document`, whose fields are fixed; text is for people, and says the same.
+//! JSON and RON show one document, whose fields are fixed; text is for people, and says the same.
 
 mod document;
 mod hexdump;

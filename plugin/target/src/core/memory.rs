@@ -13,25 +13,30 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The file that was mapped last, by its device, number and length. To map its pages anew takes longer than to search
-/// them, and one core file is looked at many times.
-static MAPPED: Mutex<Option<((u64, u64, u64), Arc<Mmap>)>> = Mutex::new(None);
+/// A file that is mapped.
+struct Mapped {
+    /// Its device, number and length.
+    identity: (u64, u64, u64),
+    map: Arc<Mmap>,
+}
+
+/// The file that was mapped last. To map its pages anew takes longer than to search them, and one core file is looked at
+/// many times.
+static LAST: Mutex<Option<Mapped>> = Mutex::new(None);
 
 /// Maps a whole core file, or finds it mapped.
 fn map(file: &File) -> io::Result<Arc<Mmap>> {
     let data = file.metadata()?;
     let identity = (data.dev(), data.ino(), data.len());
-    let mut last = MAPPED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((mapped, map)) = &*last
-        && *mapped == identity
-    {
-        return Ok(Arc::clone(map));
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(mapped) = last.as_ref().filter(|mapped| mapped.identity == identity) {
+        return Ok(Arc::clone(&mapped.map));
     }
     // SAFETY: the file is foreign, so its bytes may change while they are looked at: they are only ever compared and
     // copied, and nothing that was checked in them is relied on after. If it is truncated, this process dies by a signal,
     // which is what who asks for this access has to expect.
     let map = Arc::new(unsafe { Mmap::map(file) }?);
-    *last = Some((identity, Arc::clone(&map)));
+    *last = Some(Mapped { identity, map: Arc::clone(&map) });
     Ok(map)
 }
 
