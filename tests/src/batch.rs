@@ -16,7 +16,7 @@ pub struct Transcript {
     pub stderr: String,
 }
 
-/// An `lldb --batch` that is yet to be run, with the plugin loaded first.
+/// An `lldb --batch` that is yet to be run; by default, the plugin is loaded first.
 #[derive(Debug)]
 pub struct Batch {
     command: Command,
@@ -25,15 +25,19 @@ pub struct Batch {
 
 impl Default for Batch {
     fn default() -> Self {
-        let folder = scratch();
-        let mut command = Command::new("lldb-22");
-        command.args(["--no-lldbinit", "--batch", "--no-use-colors", "-o"]).arg(Product::built().load());
-        command.env("XDG_CONFIG_HOME", folder.path()).env("TMPDIR", folder.path());
-        Self { command, folder }
+        Self::without_plugin().commands([Product::built().load()])
     }
 }
 
 impl Batch {
+    pub fn without_plugin() -> Self {
+        let folder = scratch();
+        let mut command = Command::new("lldb-22");
+        command.args(["--no-lldbinit", "--batch", "--no-use-colors"]);
+        command.env("XDG_CONFIG_HOME", folder.path()).env("TMPDIR", folder.path());
+        Self { command, folder }
+    }
+
     pub fn environment(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
         self

@@ -159,7 +159,9 @@ fn the_process_is_detached_from_during_a_job() {
     session.attach(&debuggee);
     start_job(&mut session);
     session.ok("process detach");
-    assert_cut_short(&end_of_job(&mut session));
+    // Its end may be noticed or not, but not that it was left to run: nobody may take the report for one of a stop.
+    let report = end_of_job(&mut session);
+    assert!(report["stopped"] == "target gone" || report["target"]["ran"] == true, "{}", report["target"]);
     assert!(debuggee.process().is_alive());
 }
 

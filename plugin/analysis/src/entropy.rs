@@ -69,6 +69,10 @@ impl Analysis for Entropy {
         &self.ranges
     }
 
+    fn reach(&self) -> u64 {
+        0
+    }
+
     fn scanner(&self) -> Result<EntropyScanner, String> {
         Ok(EntropyScanner::default())
     }

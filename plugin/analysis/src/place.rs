@@ -69,7 +69,8 @@ impl Atlas<'_> {
                 return Err(nothing_there(place));
             }
         }
-        wanted.sort_by_key(|(range, _)| range.start);
+        wanted.sort_by_key(|(range, _)| *range);
+        wanted.dedup_by_key(|(range, _)| *range);
         let mut coverage = Coverage::default();
         for (range, region) in wanted {
             if !region.is_readable() && !self.asked_for(places, range) {
@@ -100,7 +101,11 @@ impl Atlas<'_> {
             Place::Writable => permitted(Permissions::WRITE),
             Place::Executable => permitted(Permissions::EXECUTE),
             Place::Anonymous => whole(&|region| {
-                !region.shared && matches!(region.backing, Backing::Anonymous { .. } | Backing::Heap | Backing::Stack)
+                !region.shared
+                    && !matches!(
+                        region.backing,
+                        Backing::File { .. } | Backing::Shared { .. } | Backing::Special { .. }
+                    )
             }),
             Place::File => whole(&|region| matches!(region.backing, Backing::File { .. })),
             Place::Module(name) => self.module_parts(name),
@@ -138,7 +143,7 @@ impl Atlas<'_> {
         for region in &self.space.regions {
             let own = matches!(&region.backing, Backing::File { path, .. } if names_module(name, path));
             let tail = end == Some(region.range.start)
-                && matches!(region.backing, Backing::Anonymous { name: None })
+                && matches!(region.backing, Backing::Anonymous { name: None } | Backing::Unknown)
                 && region.permissions.contains(Permissions::WRITE);
             if own || tail {
                 parts.push((region.range, region));
@@ -156,42 +161,50 @@ impl Atlas<'_> {
             Backing::Anonymous { name: Some(name) } => {
                 ["malloc", "scudo", "partition_alloc"].iter().any(|allocator| name.contains(allocator))
             }
-            Backing::Anonymous { name: None }
+            Backing::Anonymous { name: None } | Backing::Unknown
                 if region.permissions.contains(Permissions::READ | Permissions::WRITE) =>
             {
-                self.begins_like_glibc_heap(region)
+                self.holds_glibc_heap(region)
             }
             _ => false,
         }
     }
 
-    fn begins_like_glibc_heap(&self, region: &Region) -> bool {
+    /// Linux joins mappings that meet, so a thread's arena may lie anywhere in a region, but only at multiples of its size.
+    fn holds_glibc_heap(&self, region: &Region) -> bool {
         /// HEAP_MAX_SIZE: thread arenas consist of heaps of this size and alignment.
         const HEAP: u64 = 64 << 20;
-        const IS_MMAPPED: u64 = 2;
+        /// As many places of a region are looked at.
+        const MOST: usize = 1024;
+        let range = region.range;
+        let aligned = (range.start.next_multiple_of(HEAP)..range.end).step_by(HEAP as usize);
+        self.is_mapped_chunk(range) || aligned.take(MOST).any(|address| self.is_arena_heap(address, HEAP))
+    }
+
+    /// The words of four at `address`; `None` if they cannot be read.
+    fn words(&self, address: u64) -> Option<[u64; 4]> {
         let word = usize::from(self.space.layout.pointer_size);
-        let mut header = [0; 32];
-        let header = &mut header[..4 * word];
-        if self.memory.read(region.range.start, header) != Ok(header.len()) {
-            return false;
+        let mut bytes = [0; 32];
+        let bytes = &mut bytes[..4 * word];
+        if self.memory.read(address, bytes) != Ok(bytes.len()) {
+            return None;
         }
-        let field = |index: usize| self.space.layout.number(&header[index * word..][..word]);
-        // heap_info: the arena, the arena's previous heap, bytes in use, bytes made writable.
-        let (arena, size, writable) = (field(0), field(2), field(3));
-        let thread_arena = region.range.start.is_multiple_of(HEAP)
-            && (arena.wrapping_sub(region.range.start) < HEAP || self.space.region_at(arena).is_some())
-            && arena != 0
-            && size <= writable
-            && 0 < writable
-            && writable <= HEAP;
-        // A chunk: the size of the one before (0), and its own size with flags.
-        let chunk = field(1);
-        let mapped_chunk = field(0) == 0
-            && chunk & 7 == IS_MMAPPED
-            && (chunk & !7).is_multiple_of(4096)
-            && 0 < chunk & !7
-            && chunk & !7 <= region.range.len();
-        thread_arena || mapped_chunk
+        Some(std::array::from_fn(|index| self.space.layout.number(&bytes[index * word..][..word])))
+    }
+
+    /// heap_info: the arena, the arena's previous heap, bytes in use, bytes made writable.
+    fn is_arena_heap(&self, address: u64, most: u64) -> bool {
+        let Some([arena, _, size, writable]) = self.words(address) else { return false };
+        let known = arena.wrapping_sub(address) < most || self.space.region_at(arena).is_some();
+        arena != 0 && known && size <= writable && 0 < writable && writable <= most
+    }
+
+    /// A chunk with a mapping of its own: the size of the one before (0), and its own size with flags.
+    fn is_mapped_chunk(&self, range: AddressRange) -> bool {
+        const IS_MMAPPED: u64 = 2;
+        let Some([before, chunk, ..]) = self.words(range.start) else { return false };
+        let size = chunk & !7;
+        before == 0 && chunk & 7 == IS_MMAPPED && size.is_multiple_of(4096) && 0 < size && size <= range.len()
     }
 }
 

@@ -58,6 +58,9 @@ pub trait Analysis: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// What is to be covered: disjoint, in address order.
     fn ranges(&self) -> &[ScanRange];
 
+    /// How many bytes beyond either end of a task's range it may have to look at.
+    fn reach(&self) -> u64;
+
     /// Makes ready to run tasks.
     ///
     /// # Errors

@@ -20,6 +20,8 @@ pub struct Report {
     /// What could not be read or done, in address order.
     pub skipped: Vec<Skip>,
     pub results: Results,
+    /// What else the user should know, a line each.
+    pub notes: Vec<String>,
     /// What text shows of each match beside its address and place.
     pub columns: Columns,
 }
@@ -177,7 +179,7 @@ pub struct MappingRow {
     pub permissions: Option<Permissions>,
     /// Whether writes are shared with other processes.
     pub shared: bool,
-    /// `code`, `data`, `heap`, `stack`, `anonymous`, `shared`, `file`, `special`.
+    /// `code`, `data`, `heap`, `stack`, `anonymous`, `shared`, `file`, `reserved`, `special`, `unknown`.
     pub kind: String,
     pub name: Option<String>,
     /// How many regions it stands for, with `--summary`.
@@ -195,7 +197,7 @@ pub struct JobRow {
     pub job: u64,
     /// The command line, without `mp-scan`.
     pub command: String,
-    /// `running`, `finished`, `stopped early`, `failed: …`.
+    /// `running`, `finished`, `cancelled`, `failed: …`, ….
     pub state: String,
     /// Bytes done of `total` bytes.
     pub progress: u64,

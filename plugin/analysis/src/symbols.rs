@@ -21,7 +21,13 @@ pub struct ModuleAddresses {
     pub base: u64,
     /// In ascending order.
     pub addresses: Vec<u64>,
+    /// What the target has at `base`, to tell whether the file is still the same: a module begins with its headers and,
+    /// as a rule, its build id. Empty if that is certain anyway.
+    pub head: Vec<u8>,
 }
+
+/// As many bytes of a module are compared with its file.
+pub const HEAD: usize = 1024;
 
 /// Sorts addresses by the module that they lie in: in one of its mappings, or in the anonymous one right behind its
 /// last, where its .bss goes on. Addresses in no module, or in one whose file has been deleted, are left out.
@@ -29,7 +35,7 @@ pub fn by_module(space: &AddressSpace, addresses: impl IntoIterator<Item = u64>)
     let mut modules: BTreeMap<u64, ModuleAddresses> = BTreeMap::new();
     for address in addresses {
         let Some((path, base)) = module_at(space, address) else { continue };
-        let module = || ModuleAddresses { path: path.to_owned(), base, addresses: Vec::new() };
+        let module = || ModuleAddresses { path: path.to_owned(), base, addresses: Vec::new(), head: Vec::new() };
         modules.entry(base).or_insert_with(module).addresses.push(address);
     }
     for module in modules.values_mut() {
@@ -68,6 +74,9 @@ fn module_at(space: &AddressSpace, address: u64) -> Option<(&str, u64)> {
 /// no symbol, or it is known to end before the address.
 pub fn look_up<'data>(data: impl ReadRef<'data>, module: &ModuleAddresses) -> Vec<Option<SymbolOffset>> {
     let nothing = || vec![None; module.addresses.len()];
+    if !module.head.is_empty() && data.read_bytes_at(0, module.head.len() as u64) != Ok(&module.head[..]) {
+        return nothing();
+    }
     let Ok(file) = object::File::parse(data) else { return nothing() };
     let Some(bias) = bias(&file, module.base) else { return nothing() };
     let wanted: Vec<u64> = module.addresses.iter().map(|address| address.wrapping_sub(bias)).collect();

@@ -2,6 +2,7 @@
 
 use crate::{Debugger, Host, command};
 use lldb_sys as sys;
+use std::io::Write as _;
 
 /// Makes the function that LLDB calls on `plugin load`, `bool lldb::PluginInitialize(lldb::SBDebugger)`, of a function
 /// `fn(&Debugger) -> Result<(), impl Display>` that registers the plugin's commands.
@@ -32,7 +33,8 @@ pub unsafe fn initialize(debugger: sys::SBDebuggerRef, register: impl FnOnce(&De
     match outcome.unwrap_or_else(Err) {
         Ok(()) => true,
         Err(reason) => {
-            eprintln!("mp-scan: {reason}");
+            // A host without stderr is told by `false` alone.
+            let _ = writeln!(std::io::stderr(), "mp-scan: {reason}");
             false
         }
     }

@@ -11,6 +11,9 @@ use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 use target::{Fault, FaultReason, ReadMemory};
 
+/// What is looked at after a fault.
+const PAGE: u64 = 4096;
+
 /// The memory of a process as the debugger reads it, at one stop. Once the process has run, every read is a
 /// [`FaultReason::Gone`].
 ///
@@ -100,6 +103,21 @@ impl Relay {
 }
 
 impl ReadMemory for Relay {
+    /// A debugger's memory may begin within a page: a minidump holds of a stack what lies above its pointer.
+    fn after_fault(&self, address: u64) -> u64 {
+        let next = (address / PAGE * PAGE).saturating_add(PAGE);
+        let readable = |address: u64| self.read(address, &mut [0]).is_ok();
+        let (mut unreadable, mut last) = (address, next - 1);
+        if last <= unreadable || !readable(last) {
+            return next;
+        }
+        while last - unreadable > 1 {
+            let middle = unreadable + (last - unreadable) / 2;
+            if readable(middle) { last = middle } else { unreadable = middle }
+        }
+        last
+    }
+
     fn read(&self, address: u64, buffer: &mut [u8]) -> Result<usize, Fault> {
         let reader = &self.handle.reader;
         if std::thread::current().id() == self.handle.home {

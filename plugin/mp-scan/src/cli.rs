@@ -1,5 +1,6 @@
 //! What the scanning commands' lines have in common: options, and patterns in their order.
 
+use crate::settings::MOST_WORKERS;
 use clap::builder::ValueRange;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
@@ -20,7 +21,7 @@ pub struct ScanOptions {
     pub output: Option<PathBuf>,
 
     /// Worker processes to use; 0 runs in this process [default: the setting `workers`].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = workers)]
     pub workers: Option<usize>,
 
     /// Return the prompt at once; see `mp-scan jobs`.
@@ -34,6 +35,11 @@ pub struct ScanOptions {
     /// Stop after S seconds with what was found by then [default: none].
     #[arg(long, value_name = "S", value_parser = seconds)]
     pub timeout: Option<Duration>,
+}
+
+fn workers(text: &str) -> Result<usize, String> {
+    let count: usize = text.parse().map_err(|_| "not a number of workers".to_owned())?;
+    if count > MOST_WORKERS { Err(format!("more than {MOST_WORKERS}")) } else { Ok(count) }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -1,6 +1,7 @@
 //! Takes a scan from its plan to what the user sees, in the foreground or behind it.
 
 use crate::cli::ScanOptions;
+use crate::deliver::{Delivery, page};
 use crate::engine::engine;
 use crate::inspect::{Access, Inspected};
 use crate::jobs::{Job, Scan, send_to_background};
@@ -10,13 +11,12 @@ use crate::relay::{self, Feed};
 use crate::scan::RangeScan;
 use crate::session::Session;
 use analysis::{Analysis, Columns, Cut, Executor, InProcess, Match, Report, Results};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use lldb::Progress;
 use render::{Format, Style};
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,9 @@ pub struct Plan<A, P> {
 /// Progress is counted in units of this power of two.
 const MIB: u32 = 20;
 
+/// Tasks whose memory is relayed ahead of the workers: the debugger is slower than any of them.
+const AHEAD: usize = 4;
+
 /// A foreground command shows that it works after this time.
 const QUIET: Duration = Duration::from_millis(150);
 
@@ -49,21 +52,22 @@ pub fn run<A: Analysis + Clone, P: Presenter<A>>(
     plan: Plan<A, P>,
 ) -> Result<()> {
     let style = session.output.style();
+    let delivery = Delivery { format: options.format, output: options.output.clone() };
     if options.format == Format::Text {
         session.announce();
         for warning in &plan.inspected.warnings {
             session.output.note(warning);
         }
     }
-    if let Some(path) = &options.output {
-        // A folder that is not there is known before the scan, not after it.
-        open_output(path)?;
-    }
+    // A folder that is not there is known before the scan, not after it.
+    delivery.check()?;
     let settings = session.settings()?;
     // What needs no reading needs no workers.
     let reads = !plan.analysis.ranges().is_empty();
     let workers = if reads { options.workers.unwrap_or_else(|| settings.worker_count()) } else { 0 };
+    let limit = session.limit(options)?;
     let job = engine().jobs.add(session.command_line.clone());
+    let _end = AtLeastEnded(&job);
     let columns = plan.columns;
     let relay = match &plan.inspected.access {
         Access::Relayed(relay) => Some(relay.clone()),
@@ -81,12 +85,17 @@ pub fn run<A: Analysis + Clone, P: Presenter<A>>(
     }
     if options.background {
         let progress = begin_progress(session, &job, scan.progress().1);
-        send_to_background(&job, scan, watcher(session, &job, progress))?;
-        session.output.print(&format!("job {0} is under way: mp-scan jobs wait {0}", job.number));
-        return Ok(());
+        send_to_background(&job, scan, watcher(session, &job, progress, delivery.clone()))?;
+        if options.format == Format::Text {
+            session.output.print(&format!("job {0} is under way: mp-scan jobs wait {0}", job.number));
+            return Ok(());
+        }
+        let report = session.plain_report("jobs", Results::Jobs(vec![job.row()]), 1);
+        return Delivery::here(options.format).show(session, &report, job.number);
     }
-    let Some(report) = follow(session, &job, scan, options, columns, &style)? else { return Ok(()) };
-    if options.format == Format::Text && options.output.is_none() {
+    let Some(report) = follow(session, &job, scan, &delivery, columns, &style)? else { return Ok(()) };
+    let report = page(&report, 0, limit)?;
+    if delivery.streams() {
         // Matches were shown as they were found.
         if !matches!(report.results, Results::Matches(_)) {
             session.output.print(render::results(&report, &style).trim_end_matches('\n'));
@@ -94,7 +103,18 @@ pub fn run<A: Analysis + Clone, P: Presenter<A>>(
         session.output.print(&render::summary(&report));
         return Ok(());
     }
-    show(session, &report, options.format, options.output.as_deref(), job.number)
+    delivery.show(session, &report, job.number)
+}
+
+/// A job that its command leaves by an error or a panic has failed; it does not run on for ever.
+struct AtLeastEnded<'a>(&'a Job);
+
+impl Drop for AtLeastEnded<'_> {
+    fn drop(&mut self) {
+        if self.0.is_running() && !self.0.is_background() {
+            let _ = self.0.end(Err("its command failed".into()));
+        }
+    }
 }
 
 /// Gives the scan its executor: the pool, or this process.
@@ -115,7 +135,8 @@ fn prepare<A: Analysis + Clone, P: Presenter<A>>(
         match &inspected.access {
             Access::Direct { .. } => Box::new(InProcess::new(Arc::new(analysis.clone()), Arc::clone(&memory), threads)),
             Access::Relayed(_) => {
-                cut.task = relay::TASK;
+                // One task is not interrupted, so they are small.
+                cut.task = relay::TASK / 4;
                 Box::new(analysis::Serial::new(Arc::new(analysis.clone()), Arc::clone(&memory)))
             }
         }
@@ -128,7 +149,12 @@ fn prepare<A: Analysis + Clone, P: Presenter<A>>(
             }
             Access::Relayed(_) => {
                 cut.task = relay::TASK;
-                let feed = Feed::new(Arc::clone(&memory), analysis.ranges().to_vec(), 2 * workers)?;
+                let feed = Feed::new(
+                    Arc::clone(&memory),
+                    analysis.ranges().to_vec(),
+                    analysis.reach(),
+                    workers.min(AHEAD) + AHEAD,
+                )?;
                 let (source, descriptors) = feed.source()?;
                 (source, descriptors, Some(feed))
             }
@@ -159,11 +185,11 @@ fn follow(
     session: &mut Session,
     job: &Arc<Job>,
     mut scan: Box<dyn Scan>,
-    options: &ScanOptions,
+    delivery: &Delivery,
     columns: Columns,
     style: &Style,
 ) -> Result<Option<Arc<Report>>> {
-    let shown = options.format == Format::Text && options.output.is_none();
+    let shown = delivery.streams();
     let hand_over = session.hand_over_after()?.filter(|_| shown);
     let started = Instant::now();
     let mut progress = None;
@@ -197,7 +223,7 @@ fn follow(
         }
         if hand_over.is_some_and(|limit| started.elapsed() > limit) {
             let progress = progress.flatten();
-            send_to_background(job, scan, watcher(session, job, progress))?;
+            send_to_background(job, scan, watcher(session, job, progress, delivery.clone()))?;
             session.output.print(&format!("still running as job {0}: mp-scan jobs wait {0}", job.number));
             return Ok(None);
         }
@@ -212,9 +238,14 @@ fn begin_progress(session: &Session, job: &Job, total: u64) -> Option<Progress> 
     Progress::begin(session.debugger, &format!("mp-scan {}", job.command), "MiB", (total >> MIB).max(1))
 }
 
-/// What a background job does between its steps: tells its progress to the debugger, and at its end, with the setting
-/// `notify`, says so in the terminal.
-fn watcher(session: &Session, job: &Job, mut progress: Option<Progress>) -> impl FnMut(&Job) + Send + use<> {
+/// What a background job does between its steps: tells its progress to the debugger. At its end it writes the report to
+/// its file and, with the setting `notify`, says so in the terminal.
+fn watcher(
+    session: &Session,
+    job: &Job,
+    mut progress: Option<Progress>,
+    delivery: Delivery,
+) -> impl FnMut(&Job) + Send + use<> {
     let notify = session.settings().is_ok_and(|settings| settings.notify);
     let terminal = notify.then(|| session.debugger.output_descriptor()).flatten();
     let number = job.number;
@@ -226,6 +257,11 @@ fn watcher(session: &Session, job: &Job, mut progress: Option<Progress>) -> impl
             return;
         }
         progress = None;
+        if let Some(Ok(report)) = job.outcome()
+            && let Err(error) = delivery.write(&report, number)
+        {
+            job.set_note(format!("{error:#}"));
+        }
         if let Some(terminal) = &terminal {
             let line = format!("\njob {number} has ended: mp-scan jobs show {number}\n");
             if let Ok(copy) = terminal.try_clone() {
@@ -234,64 +270,4 @@ fn watcher(session: &Session, job: &Job, mut progress: Option<Progress>) -> impl
             }
         }
     }
-}
-
-/// Shows a whole report: in the return object, or in a file and in one line.
-///
-/// # Errors
-/// If the file cannot be written; the report is still kept as `job`.
-pub fn show(session: &mut Session, report: &Report, format: Format, output: Option<&Path>, job: u64) -> Result<()> {
-    let Some(path) = output else {
-        match format {
-            Format::Text => {
-                let text = render::render(report, format, &session.output.style());
-                session.output.print(text.trim_end_matches('\n'));
-            }
-            Format::Json | Format::Ron => {
-                let text = render::render(report, format, &Style::default());
-                session.output.document(text.trim_end_matches('\n'));
-            }
-        }
-        return Ok(());
-    };
-    let text = render::render(report, format, &Style { color: false, width: 4096 });
-    if let Err(error) = write_whole(path, &text) {
-        bail!("{error:#}; the report is kept: write it elsewhere with `mp-scan jobs show {job} --output FILE`");
-    }
-    session.output.print(&format!("{}; written to {}", render::summary(report), path.display()));
-    Ok(())
-}
-
-fn open_output(path: &Path) -> Result<File> {
-    let file = File::options().write(true).create(true).truncate(false).open(path);
-    file.with_context(|| format!("cannot write to {}", path.display()))
-}
-
-fn write_whole(path: &Path, text: &str) -> Result<()> {
-    let mut file = open_output(path)?;
-    let regular = file.metadata().is_ok_and(|data| data.is_file());
-    if regular {
-        file.set_len(0)?;
-    }
-    let written = file.write_all(text.as_bytes()).and_then(|()| if regular { file.sync_all() } else { Ok(()) });
-    written.with_context(|| format!("cannot write to {}", path.display()))
-}
-
-/// Whether anything is left to show of a report from result `from` on.
-///
-/// # Errors
-/// If there are no results from there on: how many are kept, and how to get more.
-pub fn page(report: &Report, from: u64, limit: u64) -> Result<Report> {
-    let mut page = report.clone();
-    let Results::Matches(matches) = &mut page.results else {
-        return Ok(page);
-    };
-    let kept = matches.len() as u64;
-    if from > 0 && from >= kept {
-        let more = if report.truncated { "; a larger --limit keeps more" } else { "" };
-        bail!("the report has {kept} results, counted from 0{more}");
-    }
-    matches.drain(..from as usize);
-    matches.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    Ok(page)
 }

@@ -48,7 +48,6 @@ pub fn inspect(debugger: &Debugger) -> Result<Inspected> {
         );
     };
     let forced = forced_reader()?;
-    let stopped = process.state() == State::Stopped;
     let is_core = process.plugin_name().contains("core");
     let direct = match forced {
         Some(Forced::Relay) => Err(anyhow::anyhow!("MP_SCAN_READER=relay")),
@@ -56,6 +55,8 @@ pub fn inspect(debugger: &Debugger) -> Result<Inspected> {
         Some(Forced::Direct(reader)) => open_live(&target, &process, reader),
         None => open_live(&target, &process, Reader::Auto),
     };
+    // A host that handles no events has not noticed that its process runs.
+    let stopped = process.state() == State::Stopped && !direct.as_ref().is_ok_and(|direct| direct.runs);
     if !stopped && direct.is_err() {
         let why = direct.err().map(|error| format!("{error:#}")).unwrap_or_default();
         bail!("the process is running, and cannot be read directly ({why}): stop it with `process interrupt`");
@@ -81,7 +82,7 @@ pub fn inspect(debugger: &Debugger) -> Result<Inspected> {
     };
     let frame = process.selected_thread().filter(|_| stopped).and_then(|thread| thread.selected_frame());
     match direct {
-        Ok((mut opened, identity)) => Ok(Inspected {
+        Ok(Direct { mut opened, identity, .. }) => Ok(Inspected {
             info,
             space: std::mem::take(&mut opened.space),
             stacks,
@@ -97,7 +98,11 @@ pub fn inspect(debugger: &Debugger) -> Result<Inspected> {
             let space = AddressSpace { layout: target.layout(), regions: relayed_regions(&process, &why)? };
             let memory = Arc::new(relay.clone());
             let access = Access::Relayed(relay);
-            Ok(Inspected { info, space, stacks, memory, access, warnings: Vec::new(), target, frame })
+            let warnings = match forced {
+                Some(_) => Vec::new(),
+                None => vec![format!("read through the debugger, at its speed: {why:#}")],
+            };
+            Ok(Inspected { info, space, stacks, memory, access, warnings, target, frame })
         }
     }
 }
@@ -118,12 +123,18 @@ fn forced_reader() -> Result<Option<Forced>> {
     }
 }
 
-type Direct = (target::Opened, Option<Box<Identity>>);
+/// A target that workers can read by themselves.
+struct Direct {
+    opened: target::Opened,
+    identity: Option<Box<Identity>>,
+    /// Whether it runs, whatever the debugger has noticed.
+    runs: bool,
+}
 
 fn open_core(process: &Process) -> Result<Direct> {
     let path: PathBuf = process.core_file().context("this LLDB does not say which core file it has opened")?;
     let opened = target::core::open(&path, &target::core::Options::default())?;
-    Ok((opened, None))
+    Ok(Direct { opened, identity: None, runs: false })
 }
 
 /// Opens the process with the debugger's id on this machine, if it is certain that it is the debugger's: a session with
@@ -132,14 +143,14 @@ fn open_live(target: &Target, process: &Process, reader: Reader) -> Result<Direc
     let pid = u32::try_from(process.id()).context("it has no process id of this machine")?;
     let identity = live::identity(pid)?;
     let ours = live::tracer(pid).is_some_and(|tracer| live::is_descendant(tracer, std::process::id()));
-    let stopped = process.state() == State::Stopped;
-    if !stopped && !ours {
+    let plain = live::open(pid, &live::Options { reader, patches: Vec::new() })?;
+    let same = same_memory(&identity, process, &*plain.memory()?)?;
+    let mut patches = Vec::new();
+    // Of a process that runs the debugger reads nothing; then only that it traces it is known.
+    if same.is_none() && !ours {
         bail!("process {pid} of this machine is not traced by this debugger");
     }
-    let mut patches = Vec::new();
-    if stopped {
-        let plain = live::open(pid, &live::Options { reader, patches: Vec::new() })?;
-        same_memory(&identity, process, &*plain.memory()?)?;
+    if same.is_some() {
         if !ours && !same_regions(&plain.space.regions, &process.regions()) {
             bail!("the mappings of process {pid} of this machine are not those that the debugger sees");
         }
@@ -147,24 +158,26 @@ fn open_live(target: &Target, process: &Process, reader: Reader) -> Result<Direc
     }
     // The address space is read once more, after all that the debugger was asked for.
     let opened = live::open(pid, &live::Options { reader, patches })?;
-    Ok((opened, Some(Box::new(identity))))
+    Ok(Direct { opened, identity: Some(Box::new(identity)), runs: same.is_none() })
 }
 
-/// Makes sure that the debugger sees, where this machine's process has its auxiliary vector and random bytes, the same.
-fn same_memory(identity: &Identity, process: &Process, memory: &dyn ReadMemory) -> Result<()> {
-    let same = |address: u64, bytes: &[u8]| {
-        let mut seen = vec![0; bytes.len()];
-        process.read_memory(address, &mut seen).is_ok_and(|read| read == bytes.len()) && seen == bytes
-    };
+/// Makes sure that the debugger sees, where this machine's process has its auxiliary vector and random bytes, the same;
+/// `None` if it sees nothing, as of a process that runs.
+fn same_memory(identity: &Identity, process: &Process, memory: &dyn ReadMemory) -> Result<Option<()>> {
     let other = || format!("process {} of this machine is not the one that is debugged", identity.pid);
     let (address, random) = identity.random.with_context(other)?;
-    if !same(address, &random) {
-        bail!(other());
+    let copy = identity.auxv_copy(memory).map(|copy| (copy.address, copy.bytes));
+    for (address, bytes) in [(address, random.to_vec())].into_iter().chain(copy) {
+        let mut seen = vec![0; bytes.len()];
+        match process.read_memory(address, &mut seen) {
+            Ok(read) if read == bytes.len() && seen == bytes => {}
+            Ok(_) => bail!(other()),
+            // What another process has there may be unreadable; one that is stopped and is this one can be read.
+            Err(_) if process.state() == State::Stopped && !live::runs(identity.pid) => bail!(other()),
+            Err(_) => return Ok(None),
+        }
     }
-    match identity.auxv_copy(memory) {
-        Some(copy) if !same(copy.address, &copy.bytes) => bail!(other()),
-        _ => Ok(()),
-    }
+    Ok(Some(()))
 }
 
 /// Whether two views of an address space have the same mappings. What the kernel maps is named in different ways.

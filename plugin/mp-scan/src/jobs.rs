@@ -48,6 +48,10 @@ pub struct Job {
 struct State {
     progress: (u64, u64),
     outcome: Option<Result<Arc<Report>, String>>,
+    /// When it ended.
+    ended: Option<Instant>,
+    /// What went wrong with the report afterwards.
+    note: Option<String>,
     background: bool,
     /// Whether the user knows that it has ended.
     announced: bool,
@@ -60,6 +64,10 @@ impl Job {
 
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_background(&self) -> bool {
+        self.lock().background
     }
 
     pub fn is_running(&self) -> bool {
@@ -81,6 +89,7 @@ impl Job {
         let mut state = self.lock();
         let outcome = outcome.map(Arc::new);
         state.outcome = Some(outcome.clone());
+        state.ended = Some(Instant::now());
         state.announced = !state.background;
         self.changed.notify_all();
         outcome
@@ -96,6 +105,16 @@ impl Job {
         }
         state.announced = true;
         state.outcome.clone()
+    }
+
+    /// Says what went wrong with its report after it ended.
+    pub fn set_note(&self, note: String) {
+        self.lock().note = Some(note);
+    }
+
+    /// What it ended with, without waiting.
+    pub fn outcome(&self) -> Option<Result<Arc<Report>, String>> {
+        self.lock().outcome.clone()
     }
 
     pub fn progress(&self) -> (u64, u64) {
@@ -135,6 +154,10 @@ impl Job {
             },
             Some(Err(error)) => format!("failed: {error}"),
         };
+        let described = match &state.note {
+            Some(note) => format!("{described}, but {note}"),
+            None => described,
+        };
         JobRow { job: self.number, command: self.command.clone(), state: described, progress, total }
     }
 }
@@ -170,8 +193,14 @@ impl Jobs {
             started: Instant::now(),
             relay: Mutex::default(),
         });
-        let finished: Vec<u64> = jobs.1.values().filter(|job| !job.is_running()).map(|job| job.number).collect();
-        for number in finished.iter().rev().skip(KEPT - 1) {
+        // Those that ended first are forgotten, but for what the user has not heard of.
+        let ended = |job: &Arc<Job>| {
+            let state = job.lock();
+            state.ended.filter(|_| state.announced).map(|ended| (ended, job.number))
+        };
+        let mut finished: Vec<_> = jobs.1.values().filter_map(ended).collect();
+        finished.sort_unstable();
+        for (_, number) in finished.iter().rev().skip(KEPT - 1) {
             jobs.1.remove(number);
         }
         jobs.1.insert(number, Arc::clone(&job));
@@ -216,7 +245,7 @@ impl Jobs {
     }
 }
 
-/// Has a thread of its own take the job to its end; `ended` is called there, with the outcome.
+/// Has a thread of its own take the job to its end; `watch` is called there after each step, and when the job has ended.
 ///
 /// # Errors
 /// If no thread can be started: then the job has failed.

@@ -5,6 +5,7 @@ mod arguments;
 mod cli;
 mod commands;
 mod conduct;
+mod deliver;
 mod engine;
 mod inspect;
 mod interrupt;

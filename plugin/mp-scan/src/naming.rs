@@ -7,10 +7,10 @@ use multiprocessing::{Job, Next, Pool};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use target::AddressSpace;
+use target::{AddressSpace, ReadMemory};
 
-/// Matches are shown without symbols rather than later than this.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Matches are shown without symbols rather than later than this; after that, the job's other matches are as well.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Looks up symbols.
 #[derive(Debug)]
@@ -21,16 +21,24 @@ pub struct Namer {
     /// The process whose files they are, if it is on this machine.
     pid: Option<u64>,
     last_id: u64,
+    given_up: bool,
 }
 
 impl Namer {
     pub fn new(pool: Option<Arc<Pool>>, pid: Option<u64>) -> Self {
-        Self { pool, job: None, pid, last_id: 0 }
+        Self { pool, job: None, pid, last_id: 0, given_up: false }
     }
 
     /// Puts symbols to those of `matches` that lie in modules.
-    pub fn name(&mut self, space: &AddressSpace, matches: &mut [Match]) {
-        let modules = symbols::by_module(space, matches.iter().map(|found| found.address));
+    pub fn name(&mut self, space: &AddressSpace, memory: &dyn ReadMemory, matches: &mut [Match]) {
+        let mut modules = symbols::by_module(space, matches.iter().map(|found| found.address));
+        if self.pid.is_none() {
+            // The target may be of another day or machine: only files that begin as its modules do are theirs.
+            modules.retain_mut(|module| {
+                module.head = vec![0; symbols::HEAD];
+                memory.read(module.base, &mut module.head) == Ok(symbols::HEAD)
+            });
+        }
         let mut names: HashMap<u64, SymbolOffset> = HashMap::new();
         for (module, found) in self.look_up(&modules) {
             let named = module.addresses.iter().zip(found);
@@ -52,7 +60,7 @@ impl Namer {
             };
             return modules.iter().map(|module| (module, here(module).unwrap_or_default())).collect();
         };
-        if modules.is_empty() {
+        if modules.is_empty() || self.given_up {
             return Vec::new();
         }
         if self.job.is_none() {
@@ -75,7 +83,11 @@ impl Namer {
                     found.push((module, named.unwrap_or_default()));
                 }
                 Next::Ended(..) => {}
-                Next::Nothing | Next::Idle => break,
+                Next::Nothing => {
+                    self.given_up = true;
+                    break;
+                }
+                Next::Idle => break,
             }
         }
         found

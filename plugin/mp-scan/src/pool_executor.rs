@@ -40,14 +40,15 @@ impl PoolExecutor {
         Ok(Self { job, width: width.max(1), running: HashMap::new(), feed, waiting: VecDeque::new() })
     }
 
-    /// Sends what waits, as far as there is room for its memory.
-    fn send_waiting(&mut self) {
+    /// Sends what waits. What the debugger has to read for it takes a while, so it is one task at a time then, if there is
+    /// room for its memory. Returns whether another one could be sent at once.
+    fn send_waiting(&mut self) -> bool {
         while let Some(task) = self.waiting.front().copied() {
             let filled = match &mut self.feed {
                 None => None,
                 Some(feed) => match feed.fill(&task) {
                     Some(filled) => Some(filled),
-                    None => return,
+                    None => return false,
                 },
             };
             self.waiting.pop_front();
@@ -55,7 +56,11 @@ impl PoolExecutor {
             let payload = postcard::to_stdvec(&request).expect("a request is plain data");
             self.running.insert(task.id, task);
             self.job.submit(task.id, payload);
+            if self.feed.is_some() {
+                return !self.waiting.is_empty();
+            }
         }
+        false
     }
 }
 
@@ -66,14 +71,18 @@ impl<A: Analysis> Executor<A> for PoolExecutor {
 
     fn submit(&mut self, task: Task) {
         self.waiting.push_back(task);
-        self.send_waiting();
+        if self.feed.is_none() {
+            self.send_waiting();
+        }
     }
 
     fn next(&mut self, patience: Duration) -> Next<A::Partial> {
-        self.send_waiting();
-        let (id, result) = match self.job.next(patience) {
+        let more = self.send_waiting();
+        let (id, result) = match self.job.next(if more { Duration::ZERO } else { patience }) {
             multiprocessing::Next::Ended(id, result) => (id, result),
             multiprocessing::Next::Nothing => return Next::Nothing,
+            // What waits for its memory is under way as well.
+            multiprocessing::Next::Idle if !self.waiting.is_empty() => return Next::Nothing,
             multiprocessing::Next::Idle => return Next::Idle,
         };
         let Some(task) = self.running.remove(&id) else { return Next::Nothing };

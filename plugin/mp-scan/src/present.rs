@@ -2,7 +2,7 @@
 
 use analysis::describe::{Describer, text, text_utf16};
 use analysis::entropy::{Entropy, EntropyMerge};
-use analysis::find::{Find, FindMerge, Hit, Pattern};
+use analysis::find::{Find, FindMerge, Found, Pattern};
 use analysis::map::{self, Measured};
 use analysis::strings::{Encoding, Strings, StringsMerge};
 use analysis::{Analysis, Content, Match, Results, Value};
@@ -31,20 +31,20 @@ pub trait Presenter<A: Analysis>: Send + 'static {
 #[derive(Debug)]
 pub struct Matches;
 
-fn place(hit: &Hit, describer: &Describer<'_>) -> (Match, Option<Vec<u8>>) {
-    let size = u64::from(hit.length);
-    let shown = describer.place(hit.address, size, u32::from(hit.pattern));
-    (shown, describer.bytes(AddressRange::sized(hit.address, size)))
+fn place(found: &Found, describer: &Describer<'_>) -> (Match, Option<Vec<u8>>) {
+    let size = u64::from(found.length);
+    let shown = describer.place(found.address, size, u32::from(found.pattern));
+    (shown, describer.bytes(AddressRange::sized(found.address, size)))
 }
 
 impl Presenter<Find> for Matches {
     const COMMAND: &'static str = Find::NAME;
 
-    fn describe(&self, find: &Find, hit: &Hit, describer: &Describer<'_>) -> Match {
-        let (mut shown, bytes) = place(hit, describer);
-        match find.patterns.get(usize::from(hit.pattern)) {
-            Some(Pattern::String(_) | Pattern::Regex(_)) => shown.content = bytes.map(|bytes| text(&bytes, hit.cut)),
-            Some(Pattern::Utf16(_)) => shown.content = bytes.map(|bytes| text_utf16(&bytes, find.layout, hit.cut)),
+    fn describe(&self, find: &Find, found: &Found, describer: &Describer<'_>) -> Match {
+        let (mut shown, bytes) = place(found, describer);
+        match find.patterns.get(usize::from(found.pattern)) {
+            Some(Pattern::String(_) | Pattern::Regex(_)) => shown.content = bytes.map(|bytes| text(&bytes, found.cut)),
+            Some(Pattern::Utf16(_)) => shown.content = bytes.map(|bytes| text_utf16(&bytes, find.layout, found.cut)),
             Some(Pattern::Bytes { .. }) => shown.content = bytes.map(Content::Bytes),
             Some(Pattern::Int { value, .. }) => shown.value = Some(Value::Int(*value)),
             Some(Pattern::Float { value, .. }) => shown.value = Some(Value::Float(*value)),
@@ -65,11 +65,11 @@ impl Presenter<Find> for Matches {
 impl Presenter<Strings> for Matches {
     const COMMAND: &'static str = Strings::NAME;
 
-    fn describe(&self, strings: &Strings, hit: &Hit, describer: &Describer<'_>) -> Match {
-        let (mut shown, bytes) = place(hit, describer);
+    fn describe(&self, strings: &Strings, found: &Found, describer: &Describer<'_>) -> Match {
+        let (mut shown, bytes) = place(found, describer);
         shown.content = bytes.map(|bytes| match strings.encoding {
-            Encoding::Utf16 => text_utf16(&bytes, strings.layout, hit.cut),
-            Encoding::Ascii | Encoding::Utf8 => text(&bytes, hit.cut),
+            Encoding::Utf16 => text_utf16(&bytes, strings.layout, found.cut),
+            Encoding::Ascii | Encoding::Utf8 => text(&bytes, found.cut),
         });
         shown
     }
@@ -84,8 +84,6 @@ impl Presenter<Strings> for Matches {
 pub struct Regions {
     /// Whether regions of a kind are one line.
     pub summary: bool,
-    /// The most lines.
-    pub limit: u64,
     /// For each region whose entropy is taken, by its address, the index of its range.
     pub ranges: HashMap<u64, usize>,
 }
@@ -117,9 +115,8 @@ impl Presenter<Entropy> for Regions {
                 }
             })
             .collect();
-        let mut rows = if self.summary { map::summary(&measured) } else { map::rows(&measured) };
+        let rows = if self.summary { map::summary(&measured) } else { map::rows(&measured) };
         let total = rows.len() as u64;
-        rows.truncate(usize::try_from(self.limit).unwrap_or(usize::MAX));
         (Results::Mappings(rows), total)
     }
 }

@@ -11,24 +11,31 @@ use target::{AddressRange, ReadMemory, Source};
 /// The largest task whose memory is relayed, in bytes.
 pub const TASK: u64 = 1 << 20;
 
-/// What lies before and after a task's range and goes with it, in bytes: a string is at most 64 KiB long.
-const MARGIN: u64 = 72 << 10;
-
 /// Reads tasks' memory through the debugger into shared memory.
 pub struct Feed {
     slots: Slots,
     memory: Arc<dyn ReadMemory>,
     ranges: Vec<ScanRange>,
+    /// Bytes before and after a task's range that go with it.
+    margin: u64,
     filled: HashMap<u64, Filled>,
 }
 
 impl Feed {
-    /// Room for `ahead` tasks at a time.
+    /// Room for `ahead` tasks at a time, which look at up to `reach` bytes beyond their ends.
     ///
     /// # Errors
     /// If there is not enough memory.
-    pub fn new(memory: Arc<dyn ReadMemory>, ranges: Vec<ScanRange>, ahead: usize) -> Result<Self> {
-        Ok(Self { slots: Slots::new(ahead, (TASK + 2 * MARGIN) as usize)?, memory, ranges, filled: HashMap::new() })
+    pub fn new(memory: Arc<dyn ReadMemory>, ranges: Vec<ScanRange>, reach: u64, ahead: usize) -> Result<Self> {
+        // What is read for a page is the whole page.
+        let margin = reach.next_multiple_of(4096) + 4096;
+        Ok(Self {
+            slots: Slots::new(ahead, (TASK + 2 * margin) as usize)?,
+            memory,
+            ranges,
+            margin,
+            filled: HashMap::new(),
+        })
     }
 
     /// How workers read it, and with which descriptors.
@@ -41,7 +48,8 @@ impl Feed {
 
     /// Reads a task's memory; `None` if there is no room until another task has ended.
     pub fn fill(&mut self, task: &Task) -> Option<Filled> {
-        let wanted = AddressRange::new(task.range.start.saturating_sub(MARGIN), task.range.end.saturating_add(MARGIN));
+        let wanted =
+            AddressRange::new(task.range.start.saturating_sub(self.margin), task.range.end.saturating_add(self.margin));
         let region = self.ranges.get(task.index).map_or(task.range, |range| range.region);
         let filled = self.slots.fill(&*self.memory, wanted.intersect(region).unwrap_or(task.range))?;
         self.filled.insert(task.id, filled.clone());

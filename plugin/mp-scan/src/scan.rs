@@ -47,6 +47,7 @@ pub struct RangeScan<A: Analysis, P> {
     started: Instant,
     until: Option<Instant>,
     stopping: Option<Stop>,
+    notes: Vec<String>,
     matches: Vec<Match>,
 }
 
@@ -61,7 +62,7 @@ struct Place {
 
 impl<A: Analysis, P: Presenter<A>> RangeScan<A, P> {
     pub fn new(start: Start<A, P>) -> Self {
-        let Inspected { info, space, stacks, memory, access, .. } = start.inspected;
+        let Inspected { info, space, stacks, memory, access, warnings, .. } = start.inspected;
         let identity = match access {
             Access::Direct { identity, .. } => identity,
             Access::Relayed(_) => None,
@@ -84,6 +85,7 @@ impl<A: Analysis, P: Presenter<A>> RangeScan<A, P> {
             started: start.started,
             until: start.until,
             stopping: None,
+            notes: warnings,
             matches: Vec::new(),
         }
     }
@@ -92,7 +94,7 @@ impl<A: Analysis, P: Presenter<A>> RangeScan<A, P> {
         let describer = self.place.describer();
         let mut described: Vec<Match> =
             items.iter().map(|item| self.presenter.describe(&self.analysis, item, &describer)).collect();
-        self.namer.name(&self.place.space, &mut described);
+        self.namer.name(&self.place.space, &*self.place.memory, &mut described);
         described
     }
 }
@@ -159,6 +161,7 @@ impl<A: Analysis, P: Presenter<A>> Scan for RangeScan<A, P> {
             stopped: outcome.stopped,
             skipped: outcome.skipped,
             results,
+            notes: this.notes,
             columns: this.columns,
             stats: Stats {
                 workers: this.workers,

@@ -94,6 +94,7 @@ impl<'a> Session<'a> {
             stopped: None,
             skipped: Vec::new(),
             results,
+            notes: Vec::new(),
             columns: Columns::default(),
         }
     }

@@ -31,7 +31,7 @@ impl Default for Settings {
 }
 
 /// More workers than this are a typing error.
-const MOST_WORKERS: usize = 1024;
+pub const MOST_WORKERS: usize = 1024;
 
 impl Settings {
     /// The user's settings; the defaults where there is no file.

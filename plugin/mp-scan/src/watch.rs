@@ -13,6 +13,8 @@ pub struct Watch {
     identity: Option<Box<Identity>>,
     /// How often its threads had been given a processor when the scan began.
     runs: Option<u64>,
+    /// Whether a debugger traced it then.
+    traced: bool,
     looked: Instant,
     gone: bool,
     ran: bool,
@@ -20,18 +22,22 @@ pub struct Watch {
 
 impl Watch {
     pub fn new(identity: Option<Box<Identity>>, ran: bool) -> Self {
-        let runs = identity.as_ref().and_then(|identity| thread_runs(identity.pid));
-        Self { identity, runs, looked: Instant::now(), gone: false, ran }
+        let pid = identity.as_ref().map(|identity| identity.pid);
+        let runs = pid.and_then(thread_runs);
+        let traced = pid.and_then(live::tracer).is_some();
+        Self { identity, runs, traced, looked: Instant::now(), gone: false, ran }
     }
 
-    /// Whether the process has ended, or runs another program now.
+    /// Whether the process has ended, was detached from, or runs another program now.
     pub fn gone(&mut self) -> bool {
         if self.gone || self.looked.elapsed() < INTERVAL {
             return self.gone;
         }
         self.looked = Instant::now();
         if let Some(before) = &self.identity {
-            self.gone = live::identity(before.pid).map_or(true, |now| !now.is_same_program(before));
+            let same = live::identity(before.pid).is_ok_and(|now| now.is_same_program(before));
+            let detached = self.traced && live::tracer(before.pid).is_none();
+            self.gone = !same || detached;
         }
         self.gone
     }

@@ -128,6 +128,9 @@ pub enum TaskError {
     /// It did not end in time, and its worker was killed.
     #[error("no answer within {} s", .0.as_secs_f32())]
     Timeout(Duration),
+    /// A signal stopped its worker for more than a second, and the worker was killed.
+    #[error("its worker was stopped by a signal and did not go on")]
+    Stopped,
     /// Its job was cancelled.
     #[error("cancelled")]
     Cancelled,
@@ -165,7 +168,8 @@ impl TaskError {
             | TaskError::Unknown { .. }
             | TaskError::Connection(_)
             | TaskError::OutOfMemory
-            | TaskError::Timeout(_) => true,
+            | TaskError::Timeout(_)
+            | TaskError::Stopped => true,
             TaskError::Cancelled
             | TaskError::Panic { .. }
             | TaskError::Error(_)

@@ -18,7 +18,7 @@ pub struct Context<'a> {
 
 impl Context<'_> {
     /// Whether the task's job was cancelled. It costs one read of memory, so a task can ask often; one that does not return
-    /// within about 50 ms after this has turned true loses its process.
+    /// within 50 ms of its own time after this has turned true loses its process (see [`Job::cancel`](crate::Job::cancel)).
     pub fn cancelled(&self) -> bool {
         self.flag.atomic_u32(0).is_some_and(|flag| flag.load(Ordering::Relaxed) != 0)
     }

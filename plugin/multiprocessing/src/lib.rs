@@ -65,12 +65,15 @@
 //!   the connection to hang up.
 //! - A worker has at most two tasks at a time. It writes down which one it has begun, in shared memory; when it dies, only that
 //!   one is to blame, and the other goes to another worker unnoticed.
+//! - A task whose worker does not answer is waited for with patience: until its timeout, until the worker is seen to be
+//!   stopped by a signal, or, once its job is cancelled, until the worker has had time of its own to hear of it.
 //! - Small payloads travel in a packet, large ones in sealed memory whose descriptor is passed: nothing is ever in
 //!   `/dev/shm`, `/tmp`, or anywhere else where it could be left behind.
 //! - Memory is bounded both ways: a job whose results are not taken gets no more tasks started.
 //!
 //! Linux 5.4 or later. A worker program must call [`worker_main`] before it starts threads of its own.
 
+mod activity;
 pub mod connection;
 mod error;
 mod function;

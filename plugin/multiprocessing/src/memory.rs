@@ -53,6 +53,25 @@ pub struct OutOfBounds {
 /// descriptor can cut it, and an access never ends in SIGBUS.
 ///
 /// Every access is atomic byte by byte or word by word, in relaxed order, for another process may write at any time.
+///
+/// ```
+/// use multiprocessing::SharedMemory;
+/// use std::os::fd::AsFd;
+/// use std::sync::atomic::Ordering;
+///
+/// let memory = SharedMemory::new(4096)?;
+/// memory.write(16, b"block")?;
+/// // The descriptor is what travels to another process, with a job or through a connection. This one may map it again, too.
+/// let other = SharedMemory::from_descriptor(memory.as_fd().try_clone_to_owned()?)?;
+/// let mut bytes = [0; 5];
+/// other.read(16, &mut bytes)?;
+/// assert_eq!(&bytes, b"block");
+/// if let Some(word) = other.atomic_u32(0) {
+///     word.store(1, Ordering::Release);
+/// }
+/// assert!(memory.write(4095, b"beyond").is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct SharedMemory {
     map: MmapRaw,

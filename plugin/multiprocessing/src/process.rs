@@ -1,5 +1,6 @@
 //! A child process: started, watched and ended through its pidfd, so that its number can never mean another process.
 
+use crate::activity::{self, Activity, Usage};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::ffi::{CString, OsStr, OsString};
@@ -44,6 +45,22 @@ impl fmt::Display for SignalName {
 }
 
 /// A running child process. It is not ended when this is dropped.
+///
+/// ```
+/// use multiprocessing::{ExitStatus, Process};
+/// use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+/// use std::fs::File;
+/// use std::os::fd::AsFd;
+/// use std::path::Path;
+///
+/// let nowhere = File::options().read(true).write(true).open("/dev/null")?;
+/// let arguments = ["-c".into(), "exit 3".into()];
+/// let process = Process::spawn(Path::new("/bin/sh"), &arguments, nowhere.as_fd(), nowhere.as_fd())?;
+/// // Its descriptor is readable once it has ended; so it can be waited for beside others.
+/// poll(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE)?;
+/// assert_eq!(process.try_wait(), Some(ExitStatus::Exited(3)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Process {
     pid: u32,
@@ -134,6 +151,26 @@ impl Process {
     /// Takes its status if it has ended; whether it is no zombie of ours any more.
     pub fn is_gone(&self) -> bool {
         self.try_wait().is_some()
+    }
+
+    /// What it is doing.
+    pub(crate) fn activity(&self) -> io::Result<Activity> {
+        self.about(activity::activity(self.pid)?)
+    }
+
+    /// What it has had of the processors; `None` where the kernel does not count it.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        self.about(activity::usage(self.pid)?).ok()
+    }
+
+    /// Its own memory in bytes: what mapped files and shared memory do not count in.
+    pub(crate) fn own_memory(&self) -> io::Result<u64> {
+        self.about(activity::own_memory(self.pid)?)
+    }
+
+    /// What was read by its number is about it if it still runs: until it ends, no other process has that number.
+    fn about<T>(&self, value: T) -> io::Result<T> {
+        if self.ended() { Err(io::ErrorKind::NotFound.into()) } else { Ok(value) }
     }
 
     /// Whether it has ended, whoever took its status.

@@ -137,8 +137,8 @@ pub enum WireError {
         /// The version in the frame.
         theirs: u16,
     },
-    /// The frame claims to be longer than any frame is.
-    #[error("a frame of {0} bytes, where {BODY_LIMIT} is the limit")]
+    /// The frame claims to be longer than any frame is, or its message or its tail alone is longer than it may be.
+    #[error("a frame of {0} bytes, where {MESSAGE_LIMIT} for the message and {INLINE_LIMIT} after it are the limits")]
     Length(u32),
     /// A packet holds less, or more, than its one frame.
     #[error("a packet of {packet} bytes for a frame of {frame}")]
@@ -174,10 +174,14 @@ pub fn split(bytes: &[u8]) -> Result<Option<(&[u8], usize)>, WireError> {
     Ok(rest.get(..length as usize).map(|body| (body, HEADER + length as usize)))
 }
 
-/// Reads a packet that holds one frame: the message and the tail.
+/// Reads a packet that holds one frame: the message and the tail, each as long at most as [`encode`] lets it be.
 pub fn decode<'a, M: Deserialize<'a>>(packet: &'a [u8]) -> Result<(M, &'a [u8]), WireError> {
     match split(packet)? {
-        Some((body, frame)) if frame == packet.len() => postcard::take_from_bytes(body).map_err(WireError::Message),
+        Some((body, frame)) if frame == packet.len() => {
+            let (message, tail) = postcard::take_from_bytes(body).map_err(WireError::Message)?;
+            within_limits(body.len() - tail.len(), tail.len())?;
+            Ok((message, tail))
+        }
         Some((_, frame)) => Err(WireError::Packet { packet: packet.len(), frame }),
         None => Err(WireError::Packet { packet: packet.len(), frame: claimed(packet) }),
     }
@@ -196,14 +200,17 @@ fn claimed(packet: &[u8]) -> usize {
 pub fn encode<M: Serialize>(message: &M, tail: usize) -> Result<Vec<u8>, WireError> {
     let mut head = vec![0; HEADER];
     head = postcard::to_extend(message, head).map_err(WireError::Message)?;
-    let body = head.len() - HEADER + tail;
-    if head.len() - HEADER > MESSAGE_LIMIT || tail > INLINE_LIMIT {
-        return Err(WireError::Length(body.try_into().unwrap_or(u32::MAX)));
-    }
+    let body = within_limits(head.len() - HEADER, tail)?;
     head[0..2].copy_from_slice(&MAGIC);
     head[2..4].copy_from_slice(&VERSION.to_le_bytes());
-    head[4..HEADER].copy_from_slice(&(body as u32).to_le_bytes());
+    head[4..HEADER].copy_from_slice(&body.to_le_bytes());
     Ok(head)
+}
+
+/// The length of a message and its tail together, if neither is too long.
+fn within_limits(message: usize, tail: usize) -> Result<u32, WireError> {
+    let body = message.saturating_add(tail).try_into().unwrap_or(u32::MAX);
+    if message > MESSAGE_LIMIT || tail > INLINE_LIMIT { Err(WireError::Length(body)) } else { Ok(body) }
 }
 
 #[cfg(test)]
@@ -295,6 +302,19 @@ mod tests {
         assert_eq!(split(&bytes), Err(WireError::Length(BODY_LIMIT as u32 + 1)));
         assert!(encode(&(), INLINE_LIMIT + 1).is_err());
         assert!(encode(&"x".repeat(MESSAGE_LIMIT), 0).is_err());
+    }
+
+    #[test]
+    fn what_nobody_encodes_is_not_decoded() {
+        // Room in the body as a whole makes neither part longer than it may be.
+        let name = "x".repeat(MESSAGE_LIMIT);
+        let message = postcard::to_stdvec(&ToPool::Ready { identity: &name }).expect("text");
+        let mut bytes = frame(&(), &message);
+        assert!(matches!(decode::<ToPool>(&bytes), Err(WireError::Length(_))));
+        bytes = frame(&(), &vec![0; INLINE_LIMIT]);
+        bytes.extend_from_slice(&[0; 8]);
+        bytes[4..HEADER].copy_from_slice(&(INLINE_LIMIT as u32 + 8).to_le_bytes());
+        assert!(matches!(decode::<()>(&bytes), Err(WireError::Length(_))));
     }
 
     #[test]

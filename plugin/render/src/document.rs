@@ -37,6 +37,8 @@ struct Document<'a> {
     stopped: Option<&'static str>,
     skipped: Vec<Skipped<'a>>,
     results: Vec<Row<'a>>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    notes: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     settings: Option<BTreeMap<&'a str, &'a str>>,
 }
@@ -63,6 +65,15 @@ struct Stats {
     tasks: u64,
     retried: u64,
     deaths: u64,
+    /// Mappings that the process itself may not read, and which were therefore not read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<LeftOut>,
+}
+
+#[derive(Serialize)]
+struct LeftOut {
+    mappings: u64,
+    bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -209,6 +220,9 @@ impl<'a> Document<'a> {
                 tasks: report.stats.tasks,
                 retried: report.stats.retried,
                 deaths: report.stats.deaths,
+                left_out: Some(report.stats.left_out)
+                    .filter(|(mappings, _)| *mappings > 0)
+                    .map(|(mappings, bytes)| LeftOut { mappings, bytes }),
             },
             total: report.total,
             truncated: report.truncated,
@@ -220,6 +234,7 @@ impl<'a> Document<'a> {
             }),
             skipped: skipped.collect(),
             results: rows,
+            notes: &report.notes,
             settings,
         }
     }

@@ -1,6 +1,6 @@
-//! A [`Report`](analysis::Report) as text, JSON or RON. Nothing else formats results.
+//! A [`Report`] as text, JSON or RON. Nothing else formats results.
 //!
-//! JSON and RON show one [`Document`](document), whose fields are fixed; text is for people, and says the same.
+//! JSON and RON show one document, whose fields are fixed; text is for people, and says the same.
 
 mod document;
 mod hexdump;
@@ -39,7 +39,8 @@ impl FromStr for Format {
 pub fn render(report: &Report, format: Format, style: &Style) -> String {
     match format {
         Format::Text => {
-            let mut text = results(report, style);
+            let mut text: String = report.notes.iter().map(|note| format!("note: {note}\n")).collect();
+            text.push_str(&results(report, style));
             let summary = summary(report);
             if !summary.is_empty() {
                 text.push_str(&summary);

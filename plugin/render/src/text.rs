@@ -83,14 +83,17 @@ pub fn result_line(found: &Match, columns: Columns, style: &Style) -> String {
     text
 }
 
+/// The most columns of a symbol's name: C++ has long ones.
+const NAME: usize = 60;
+
 /// Where a match lies: its symbol, else its thread's stack, else its region.
 fn place(found: &Match) -> String {
     let region = found.region.as_deref().unwrap_or("anonymous");
-    let file = region.rsplit('/').next().unwrap_or(region);
+    let file = escape(region.rsplit('/').next().unwrap_or(region));
     if let Some(symbol) = &found.symbol {
         return match symbol.offset {
-            0 => format!("{file} {}", symbol.name),
-            offset => format!("{file} {}+{offset:#x}", symbol.name),
+            0 => format!("{file} {}", shorten(&escape(&symbol.name), NAME)),
+            offset => format!("{file} {}+{offset:#x}", shorten(&escape(&symbol.name), NAME)),
         };
     }
     if let Some(thread) = found.thread {
@@ -218,7 +221,7 @@ pub fn summary(report: &Report) -> String {
         }
         Results::Versions(_) => return String::new(),
         Results::Mappings(rows) => parts.push(map_totals(report, rows)),
-        Results::Matches(matches) => parts.push(match_count(report, matches.len() as u64)),
+        Results::Matches(_) => parts.push(match_count(report)),
     }
     if report.stats.bytes_scanned > 0 || matches!(report.results, Results::Matches(_)) {
         parts.push(scanned(&report.stats));
@@ -241,17 +244,19 @@ pub fn summary(report: &Report) -> String {
     parts.join("; ")
 }
 
-fn match_count(report: &Report, shown: u64) -> String {
+fn match_count(report: &Report) -> String {
     let what = if report.command == "strings" { "string" } else { "match" };
     let count = match report.total {
         0 => format!("no {}", if what == "match" { "matches" } else { "strings" }),
         total => plural(total, what),
     };
     match report.stopped {
-        Some(Stop::Limit) => format!("the first {}, its limit (--limit N for more)", plural(shown, what)),
+        Some(Stop::Limit) => format!("the first {}, its limit (--limit N for more)", plural(report.total, what)),
         Some(Stop::Timeout) => format!("{count}, cut short: its time was up"),
         Some(Stop::Cancelled) => format!("{count}, cut short: interrupted"),
-        Some(Stop::TargetGone) => format!("{count}, cut short: the process has ended, gone on or been replaced"),
+        Some(Stop::TargetGone) => {
+            format!("{count}, cut short: the process has ended, gone on, been replaced or detached from")
+        }
         None => count,
     }
 }

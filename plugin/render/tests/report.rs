@@ -35,6 +35,7 @@ fn report(results: Results, total: u64) -> Report {
             Skip { range: AddressRange::new(0x7000_4000, 0x7000_5000), reason: "unreadable memory".into() },
         ],
         results,
+        notes: Vec::new(),
         columns: Columns::default(),
     }
 }

@@ -4,6 +4,9 @@ use crate::AddressRange;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
+/// No machine has smaller pages.
+const PAGE: u64 = 4096;
+
 /// The target's bytes, wherever they come from.
 ///
 /// # Units and bounds
@@ -18,6 +21,12 @@ pub trait ReadMemory: Send + Sync {
     /// # Errors
     /// A [`Fault`] at `address` if its very first byte cannot be read.
     fn read(&self, address: u64, buffer: &mut [u8]) -> Result<usize, Fault>;
+
+    /// Where reading may go on after a fault at `address`: above it, and no farther than what follows can be read. The
+    /// default is the next page of 4096 bytes, for memory that comes in pages.
+    fn after_fault(&self, address: u64) -> u64 {
+        (address / PAGE * PAGE).saturating_add(PAGE)
+    }
 
     /// The bytes at `address`, in place and without copying, where this memory is mapped here: as many as are
     /// contiguous, at most `length`. `None` where they are not mapped here; then [`read`](Self::read) may still work.
@@ -51,6 +60,10 @@ macro_rules! pointer {
         impl<M: ReadMemory + ?Sized> ReadMemory for $pointer {
             fn read(&self, address: u64, buffer: &mut [u8]) -> Result<usize, Fault> {
                 (**self).read(address, buffer)
+            }
+
+            fn after_fault(&self, address: u64) -> u64 {
+                (**self).after_fault(address)
             }
 
             fn view(&self, address: u64, length: u64) -> Option<&[u8]> {

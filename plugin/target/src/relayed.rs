@@ -16,9 +16,6 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-/// After a fault, reading goes on at the next multiple of this. No machine has smaller pages.
-const PAGE: u64 = 4096;
-
 /// What the slots look like: what a worker must know to find them. Its descriptor: the shared memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Relayed {
@@ -117,7 +114,7 @@ fn read_runs(memory: &dyn ReadMemory, range: AddressRange, bytes: &mut [u8]) -> 
                 address = next;
             }
             Err(Fault { reason: FaultReason::Gone, .. }) => return (runs, FaultReason::Gone),
-            _ => address = (address / PAGE * PAGE).saturating_add(PAGE),
+            _ => address = memory.after_fault(address),
         }
     }
     (runs, FaultReason::Relay)
@@ -188,6 +185,13 @@ impl ReadMemory for RelayedMemory {
         let bytes = bytes.ok_or(Fault { address, reason: self.filled.reason })?;
         buffer[..bytes.len()].copy_from_slice(bytes);
         Ok(bytes.len())
+    }
+
+    fn after_fault(&self, address: u64) -> u64 {
+        let runs = &self.filled.runs;
+        let next =
+            runs.get(runs.partition_point(|run| run.start <= address)).map_or(self.filled.range.end, |run| run.start);
+        next.max(address.saturating_add(1))
     }
 
     fn view(&self, address: u64, length: u64) -> Option<&[u8]> {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::find::{Find, FindPartial, Hit, Pattern};
+use crate::find::{Find, FindPartial, Found, Pattern};
 use crate::testing::{Chaos, PAGE, Page, Random, TestMemory};
 use crate::{InProcess, Lost, Scanned, Serial, Task};
 use std::sync::Arc;
@@ -21,8 +21,8 @@ fn cut(tasks: u64) -> Cut {
     Cut { block: BLOCK, task: BLOCK * tasks }
 }
 
-fn addresses(hits: &[Hit]) -> Vec<u64> {
-    hits.iter().map(|hit| hit.address).collect()
+fn addresses(matches: &[Found]) -> Vec<u64> {
+    matches.iter().map(|found| found.address).collect()
 }
 
 fn expected(memory: &TestMemory, skipped: &[Skip]) -> Vec<u64> {
@@ -36,13 +36,13 @@ fn a_poisonous_block_costs_itself_only() {
     for seed in 0..20 {
         let mut chaos = Chaos::new(&find, &memory, Random::new(seed));
         chaos.poison = [START + 17 * BLOCK + 5, START + 40 * BLOCK, START + 41 * BLOCK - 1].into();
-        let mut hits = Vec::new();
-        let outcome = run(&find, &mut chaos, &memory, cut(16), &mut hits);
+        let mut matches = Vec::new();
+        let outcome = run(&find, &mut chaos, &memory, cut(16), &mut matches);
         let block = |index: u64| AddressRange::sized(START + index * BLOCK, BLOCK);
         let skip = |range| Skip { range, reason: "its worker died".to_owned() };
         assert_eq!(outcome.skipped, [skip(block(17)), skip(block(40))]);
         assert_eq!(outcome.stopped, None);
-        assert_eq!(addresses(&hits), expected(&memory, &outcome.skipped));
+        assert_eq!(addresses(&matches), expected(&memory, &outcome.skipped));
         assert_eq!(outcome.stats.bytes_skipped, 2 * BLOCK);
         assert_eq!(outcome.stats.bytes_scanned, 98 * BLOCK);
         assert!(outcome.stats.retried >= 6);
@@ -57,24 +57,24 @@ fn losses_by_chance_change_nothing() {
         let mut chaos = Chaos::new(&find, &memory, Random::new(seed));
         chaos.losses = 20;
         chaos.width = 1 + seed as usize % 7;
-        let mut hits = Vec::new();
-        let outcome = run(&find, &mut chaos, &memory, cut(64), &mut hits);
-        assert_eq!(addresses(&hits), expected(&memory, &outcome.skipped));
+        let mut matches = Vec::new();
+        let outcome = run(&find, &mut chaos, &memory, cut(64), &mut matches);
+        assert_eq!(addresses(&matches), expected(&memory, &outcome.skipped));
         assert!(chaos.most_under_way <= 32 * chaos.width);
     }
 }
 
 /// Says stop after so many matches.
 struct Enough {
-    hits: Vec<Hit>,
+    matches: Vec<Found>,
     most: usize,
     last: (u64, u64),
 }
 
-impl Sink<Hit> for Enough {
-    fn found(&mut self, items: Vec<Hit>) {
+impl Sink<Found> for Enough {
+    fn found(&mut self, items: Vec<Found>) {
         assert!(!items.is_empty());
-        self.hits.extend(items);
+        self.matches.extend(items);
     }
 
     fn progress(&mut self, done: u64, total: u64) {
@@ -83,7 +83,7 @@ impl Sink<Hit> for Enough {
     }
 
     fn stop(&mut self) -> Option<Stop> {
-        (self.hits.len() >= self.most).then_some(Stop::Cancelled)
+        (self.matches.len() >= self.most).then_some(Stop::Cancelled)
     }
 }
 
@@ -91,17 +91,17 @@ impl Sink<Hit> for Enough {
 fn stops_when_told_to() {
     let (memory, find) = eights(100);
     let mut chaos = Chaos::new(&find, &memory, Random::new(1));
-    let mut sink = Enough { hits: Vec::new(), most: 1000, last: (0, 0) };
+    let mut sink = Enough { matches: Vec::new(), most: 1000, last: (0, 0) };
     let outcome = run(&find, &mut chaos, &memory, cut(4), &mut sink);
     assert_eq!(outcome.stopped, Some(Stop::Cancelled));
     assert!(chaos.cancelled);
     // What it has is the first part of all, without a gap.
     let all = expected(&memory, &[]);
-    assert!(sink.hits.len() >= 1000 && sink.hits.len() < all.len());
-    assert_eq!(addresses(&sink.hits), all[..sink.hits.len()]);
+    assert!(sink.matches.len() >= 1000 && sink.matches.len() < all.len());
+    assert_eq!(addresses(&sink.matches), all[..sink.matches.len()]);
     assert_eq!(outcome.stats.bytes_scanned, sink.last.0.max(outcome.stats.bytes_scanned));
 
-    let mut at_once = Enough { hits: Vec::new(), most: 0, last: (0, 0) };
+    let mut at_once = Enough { matches: Vec::new(), most: 0, last: (0, 0) };
     let mut serial = Serial::new(&find, &memory);
     let outcome = run(&find, &mut serial, &memory, cut(4), &mut at_once);
     assert_eq!((outcome.stopped, outcome.stats.tasks), (Some(Stop::Cancelled), 0));
@@ -111,7 +111,7 @@ fn stops_when_told_to() {
 fn progress_ends_at_the_total() {
     let (mut memory, find) = eights(50);
     memory.pages[3] = Page::Hole;
-    let mut sink = Enough { hits: Vec::new(), most: usize::MAX, last: (0, 0) };
+    let mut sink = Enough { matches: Vec::new(), most: usize::MAX, last: (0, 0) };
     let outcome = run(&find, &mut Serial::new(&find, &memory), &memory, cut(4), &mut sink);
     assert_eq!(sink.last, (50 * PAGE, 50 * PAGE));
     assert_eq!(outcome.stats.bytes_scanned, 49 * PAGE);
@@ -144,10 +144,10 @@ fn ends_when_the_process_is_gone() {
     let (memory, find) = eights(100);
     let from = START + 50 * PAGE;
     let failing = Failing { memory, from, panics: false };
-    let mut hits = Vec::new();
-    let outcome = run(&find, &mut Serial::new(&find, &failing), &failing, cut(8), &mut hits);
+    let mut matches = Vec::new();
+    let outcome = run(&find, &mut Serial::new(&find, &failing), &failing, cut(8), &mut matches);
     assert_eq!(outcome.stopped, Some(Stop::TargetGone));
-    assert_eq!(addresses(&hits), (START..from).step_by(8).collect::<Vec<_>>());
+    assert_eq!(addresses(&matches), (START..from).step_by(8).collect::<Vec<_>>());
     assert_eq!(
         outcome.skipped.last().map(|skip| (skip.range.start, &skip.reason[..])),
         Some((from, "the process has ended"))
@@ -162,19 +162,19 @@ fn a_panic_costs_its_block_only() {
     let expected_memory = eights(100).0;
     let failing: Arc<dyn ReadMemory> = Arc::new(Failing { memory, from: START + 33 * BLOCK + 100, panics: true });
     let mut executor = InProcess::new(Arc::clone(&find), Arc::clone(&failing), 3);
-    let mut hits = Vec::new();
-    let outcome = run(&*find, &mut executor, &*failing, cut(8), &mut hits);
+    let mut matches = Vec::new();
+    let outcome = run(&*find, &mut executor, &*failing, cut(8), &mut matches);
     let block = AddressRange::sized(START + 33 * BLOCK, BLOCK);
     assert_eq!(outcome.skipped, [Skip { range: block, reason: "the scan failed: a bug".to_owned() }]);
-    assert_eq!(addresses(&hits), expected(&expected_memory, &outcome.skipped));
+    assert_eq!(addresses(&matches), expected(&expected_memory, &outcome.skipped));
 }
 
 #[test]
 fn a_plan_that_cannot_be_carried_out_is_given_up() {
     let (memory, mut find) = eights(10);
     find.patterns = vec![Pattern::Regex("(".to_owned())];
-    let mut hits = Vec::new();
-    let outcome = run(&find, &mut Serial::new(&find, &memory), &memory, cut(4), &mut hits);
+    let mut matches = Vec::new();
+    let outcome = run(&find, &mut Serial::new(&find, &memory), &memory, cut(4), &mut matches);
     assert_eq!(outcome.skipped.len(), 1);
     assert_eq!(outcome.skipped[0].range, memory.region());
     assert_eq!(outcome.skipped[0].reason, "regex '(': unclosed group");
@@ -230,9 +230,9 @@ impl Executor<Find> for Foreign<'_> {
 fn nonsense_from_an_executor_is_refused() {
     let (memory, find) = eights(60);
     let mut foreign = Foreign { find: &find, memory: &memory, tasks: Vec::new(), round: 0 };
-    let mut hits = Vec::new();
-    let outcome = run(&find, &mut foreign, &memory, cut(4), &mut hits);
-    assert_eq!(addresses(&hits), expected(&memory, &[]));
+    let mut matches = Vec::new();
+    let outcome = run(&find, &mut foreign, &memory, cut(4), &mut matches);
+    assert_eq!(addresses(&matches), expected(&memory, &[]));
     assert_eq!(outcome.skipped, []);
     assert_eq!(outcome.stats.bytes_scanned, 60 * PAGE);
 }

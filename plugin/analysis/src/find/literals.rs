@@ -5,7 +5,7 @@
 //! next byte, so nothing that overlaps is missed. A needle of scattered bits has no such part, and is looked for by
 //! [probes](super::probes).
 
-use super::hit::{Hit, Out};
+use super::found::{Found, Out};
 use super::needle::{Anchor, Needle, Ranker};
 use super::probes::Probes;
 use crate::memory::Window;
@@ -198,7 +198,7 @@ impl Literals {
                 any = true;
                 let address = window.address(start);
                 if *align == 1 || address.is_multiple_of(*align) {
-                    out.push(Hit { address, length: needle.len() as u32, pattern: *pattern, cut: false });
+                    out.push(Found { address, length: needle.len() as u32, pattern: *pattern, cut: false });
                 }
             }
         }

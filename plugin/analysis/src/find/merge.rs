@@ -5,7 +5,7 @@
 //! matches: from there on both are the same. Up to there the memory is searched again.
 
 use super::Find;
-use super::hit::Hit;
+use super::found::Found;
 use super::scan::{FindPartial, FindScanner};
 use crate::driver::Sink;
 use crate::plan::{ScanRange, Task};
@@ -38,7 +38,7 @@ struct Way<'a> {
     /// The next match does not begin before it.
     position: u64,
     /// What the task found.
-    listed: &'a [Hit],
+    listed: &'a [Found],
     /// Whether these are all.
     complete: bool,
     /// The first of `listed` that ends after `position`.
@@ -68,9 +68,9 @@ impl FindMerge {
         task: &Task,
         partial: FindPartial,
         memory: &dyn ReadMemory,
-        sink: &mut dyn Sink<Hit>,
+        sink: &mut dyn Sink<Found>,
     ) -> ControlFlow<Stop> {
-        let FindPartial { hits, counts, chains } = partial;
+        let FindPartial { matches, counts, chains } = partial;
         let Some(scan) = find.ranges.get(task.index) else { return ControlFlow::Continue(()) };
         if find.count {
             for (pattern, count) in counts.iter().enumerate().take(self.counts.len()) {
@@ -107,10 +107,10 @@ impl FindMerge {
             .filter(|(_, end)| *end > task.range.start)
             .collect();
         if !late.is_empty() {
-            return self.absorb_late(find, scan, task, hits, &late, memory, sink);
+            return self.absorb_late(find, scan, task, matches, &late, memory, sink);
         }
-        self.note_ends(find, &hits);
-        self.give(find, hits, sink)
+        self.note_ends(find, &matches);
+        self.give(find, matches, sink)
     }
 
     /// Takes a task into which matches of some regexes reach, `late`: their patterns and ends.
@@ -120,34 +120,34 @@ impl FindMerge {
         find: &Find,
         scan: &ScanRange,
         task: &Task,
-        hits: Vec<Hit>,
+        matches: Vec<Found>,
         late: &[(u16, u64)],
         memory: &dyn ReadMemory,
-        sink: &mut dyn Sink<Hit>,
+        sink: &mut dyn Sink<Found>,
     ) -> ControlFlow<Stop> {
-        let is_late = |hit: &Hit| late.iter().any(|(pattern, _)| *pattern == hit.pattern);
-        let (listed, hits): (Vec<Hit>, Vec<Hit>) = hits.into_iter().partition(is_late);
-        self.note_ends(find, &hits);
-        let lists: Vec<Vec<Hit>> = late
+        let is_late = |found: &Found| late.iter().any(|(pattern, _)| *pattern == found.pattern);
+        let (listed, matches): (Vec<Found>, Vec<Found>) = matches.into_iter().partition(is_late);
+        self.note_ends(find, &matches);
+        let lists: Vec<Vec<Found>> = late
             .iter()
-            .map(|(pattern, _)| listed.iter().copied().filter(|hit| hit.pattern == *pattern).collect())
+            .map(|(pattern, _)| listed.iter().copied().filter(|found| found.pattern == *pattern).collect())
             .collect();
         let ways = late.iter().zip(&lists);
         let mut ways: Vec<Way<'_>> =
             ways.map(|((pattern, position), listed)| Way::new(*pattern, *position, listed, true)).collect();
-        let (mut rest, mut start, mut size) = (&hits[..], task.range.start, FIRST_PIECE);
+        let (mut rest, mut start, mut size) = (&matches[..], task.range.start, FIRST_PIECE);
         while start < task.range.end {
             // Once all ways have met what was listed, the rest of the task is one piece.
             let met = ways.iter().all(|way| way.met);
             let end = if met { task.range.end } else { start.saturating_add(size).min(task.range.end) };
             let piece = AddressRange::new(start, end);
-            let (now, later) = rest.split_at(rest.partition_point(|hit| hit.address < end));
-            let mut found = now.to_vec();
+            let (now, later) = rest.split_at(rest.partition_point(|found| found.address < end));
+            let mut certain = now.to_vec();
             for way in &mut ways {
-                self.step(find, scan, piece, memory, way, &mut |hit| found.push(hit));
+                self.step(find, scan, piece, memory, way, &mut |found| certain.push(found));
             }
-            found.sort_unstable();
-            self.give(find, found, sink)?;
+            certain.sort_unstable();
+            self.give(find, certain, sink)?;
             if let Some(stop) = sink.stop() {
                 return ControlFlow::Break(stop);
             }
@@ -165,17 +165,17 @@ impl FindMerge {
         scan: &ScanRange,
         task: &Task,
         memory: &dyn ReadMemory,
-        sink: &mut dyn Sink<Hit>,
+        sink: &mut dyn Sink<Found>,
         way: &mut Way<'_>,
     ) -> ControlFlow<Stop, u64> {
         let (mut start, mut size, mut count) = (task.range.start, FIRST_PIECE, 0);
         while start < task.range.end && !way.meets() {
             let end = start.saturating_add(size).min(task.range.end);
-            for hit in self.search_again(find, scan, AddressRange::new(start, end), memory, way) {
+            for found in self.search_again(find, scan, AddressRange::new(start, end), memory, way) {
                 if way.meets() {
                     break;
                 }
-                way.position = hit.end();
+                way.position = found.end();
                 count += 1;
             }
             if !way.meets() {
@@ -198,21 +198,21 @@ impl FindMerge {
         piece: AddressRange,
         memory: &dyn ReadMemory,
         way: &mut Way<'_>,
-        take: &mut dyn FnMut(Hit),
+        take: &mut dyn FnMut(Found),
     ) {
         if !way.meets() {
-            for hit in self.search_again(find, scan, piece, memory, way) {
+            for found in self.search_again(find, scan, piece, memory, way) {
                 if way.meets() {
                     break;
                 }
-                way.position = hit.end();
-                take(hit);
+                way.position = found.end();
+                take(found);
             }
         }
         if way.meets() {
-            while let Some(hit) = way.listed.get(way.index).filter(|hit| hit.address < piece.end) {
-                take(*hit);
-                way.position = hit.end();
+            while let Some(found) = way.listed.get(way.index).filter(|found| found.address < piece.end) {
+                take(*found);
+                way.position = found.end();
                 way.index += 1;
             }
         }
@@ -227,7 +227,7 @@ impl FindMerge {
         piece: AddressRange,
         memory: &dyn ReadMemory,
         way: &Way<'_>,
-    ) -> Vec<Hit> {
+    ) -> Vec<Found> {
         let piece = AddressRange::new(piece.start.max(way.position), piece.end);
         let scanner = match self.scanners.entry(way.pattern) {
             Entry::Occupied(known) => known.into_mut(),
@@ -241,31 +241,31 @@ impl FindMerge {
     }
 
     /// Remembers where the last match of each regex ends.
-    fn note_ends(&mut self, find: &Find, hits: &[Hit]) {
+    fn note_ends(&mut self, find: &Find, matches: &[Found]) {
         let mut missing = find.patterns.iter().filter(|pattern| matches!(pattern, super::Pattern::Regex(_))).count();
         let mut seen = Vec::new();
-        for hit in hits.iter().rev() {
+        for found in matches.iter().rev() {
             if missing == 0 {
                 break;
             }
-            let is_regex = matches!(find.patterns.get(usize::from(hit.pattern)), Some(super::Pattern::Regex(_)));
-            if is_regex && !seen.contains(&hit.pattern) {
-                seen.push(hit.pattern);
-                self.ends.insert(hit.pattern, hit.end());
+            let is_regex = matches!(find.patterns.get(usize::from(found.pattern)), Some(super::Pattern::Regex(_)));
+            if is_regex && !seen.contains(&found.pattern) {
+                seen.push(found.pattern);
+                self.ends.insert(found.pattern, found.end());
                 missing -= 1;
             }
         }
     }
 
     /// Gives matches to the sink, up to the limit.
-    fn give(&mut self, find: &Find, mut hits: Vec<Hit>, sink: &mut dyn Sink<Hit>) -> ControlFlow<Stop> {
+    fn give(&mut self, find: &Find, mut matches: Vec<Found>, sink: &mut dyn Sink<Found>) -> ControlFlow<Stop> {
         let left = find.limit - self.total.min(find.limit);
-        hits.truncate(usize::try_from(left).unwrap_or(usize::MAX));
-        for hit in &hits {
-            self.add(usize::from(hit.pattern), 1);
+        matches.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+        for found in &matches {
+            self.add(usize::from(found.pattern), 1);
         }
-        if !hits.is_empty() {
-            sink.found(hits);
+        if !matches.is_empty() {
+            sink.found(matches);
         }
         if self.total >= find.limit { ControlFlow::Break(Stop::Limit) } else { ControlFlow::Continue(()) }
     }
@@ -279,7 +279,7 @@ impl FindMerge {
 }
 
 impl<'a> Way<'a> {
-    fn new(pattern: u16, position: u64, listed: &'a [Hit], complete: bool) -> Self {
+    fn new(pattern: u16, position: u64, listed: &'a [Found], complete: bool) -> Self {
         Self { pattern, position, listed, complete, index: 0, met: false }
     }
 
@@ -289,9 +289,9 @@ impl<'a> Way<'a> {
             return true;
         }
         let ahead = &self.listed[self.index..];
-        self.index += ahead.iter().take_while(|hit| hit.end() <= self.position).count();
+        self.index += ahead.iter().take_while(|found| found.end() <= self.position).count();
         self.met = match self.listed.get(self.index) {
-            Some(hit) => self.position <= hit.address,
+            Some(found) => self.position <= found.address,
             None => self.complete,
         };
         self.met

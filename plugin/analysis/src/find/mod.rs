@@ -1,6 +1,6 @@
 //! `find`: patterns of all kinds, in one pass.
 
-mod hit;
+mod found;
 mod literals;
 mod merge;
 mod needle;
@@ -13,8 +13,8 @@ mod scan;
 mod tests;
 mod uniform;
 
-pub use hit::Hit;
-pub(crate) use hit::Out;
+pub use found::Found;
+pub(crate) use found::Out;
 pub use merge::FindMerge;
 pub use pattern::{Pattern, PatternError};
 pub use scan::{Chained, FindPartial, FindScanner};
@@ -131,10 +131,23 @@ impl Analysis for Find {
     type Partial = FindPartial;
     type Scanner = FindScanner;
     type Merge = FindMerge;
-    type Item = Hit;
+    type Item = Found;
 
     fn ranges(&self) -> &[ScanRange] {
         &self.ranges
+    }
+
+    fn reach(&self) -> u64 {
+        let length = |pattern: &Pattern| match pattern {
+            Pattern::String(bytes) => bytes.len() as u64,
+            // Two bytes for each unit, of which a character of four bytes in UTF-8 takes two.
+            Pattern::Utf16(text) => 2 * text.len() as u64,
+            Pattern::Bytes { value, .. } => value.len() as u64,
+            Pattern::Regex(_) => u64::from(self.max_length),
+            Pattern::Int { .. } | Pattern::Float { .. } | Pattern::Pointer(_) | Pattern::PointerRange { .. } => 8,
+        };
+        let longest = self.patterns.iter().map(length).max().unwrap_or(0);
+        longest + regex::LOOK as u64
     }
 
     fn scanner(&self) -> Result<FindScanner, String> {
@@ -161,13 +174,13 @@ impl Analysis for Find {
         task: &Task,
         partial: FindPartial,
         memory: &dyn ReadMemory,
-        sink: &mut dyn Sink<Hit>,
+        sink: &mut dyn Sink<Found>,
     ) -> ControlFlow<Stop> {
         merge.absorb(self, task, partial, memory, sink)
     }
 
     fn weight(partial: &FindPartial) -> usize {
         let chained: usize = partial.chains.iter().map(|chained| chained.first.len()).sum();
-        size_of::<FindPartial>() + (partial.hits.len() + chained) * size_of::<Hit>()
+        size_of::<FindPartial>() + (partial.matches.len() + chained) * size_of::<Found>()
     }
 }

@@ -33,7 +33,7 @@ pub enum PatternError {
     Empty,
     #[error("'{0}' is not a hex byte")]
     NotHex(String),
-    #[error("{count} hex digits are not whole bytes: '{text}'")]
+    #[error("{count} hex digit{} not whole bytes: '{text}'", if *count == 1 { " is" } else { "s are" })]
     OddDigits { count: usize, text: String },
     #[error("'{0}' matches any bytes: give at least one hex digit")]
     Anything(String),
@@ -94,10 +94,10 @@ impl Pattern {
     }
 
     /// Bytes in hex: `de ad ?? e?`, `deadbeef` or `\xde\xad`; `?` stands for any digit. A word of more than two digits
-    /// is several bytes; a word of one digit is a byte below 16. `0x` before a word changes nothing.
+    /// is several bytes; a single `?` is a whole one. `0x` before a word changes nothing.
     ///
     /// # Errors
-    /// If it is empty, has anything but hex digits and `?`, has an odd number of digits in a long word, or has nothing
+    /// If it is empty, has anything but hex digits and `?`, has an odd number of digits in a word, or has nothing
     /// but `?`.
     pub fn bytes(text: &str) -> Result<Self, PatternError> {
         let spaced = text.replace("\\x", " ").replace(',', " ");
@@ -114,10 +114,10 @@ impl Pattern {
                 .filter(|digits: &Vec<_>| !digits.is_empty())
                 .ok_or_else(|| PatternError::NotHex(word.to_owned()))?;
             match digits[..] {
-                // A single `?` is any byte, a single digit a small one.
-                [(digit, bits)] => {
-                    value.push(digit);
-                    mask.push(if bits == 0 { 0 } else { 0xff });
+                // A single `?` is any byte.
+                [(_, 0)] => {
+                    value.push(0);
+                    mask.push(0);
                 }
                 _ if digits.len() % 2 == 1 => {
                     return Err(PatternError::OddDigits { count: digits.len(), text: word.to_owned() });
@@ -294,7 +294,7 @@ mod tests {
             assert_eq!(bytes(text), exact, "{text}");
         }
         assert_eq!(bytes("de ad ?? e?"), Ok((vec![0xde, 0xad, 0, 0xe0], vec![0xff, 0xff, 0, 0xf0])));
-        assert_eq!(bytes("?f??1 ? 7".replace("??1", "").as_str()), Ok((vec![0x0f, 0, 7], vec![0x0f, 0, 0xff])));
+        assert_eq!(bytes("?f ? 07"), Ok((vec![0x0f, 0, 7], vec![0x0f, 0, 0xff])));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Pointers into a range.
 
-use super::hit::{Hit, Out};
+use super::found::{Found, Out};
 use crate::memory::Window;
 use target::{ByteOrder, Layout};
 
@@ -87,7 +87,7 @@ impl Pointers {
                 let at = first + (index * GROUP + within) * N;
                 let address = window.address(at);
                 if is_in(pointer) && at < starts.end && address.is_multiple_of(self.align) {
-                    out.push(Hit { address, length: N as u32, pattern: self.pattern, cut: false });
+                    out.push(Found { address, length: N as u32, pattern: self.pattern, cut: false });
                     if out.len() >= full {
                         return (at + 1).min(starts.end);
                     }

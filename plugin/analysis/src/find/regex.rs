@@ -6,7 +6,7 @@
 //! there, and the ends of the run as the ends of the text.
 
 use super::Find;
-use super::hit::Hit;
+use super::found::Found;
 use super::pattern::PatternError;
 use crate::memory::Window;
 use regex_automata::{Anchored, Input, meta};
@@ -115,7 +115,7 @@ impl Chain {
 
     /// Finds what begins in the window's `starts`, from the position on, until `take` says that it is enough. Returns
     /// the index before which that is everything.
-    pub(super) fn search(&mut self, window: &Window<'_>, mut take: impl FnMut(Hit) -> bool) -> usize {
+    pub(super) fn search(&mut self, window: &Window<'_>, mut take: impl FnMut(Found) -> bool) -> usize {
         let starts = window.starts.clone();
         // What is shown beyond is for assertions only; where the run ends, there is nothing beyond.
         let limit = if window.closes { window.data.len() } else { window.data.len().saturating_sub(LOOK) };
@@ -163,8 +163,9 @@ impl Chain {
             }
             at = start + length;
             self.position = window.address(at);
-            let hit = Hit { address: window.address(start), length: length as u32, pattern: self.pattern, cut: false };
-            if !take(hit) {
+            let found =
+                Found { address: window.address(start), length: length as u32, pattern: self.pattern, cut: false };
+            if !take(found) {
                 return at.min(starts.end);
             }
         }

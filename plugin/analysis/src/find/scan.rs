@@ -1,7 +1,7 @@
 //! Running a task of `find`.
 
 use super::Find;
-use super::hit::{Hit, Out};
+use super::found::{Found, Out};
 use super::literals::{self, Literals, Placed};
 use super::pattern::Pattern;
 use super::pointers::Pointers;
@@ -17,7 +17,7 @@ use target::{AddressRange, ReadMemory};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FindPartial {
     /// In order; empty if matches are only counted.
-    pub hits: Vec<Hit>,
+    pub matches: Vec<Found>,
     /// For each pattern, if matches are only counted.
     pub counts: Vec<u64>,
     /// For each regex, if matches are only counted: what the merge needs where an earlier match reaches into the task.
@@ -29,7 +29,7 @@ pub struct FindPartial {
 pub struct Chained {
     pub pattern: u16,
     /// Its first matches: all, if they are as many as were counted.
-    pub first: Vec<Hit>,
+    pub first: Vec<Found>,
     /// Where the last of all ended.
     pub end: u64,
 }
@@ -145,7 +145,7 @@ impl FindScanner {
         };
         let walk = self.walk(find, scan, task.range, memory, stop);
         let matchers = self.literals.len() + self.pointers.len() + self.chains.len();
-        let mut out = if find.count { Out::counts(find.patterns.len()) } else { Out::hits(find.limit, matchers) };
+        let mut out = if find.count { Out::counts(find.patterns.len()) } else { Out::matches(find.limit, matchers) };
         let mut chained: Vec<Chained> = Vec::new();
         for chain in &mut self.chains {
             chain.position = task.range.start;
@@ -158,7 +158,7 @@ impl FindScanner {
         self.buffer = buffer;
         Scanned {
             bytes: walked.bytes(task.range),
-            partial: FindPartial { hits: out.hits, counts: out.counts.unwrap_or_default(), chains: chained },
+            partial: FindPartial { matches: out.matches, counts: out.counts.unwrap_or_default(), chains: chained },
             skipped: walked.skipped,
             rest: walked.rest.map(|rest| AddressRange::new(rest, task.range.end)),
             gone: walked.gone,
@@ -167,7 +167,7 @@ impl FindScanner {
 
     /// Has all matchers look at a window while it is in the processor's cache.
     fn window(&mut self, window: &Window<'_>, out: &mut Out, chained: &mut [Chained]) -> ControlFlow<u64> {
-        let before = out.hits.len();
+        let before = out.matches.len();
         let mut cut = window.starts.end;
         for literals in &self.literals {
             cut = cut.min(literals.search(window, out));
@@ -180,12 +180,12 @@ impl FindScanner {
         }
         for (index, chain) in self.chains.iter_mut().enumerate() {
             let full = out.full_at();
-            let found = chain.search(window, |hit| {
-                out.push(hit);
+            let found = chain.search(window, |found| {
+                out.push(found);
                 if let Some(chained) = chained.get_mut(index) {
-                    chained.end = hit.end();
+                    chained.end = found.end();
                     if chained.first.len() < KEPT {
-                        chained.first.push(hit);
+                        chained.first.push(found);
                     }
                 }
                 out.len() < full
@@ -195,13 +195,13 @@ impl FindScanner {
         if cut < window.starts.end {
             let rest = window.address(cut);
             let mut index = 0;
-            out.hits.retain(|hit| {
+            out.matches.retain(|found| {
                 index += 1;
-                index <= before || hit.address < rest
+                index <= before || found.address < rest
             });
         }
         if !self.ordered {
-            out.hits[before..].sort_unstable();
+            out.matches[before..].sort_unstable();
         }
         if cut < window.starts.end || out.is_full() {
             return ControlFlow::Break(window.address(cut));
@@ -217,23 +217,23 @@ impl FindScanner {
         range: AddressRange,
         position: u64,
         memory: &dyn ReadMemory,
-    ) -> Vec<Hit> {
+    ) -> Vec<Found> {
         let walk = self.walk(find, scan, range, memory, &|| false);
-        let mut hits = Vec::new();
+        let mut matches = Vec::new();
         let mut buffer = std::mem::take(&mut self.buffer);
         for chain in &mut self.chains {
             chain.position = position;
         }
         walk.run(&mut buffer, |window| {
             for chain in &mut self.chains {
-                chain.search(window, |hit| {
-                    hits.push(hit);
+                chain.search(window, |found| {
+                    matches.push(found);
                     true
                 });
             }
             ControlFlow::Continue(())
         });
         self.buffer = buffer;
-        hits
+        matches
     }
 }

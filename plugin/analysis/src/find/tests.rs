@@ -9,19 +9,19 @@ use std::sync::Arc;
 use target::{AddressRange, ByteOrder};
 
 /// What `find` should find, and count.
-fn naive(find: &Find, memory: &TestMemory) -> Vec<Hit> {
-    let mut hits = Vec::new();
+fn naive(find: &Find, memory: &TestMemory) -> Vec<Found> {
+    let mut matches = Vec::new();
     for (index, pattern) in find.patterns.iter().enumerate() {
         // Matches of a regex do not overlap, also where two ranges lie in one region.
         let mut position = 0;
         for scan in &find.ranges {
             for run in memory.runs(find.swapped) {
-                naive_pattern(find, (pattern, index as u16), scan.range, run, &mut position, &mut hits);
+                naive_pattern(find, (pattern, index as u16), scan.range, run, &mut position, &mut matches);
             }
         }
     }
-    hits.sort();
-    hits
+    matches.sort();
+    matches
 }
 
 fn naive_pattern(
@@ -30,7 +30,7 @@ fn naive_pattern(
     range: AddressRange,
     (start, bytes): (u64, &[u8]),
     position: &mut u64,
-    hits: &mut Vec<Hit>,
+    matches: &mut Vec<Found>,
 ) {
     let align = find.align.unwrap_or_else(|| pattern.default_align(find.layout));
     let mut regex = match pattern {
@@ -64,7 +64,7 @@ fn naive_pattern(
         if regex.is_some() {
             *position = address + length as u64;
         }
-        hits.push(Hit { address, length: length as u32, pattern: index, cut: false });
+        matches.push(Found { address, length: length as u32, pattern: index, cut: false });
     }
 }
 
@@ -238,14 +238,14 @@ fn with<E: Executor<Find>>(
     mut executor: E,
     memory: &TestMemory,
     cut: Cut,
-) -> (Vec<Hit>, Outcome<FindMerge>) {
-    let mut hits = Vec::new();
-    let outcome = run(find, &mut executor, memory, cut, &mut hits);
-    (hits, outcome)
+) -> (Vec<Found>, Outcome<FindMerge>) {
+    let mut matches = Vec::new();
+    let outcome = run(find, &mut executor, memory, cut, &mut matches);
+    (matches, outcome)
 }
 
 /// Where two lists first differ.
-fn difference(found: &[Hit], expected: &[Hit]) -> Option<String> {
+fn difference(found: &[Found], expected: &[Found]) -> Option<String> {
     if found == expected {
         return None;
     }
@@ -266,8 +266,8 @@ proptest! {
         let expected = naive(&find, &memory);
         let cut = cut(&mut random);
 
-        let (hits, serial) = with(&find, Serial::new(&find, &memory), &memory, cut);
-        prop_assert_eq!(difference(&hits, &expected), None, "serial {:?}", find);
+        let (matches, serial) = with(&find, Serial::new(&find, &memory), &memory, cut);
+        prop_assert_eq!(difference(&matches, &expected), None, "serial {:?}", find);
         prop_assert_eq!(serial.merge.total(), expected.len() as u64);
         let holes: u64 = serial.skipped.iter().map(|skip| skip.range.len()).sum();
         prop_assert_eq!(serial.stats.bytes_skipped, holes);
@@ -276,34 +276,34 @@ proptest! {
 
         let mut chaos = Chaos::new(&find, &memory, random.clone());
         chaos.losses = 5;
-        let (hits, outcome) = with(&find, chaos, &memory, Cut { block: cut.block, task: cut.task * 2 });
+        let (matches, outcome) = with(&find, chaos, &memory, Cut { block: cut.block, task: cut.task * 2 });
         // Blocks that were lost three times by chance are skipped; what begins there is not found.
         let died = |skip: &&crate::Skip| skip.reason.contains("worker");
         let lost = |address: u64| outcome.skipped.iter().filter(died).any(|skip| skip.range.contains(address));
         if !outcome.skipped.iter().any(|skip| died(&skip)) {
-            prop_assert_eq!(difference(&hits, &expected), None, "chaos {:?}", find);
+            prop_assert_eq!(difference(&matches, &expected), None, "chaos {:?}", find);
             prop_assert_eq!(&outcome.skipped, &serial.skipped);
         } else if !find.patterns.iter().any(|pattern| matches!(pattern, Pattern::Regex(_))) {
-            let left: Vec<Hit> = expected.iter().copied().filter(|hit| !lost(hit.address)).collect();
-            prop_assert_eq!(difference(&hits, &left), None, "losses {:?}", find);
+            let left: Vec<Found> = expected.iter().copied().filter(|found| !lost(found.address)).collect();
+            prop_assert_eq!(difference(&matches, &left), None, "losses {:?}", find);
         }
 
         find.count = true;
         let mut chaos = Chaos::new(&find, &memory, random.clone());
         chaos.width = 7;
-        let (hits, outcome) = with(&find, chaos, &memory, cut);
-        prop_assert!(hits.is_empty());
+        let (matches, outcome) = with(&find, chaos, &memory, cut);
+        prop_assert!(matches.is_empty());
         let counts: Vec<u64> = (0..find.patterns.len())
-            .map(|index| expected.iter().filter(|hit| usize::from(hit.pattern) == index).count() as u64)
+            .map(|index| expected.iter().filter(|found| usize::from(found.pattern) == index).count() as u64)
             .collect();
         prop_assert_eq!(outcome.merge.counts(), &counts[..], "{:?} {:?}", find, outcome.skipped);
 
         find.count = false;
         find.limit = 1 + random.below(40);
         let chaos = Chaos::new(&find, &memory, random.clone());
-        let (hits, outcome) = with(&find, chaos, &memory, cut);
+        let (matches, outcome) = with(&find, chaos, &memory, cut);
         let first = &expected[..expected.len().min(find.limit as usize)];
-        prop_assert_eq!(difference(&hits, first), None, "limit {:?}", find);
+        prop_assert_eq!(difference(&matches, first), None, "limit {:?}", find);
         let reached = expected.len() as u64 >= find.limit;
         prop_assert_eq!(outcome.stopped, reached.then_some(Stop::Limit));
 
@@ -319,8 +319,8 @@ proptest! {
         let cut = cut(&mut random);
         let threads = *random.of(&[1, 2, 7]);
         let executor = InProcess::new(Arc::clone(&find), Arc::clone(&memory) as Arc<dyn ReadMemory>, threads);
-        let (hits, _) = with(&find, executor, &memory, cut);
-        prop_assert_eq!(difference(&hits, &expected), None, "{:?}", find);
+        let (matches, _) = with(&find, executor, &memory, cut);
+        prop_assert_eq!(difference(&matches, &expected), None, "{:?}", find);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Counting a needle of equal bytes, such as an integer that is 0: most of the memory of many processes matches it.
 
-use super::hit::Out;
+use super::found::Out;
 use super::literals::Placed;
 use crate::memory::Window;
 use memchr::memmem;

@@ -203,7 +203,7 @@ impl Walker<'_, '_> {
                 }
                 End::Fault(reason) => {
                     faults = faults.wrapping_add(1);
-                    self.skip((self.position - self.position % PAGE).saturating_add(PAGE), &reason.to_string());
+                    self.skip(self.walk.memory.after_fault(self.position), &reason.to_string());
                 }
             }
         }

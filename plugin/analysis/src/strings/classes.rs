@@ -11,7 +11,7 @@ pub(super) const LOOK: usize = 4;
 
 /// A string, as indices into a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct Stretch {
     pub(super) start: usize,
     pub(super) end: usize,
     /// Whether it goes on.
@@ -48,7 +48,7 @@ impl Class {
         self,
         window: &Window<'_>,
         min: usize,
-        found: &mut dyn FnMut(Found) -> ControlFlow<u64>,
+        found: &mut dyn FnMut(Stretch) -> ControlFlow<u64>,
     ) -> ControlFlow<u64> {
         let (data, starts) = (window.data, &window.starts);
         // A run that begins before `starts` has been found already, or its beginning cannot be seen: either way it is
@@ -103,9 +103,9 @@ impl Class {
     }
 }
 
-fn cut(start: usize, end: usize, unit: usize) -> Found {
+fn cut(start: usize, end: usize, unit: usize) -> Stretch {
     let most = start + MOST_STRING / unit * unit;
-    Found { start, end: end.min(most), cut: end > most }
+    Stretch { start, end: end.min(most), cut: end > most }
 }
 
 fn is_ascii(byte: u8) -> bool {
@@ -237,7 +237,7 @@ fn utf8_strings(
     mut at: usize,
     to: usize,
     min: usize,
-    found: &mut dyn FnMut(Found) -> ControlFlow<u64>,
+    found: &mut dyn FnMut(Stretch) -> ControlFlow<u64>,
 ) -> ControlFlow<u64> {
     while at < to && at < data.len() {
         let start = at;
@@ -262,7 +262,7 @@ fn utf8_strings(
             }
         }
         if characters >= min {
-            found(Found { start, end: most, cut: end > most })?;
+            found(Stretch { start, end: most, cut: end > most })?;
         }
         // The byte at `end` begins no character.
         at = end + 1;

@@ -6,7 +6,7 @@ mod runs;
 mod tests;
 
 use crate::driver::Sink;
-use crate::find::{Hit, Out, PatternError, regex};
+use crate::find::{Found, Out, PatternError, regex};
 use crate::memory::{Buffer, Walk, Window};
 use crate::plan::{Analysis, ScanRange, Scanned, Task};
 use crate::report::Stop;
@@ -107,13 +107,17 @@ impl Strings {
 
 impl Analysis for Strings {
     const NAME: &'static str = "strings";
-    type Partial = Vec<Hit>;
+    type Partial = Vec<Found>;
     type Scanner = StringsScanner;
     type Merge = StringsMerge;
-    type Item = Hit;
+    type Item = Found;
 
     fn ranges(&self) -> &[ScanRange] {
         &self.ranges
+    }
+
+    fn reach(&self) -> u64 {
+        (MOST_STRING + classes::LOOK) as u64
     }
 
     fn scanner(&self) -> Result<StringsScanner, String> {
@@ -132,7 +136,7 @@ impl Analysis for Strings {
         task: &Task,
         memory: &dyn ReadMemory,
         stop: &dyn Fn() -> bool,
-    ) -> Scanned<Vec<Hit>> {
+    ) -> Scanned<Vec<Found>> {
         let Some(scan) = self.ranges.get(task.index) else {
             return Scanned {
                 partial: Vec::new(),
@@ -156,12 +160,12 @@ impl Analysis for Strings {
             block: self.block.max(1) as usize,
             stop,
         };
-        let mut out = Out::hits(self.limit, 1);
+        let mut out = Out::matches(self.limit, 1);
         let StringsScanner { buffer, class, filter } = scanner;
         let walked = walk.run(buffer, |window| self.window(window, *class, filter, &mut out));
         Scanned {
             bytes: walked.bytes(task.range),
-            partial: out.hits,
+            partial: out.matches,
             skipped: walked.skipped,
             rest: walked.rest.map(|rest| AddressRange::new(rest, task.range.end)),
             gone: walked.gone,
@@ -176,9 +180,9 @@ impl Analysis for Strings {
         &self,
         merge: &mut StringsMerge,
         _task: &Task,
-        mut partial: Vec<Hit>,
+        mut partial: Vec<Found>,
         _memory: &dyn ReadMemory,
-        sink: &mut dyn Sink<Hit>,
+        sink: &mut dyn Sink<Found>,
     ) -> ControlFlow<Stop> {
         let left = self.limit - merge.total.min(self.limit);
         partial.truncate(usize::try_from(left).unwrap_or(usize::MAX));
@@ -189,7 +193,7 @@ impl Analysis for Strings {
         if merge.total >= self.limit { ControlFlow::Break(Stop::Limit) } else { ControlFlow::Continue(()) }
     }
 
-    fn weight(partial: &Vec<Hit>) -> usize {
+    fn weight(partial: &Vec<Found>) -> usize {
         size_of_val(&partial[..])
     }
 }
@@ -212,7 +216,7 @@ impl Strings {
             }
             let address = window.address(string.start);
             let length = (string.end - string.start) as u32;
-            out.push(Hit { address, pattern: 0, length, cut: string.cut });
+            out.push(Found { address, pattern: 0, length, cut: string.cut });
             // What follows goes on with the next byte, and sees that it is within a string.
             if out.is_full() { ControlFlow::Break(address + 1) } else { ControlFlow::Continue(()) }
         })

@@ -31,8 +31,8 @@ fn character(strings: &Strings, address: u64, data: &[u8]) -> usize {
     }
 }
 
-fn naive(strings: &Strings, memory: &TestMemory) -> Vec<Hit> {
-    let mut hits = Vec::new();
+fn naive(strings: &Strings, memory: &TestMemory) -> Vec<Found> {
+    let mut matches = Vec::new();
     for (start, bytes) in memory.runs(strings.swapped) {
         let mut at = 0;
         while at < bytes.len() {
@@ -55,12 +55,12 @@ fn naive(strings: &Strings, memory: &TestMemory) -> Vec<Hit> {
             let passes = strings.regex.as_ref().is_none_or(|_| text.windows(2).any(|pair| pair == b"ab"));
             let within = strings.ranges.iter().any(|scan| scan.range.contains(address));
             if characters >= strings.min && passes && within {
-                hits.push(Hit { address, pattern: 0, length: (most - begin) as u32, cut: at > most });
+                matches.push(Found { address, pattern: 0, length: (most - begin) as u32, cut: at > most });
             }
             at = at.max(begin + 1);
         }
     }
-    hits
+    matches
 }
 
 fn memory(random: &mut Random, encoding: Encoding) -> TestMemory {
@@ -123,19 +123,19 @@ proptest! {
         let block = *random.of(&[1000, 4096, 30_001]);
         let cut = Cut { block, task: block * (1 + random.below(8)) };
 
-        let mut hits = Vec::new();
-        let outcome = run(&strings, &mut Serial::new(&strings, &memory), &memory, cut, &mut hits);
+        let mut matches = Vec::new();
+        let outcome = run(&strings, &mut Serial::new(&strings, &memory), &memory, cut, &mut matches);
         prop_assert_eq!(outcome.merge.total, expected.len() as u64);
-        let first = hits.iter().zip(&expected).find(|(hit, expected)| hit != expected);
+        let first = matches.iter().zip(&expected).find(|(found, expected)| found != expected);
         prop_assert_eq!(first, None, "serial {:?}", strings);
-        prop_assert_eq!(hits.len(), expected.len());
+        prop_assert_eq!(matches.len(), expected.len());
 
         strings.limit = 1 + random.below(400);
         let mut chaos = Chaos::new(&strings, &memory, random);
-        let mut hits = Vec::new();
-        let outcome = run(&strings, &mut chaos, &memory, cut, &mut hits);
+        let mut matches = Vec::new();
+        let outcome = run(&strings, &mut chaos, &memory, cut, &mut matches);
         let most = expected.len().min(strings.limit as usize);
-        prop_assert!(hits == expected[..most], "chaos {:?}", strings);
+        prop_assert!(matches == expected[..most], "chaos {:?}", strings);
         let reached = expected.len() as u64 >= strings.limit;
         prop_assert_eq!(outcome.stopped, reached.then_some(Stop::Limit));
         prop_assert_eq!(memory.touched.into_inner(), 0, "pages that hold nothing were read");
@@ -150,12 +150,12 @@ fn a_string_longer_than_a_result_is_cut_and_its_rest_is_none() {
         bytes.extend(b"\0after it\0");
         let memory = TestMemory::plain(0x1000, bytes);
         let strings = Strings { ranges: vec![memory.scan(memory.region())], block: 10_000, ..Strings::default() };
-        let mut hits = Vec::new();
-        run(&strings, &mut Serial::new(&strings, &memory), &memory, Cut { block: 4096, task: 30_000 }, &mut hits);
+        let mut matches = Vec::new();
+        run(&strings, &mut Serial::new(&strings, &memory), &memory, Cut { block: 4096, task: 30_000 }, &mut matches);
         let long =
-            Hit { address: 0x1007, pattern: 0, length: length.min(MOST_STRING) as u32, cut: length > MOST_STRING };
-        let after = Hit { address: 0x1008 + length as u64, pattern: 0, length: 8, cut: false };
-        assert_eq!(hits, [long, after]);
+            Found { address: 0x1007, pattern: 0, length: length.min(MOST_STRING) as u32, cut: length > MOST_STRING };
+        let after = Found { address: 0x1008 + length as u64, pattern: 0, length: 8, cut: false };
+        assert_eq!(matches, [long, after]);
     }
 }
 

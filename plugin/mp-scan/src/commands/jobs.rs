@@ -1,7 +1,7 @@
 //! `mp-scan jobs`.
 
 use super::Command;
-use crate::conduct;
+use crate::deliver::{Delivery, page};
 use crate::engine::engine;
 use crate::jobs::{Job, PATIENCE};
 use crate::session::Session;
@@ -98,7 +98,7 @@ impl Command for Jobs {
                 let rows: Vec<_> = jobs.list().iter().map(|job| job.row()).collect();
                 let total = rows.len() as u64;
                 let report = session.plain_report("jobs", Results::Jobs(rows), total);
-                conduct::show(session, &report, format, None, 0)
+                Delivery::here(format).show(session, &report, 0)
             }
             Action::Show { job, from, limit, format, output } => {
                 let job = jobs.find(job)?;
@@ -106,13 +106,13 @@ impl Command for Jobs {
                     bail!("job {0} is still running: mp-scan jobs wait {0}", job.number);
                 };
                 let report = outcome.map_err(|error| failed(&job, &error))?;
-                let page = conduct::page(&report, from, limit.unwrap_or(u64::MAX))?;
-                conduct::show(session, &page, format, output.as_deref(), job.number)
+                let page = page(&report, from, limit.unwrap_or(u64::MAX))?;
+                Delivery { format, output }.show(session, &page, job.number)
             }
             Action::Wait { job, format } => {
                 let job = jobs.find(job)?;
                 let report = wait(session, &job)?;
-                conduct::show(session, &report, format, None, job.number)
+                Delivery::here(format).show(session, &report, job.number)
             }
             Action::Cancel { job } => {
                 let job = jobs.find(job)?;

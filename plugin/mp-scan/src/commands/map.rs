@@ -42,14 +42,13 @@ impl Command for Map {
     type Arguments = Arguments;
 
     fn run(session: &mut Session, arguments: Arguments) -> Result<()> {
-        let limit = session.limit(&arguments.scan)?;
         let inspected = session.inspect()?;
         let read = inspected.space.regions.iter().filter(|region| arguments.entropy && region.is_readable());
         let ranges: Vec<ScanRange> = read
             .map(|region| ScanRange { range: region.range, region: region.range, sparse: region.is_sparse() })
             .collect();
         let indices = ranges.iter().enumerate().map(|(index, part)| (part.range.start, index)).collect();
-        let presenter = Regions { summary: arguments.summary, limit, ranges: indices };
+        let presenter = Regions { summary: arguments.summary, ranges: indices };
         let analysis = Entropy { ranges, ..Entropy::default() };
         let plan = Plan { analysis, presenter, inspected, left_out: (0, 0), columns: Columns::default(), context: 0 };
         conduct::run(session, &arguments.scan, plan)

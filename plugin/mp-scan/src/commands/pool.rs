@@ -1,7 +1,7 @@
 //! `mp-scan pool`.
 
 use super::Command;
-use crate::conduct;
+use crate::deliver::Delivery;
 use crate::engine::engine;
 use crate::session::Session;
 use crate::settings::Settings;
@@ -65,7 +65,7 @@ impl Command for Pool {
                 let status = PoolStatus { workers: workers(), settings: Settings::load()?.list() };
                 let total = status.workers.len() as u64;
                 let report = session.plain_report("pool", Results::Pool(status), total);
-                conduct::show(session, &report, format, None, 0)
+                Delivery::here(format).show(session, &report, 0)
             }
             Action::Set { assignments } => {
                 let mut settings = Settings::load()?;
@@ -73,6 +73,10 @@ impl Command for Pool {
                     settings.set(assignment)?;
                 }
                 settings.save()?;
+                // Limits count for workers that are started from now on.
+                if engine().jobs.running() == 0 {
+                    engine().drop_pool();
+                }
                 let status = PoolStatus { workers: Vec::new(), settings: settings.list() };
                 let report = session.plain_report("pool", Results::Pool(status), 0);
                 session.output.print(render::results(&report, &session.output.style()).trim_end());

@@ -46,27 +46,36 @@ pub(super) enum Command {
 #[derive(Debug)]
 pub(super) struct Commands {
     /// `None` once the dispatcher has ended.
-    queue: Mutex<Option<Vec<Command>>>,
+    queue: Mutex<Option<Queue>>,
     event: EventFd,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    commands: Vec<Command>,
+    /// Whether the dispatcher was told that there is something.
+    told: bool,
 }
 
 impl Commands {
     pub(super) fn new() -> io::Result<Commands> {
         let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        Ok(Commands { queue: Mutex::new(Some(Vec::new())), event })
+        Ok(Commands { queue: Mutex::new(Some(Queue::default())), event })
     }
 
     /// Gives the dispatcher a command. If it has ended, a task that the command brings ends too, and nothing else is owed.
     pub(super) fn send(&self, command: Command) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(commands) = queue.as_mut() else {
+        let Some(waiting) = queue.as_mut() else {
             drop(queue);
             return refuse(command);
         };
-        let asleep = commands.is_empty();
-        commands.push(command);
+        // There is nothing to do for a job before its first task: one command wakes the dispatcher for both.
+        let tell = !waiting.told && !matches!(command, Command::Open { .. });
+        waiting.told |= tell;
+        waiting.commands.push(command);
         drop(queue);
-        if asleep {
+        if tell {
             // It can only fail when the counter is full, and then the dispatcher is awake.
             let _ = self.event.write(1);
         }
@@ -77,13 +86,13 @@ impl Commands {
         // First the event, then the queue: a command that comes in between makes a new event.
         let _ = self.event.read();
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.as_mut().map(std::mem::take).unwrap_or_default()
+        queue.as_mut().map(std::mem::take).unwrap_or_default().commands
     }
 
     /// Takes no more commands.
     pub(super) fn close(&self) {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
-        queue.into_iter().flatten().for_each(refuse);
+        queue.into_iter().flat_map(|queue| queue.commands).for_each(refuse);
     }
 }
 

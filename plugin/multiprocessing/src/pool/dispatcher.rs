@@ -18,8 +18,6 @@ use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-/// How long a task may go on after its job was cancelled.
-pub(super) const CANCEL_GRACE: Duration = Duration::from_millis(50);
 /// So many packets of one worker are taken before the others have their turn.
 const PACKETS: usize = 16;
 
@@ -97,7 +95,7 @@ impl Dispatcher {
                     Source::Death(number) => self.bury(number),
                 }
             }
-            self.watch_deadlines();
+            self.watch();
             self.reap();
             self.close_jobs();
         }
@@ -168,7 +166,7 @@ impl Dispatcher {
 
     /// Ends a job's tasks: queued ones at once, those that a worker runs when they have stopped or it was killed.
     fn cancel(&mut self, job: u64) {
-        self.jobs.cancel(job, Instant::now() + CANCEL_GRACE);
+        self.jobs.cancel(job);
         for worker in self.seats.workers_mut() {
             for later in worker.pipeline.iter_mut().skip(1).filter(|later| later.task.job == job && !later.abandoned) {
                 later.abandoned = true;
@@ -206,7 +204,7 @@ impl Dispatcher {
     }
 
     /// Sends to a worker what has waited, and takes what it has sent.
-    fn receive(&mut self, number: u64) {
+    pub(super) fn receive(&mut self, number: u64) {
         for _ in 0..PACKETS {
             let Some(seat) = self.seats.of(number) else { return };
             let Some(worker) = seat.worker.as_mut() else { return };
@@ -224,6 +222,10 @@ impl Dispatcher {
                     self.jobs.answer(in_hand, outcome, payload);
                     if outcome == Outcome::Panic {
                         return self.replace(number);
+                    }
+                    // One that has nothing to do has nothing to say.
+                    if worker.pipeline.is_empty() {
+                        return;
                     }
                 }
                 Step::HungUp => {

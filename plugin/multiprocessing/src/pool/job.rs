@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long [`Job::cancel`] waits. By then the workers that did not stop by themselves have been killed.
+/// How long [`Job::cancel`] waits. By then the tasks have ended for their owner, unless the dispatcher itself is held up.
 const CANCEL_PATIENCE: Duration = Duration::from_millis(100);
 
 /// What [`Job::next`] came back with.
@@ -67,9 +67,12 @@ impl Job {
         next
     }
 
-    /// Ends all tasks of the job, and returns when they have ended, after a tenth of a second at the latest. A function that
-    /// asks its [`Context`](crate::Context) stops by itself; a worker that does not is killed. Tasks that had not ended by
-    /// then end as [`TaskError::Cancelled`]; their results can still be taken.
+    /// Ends all tasks of the job, and returns when they have ended, after a tenth of a second at the latest. Tasks that had not
+    /// ended by then end as [`TaskError::Cancelled`]; their results can still be taken.
+    ///
+    /// A function that asks its [`Context`](crate::Context) stops by itself. A worker that does not stop gets no other task, and
+    /// is killed and replaced once it has had 50 ms of its own to hear of it (time in which it waits for a processor does not
+    /// count) or a second has passed. So on a busy machine a task may run on for a moment after this has returned.
     pub fn cancel(&self) {
         self.inbox.cancel();
         self.commands.send(Command::Cancel { job: self.inbox.job() });

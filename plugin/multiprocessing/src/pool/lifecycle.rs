@@ -1,6 +1,6 @@
 //! How the dispatcher starts workers, and what follows when one ends.
 
-use super::dispatcher::{CANCEL_GRACE, Dispatcher, Starter};
+use super::dispatcher::{Dispatcher, Starter};
 use super::worker::{Step, Worker};
 use crate::error::{StartError, TaskError};
 use crate::process::ExitStatus;
@@ -9,12 +9,6 @@ use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// How long a worker may live on after it has closed its connection. One that is about to die takes less than a millisecond.
-const HANG_UP_GRACE: Duration = Duration::from_millis(20);
-/// How often the memory of busy workers is looked at, where it is limited.
-const MEMORY_PERIOD: Duration = Duration::from_millis(100);
-/// How often killed workers are looked at, until they are gone.
-const REAP_PERIOD: Duration = Duration::from_millis(2);
 /// How long the end of the pool waits for its killed workers. Only one that hangs in the kernel takes so long.
 const END_PATIENCE: Duration = Duration::from_secs(1);
 /// A worker that dies so soon, without having begun a task, has failed at its start.
@@ -28,11 +22,13 @@ const UNLUCKY: u32 = 4;
 
 /// Why a worker does not go on.
 #[derive(Debug)]
-enum Verdict {
+pub(super) enum Verdict {
     /// It has died by itself.
     Dead(ExitStatus),
     /// It is killed, for what it did to its task or to the connection.
     Killed(TaskError),
+    /// It is killed, for it does not hear that its task was cancelled, which the task's owner knows already.
+    Deaf,
     /// It can be no worker of this pool.
     Refused(StartError),
     /// It is to be replaced, or is not needed any more. Nobody is to blame.
@@ -78,7 +74,7 @@ impl Dispatcher {
     }
 
     /// When another attempt is due, although too many have failed: while others work, in case what failed was for the moment.
-    fn next_attempt(&self) -> Option<Instant> {
+    pub(super) fn next_attempt(&self) -> Option<Instant> {
         let wanted = self.failures >= START_FAILURES && self.jobs.queued() > 0;
         (wanted && self.seats.vacant() && !self.seats.all_empty()).then(|| self.failed + START_PERIOD)
     }
@@ -119,7 +115,7 @@ impl Dispatcher {
     }
 
     /// Ends a worker, and decides what becomes of its tasks.
-    fn retire(&mut self, number: u64, verdict: Verdict) {
+    pub(super) fn retire(&mut self, number: u64, verdict: Verdict) {
         let Some(seat) = self.seats.of(number) else { return };
         let Some(mut worker) = seat.worker.take() else { return };
         // What it had said before counts.
@@ -187,59 +183,6 @@ impl Dispatcher {
     /// Takes the status of killed workers that are gone.
     pub(super) fn reap(&mut self) {
         self.dying.retain(|process| !process.is_gone());
-    }
-
-    /// When a worker's time is over, and for what.
-    fn limit(&self, worker: &Worker) -> Option<(Instant, TaskError)> {
-        let mut limits = Vec::new();
-        // A time beyond all reckoning is no limit.
-        let mut add =
-            |since: Instant, time: Duration, error| limits.extend(since.checked_add(time).map(|end| (end, error)));
-        if let Some(since) = worker.hung_up {
-            add(since, HANG_UP_GRACE, TaskError::Connection("it closed its connection".into()));
-        }
-        if !worker.ready {
-            add(worker.started, self.config.start_timeout, TaskError::Timeout(self.config.start_timeout));
-        }
-        if let Some(first) = worker.pipeline.front() {
-            if let Some(deadline) = self.jobs.entry(first.task.job).and_then(|entry| entry.cancelled) {
-                // One that was abandoned has become the first only later, and must have the time to be skipped.
-                let since = if first.abandoned { deadline.max(first.since + CANCEL_GRACE) } else { deadline };
-                add(since, Duration::ZERO, TaskError::Cancelled);
-            }
-            if let Some(timeout) = self.config.task_timeout {
-                add(first.since, timeout, TaskError::Timeout(timeout));
-            }
-        }
-        limits.into_iter().min_by_key(|(deadline, _)| *deadline)
-    }
-
-    /// When the dispatcher must look again, whatever happens.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        let limits = self.seats.workers().filter_map(|worker| self.limit(worker)).map(|(deadline, _)| deadline);
-        let measured = self.seats.workers().any(Worker::to_be_measured).then(|| self.memory_checked + MEMORY_PERIOD);
-        let reap = (!self.dying.is_empty()).then(|| Instant::now() + REAP_PERIOD);
-        limits.chain(measured).chain(reap).chain(self.next_attempt()).min()
-    }
-
-    /// Kills the workers whose time is over, or who have taken too much memory.
-    pub(super) fn watch_deadlines(&mut self) {
-        let now = Instant::now();
-        let mut over = Vec::new();
-        let measure = now >= self.memory_checked + MEMORY_PERIOD;
-        for worker in self.seats.workers() {
-            match self.limit(worker) {
-                Some((deadline, error)) if deadline <= now => over.push((worker.number, error)),
-                _ if measure && worker.exceeds_its_memory() => over.push((worker.number, TaskError::OutOfMemory)),
-                _ => {}
-            }
-        }
-        if measure {
-            self.memory_checked = now;
-        }
-        for (number, error) in over {
-            self.kill(number, error);
-        }
     }
 }
 

@@ -5,9 +5,11 @@ mod dispatcher;
 mod inbox;
 mod job;
 mod lifecycle;
+mod patience;
 mod seats;
 mod tasks;
 mod text;
+mod watch;
 mod worker;
 
 pub use job::{Job, Next, TypedJob};
@@ -19,7 +21,6 @@ use crate::wire::NAME_LIMIT;
 use commands::{Command, Commands};
 use dispatcher::Dispatcher;
 use std::ffi::OsString;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -44,7 +45,7 @@ pub struct PoolConfig {
     /// How many bytes of its own memory a worker may take (its writable private memory, which mapped files and shared
     /// memory do not count in). One that needs more fails its task with [`OutOfMemory`](crate::TaskError::OutOfMemory).
     pub memory_limit: Option<u64>,
-    /// How long a task may run.
+    /// How long a task may run. One whose worker is stopped by a signal does not last so long: it ends after about two seconds.
     pub task_timeout: Option<Duration>,
     /// How long a new worker may take until it is ready.
     pub start_timeout: Duration,
@@ -94,6 +95,24 @@ pub struct WorkerStatus {
 }
 
 /// Worker processes, and the thread that looks after them. Dropping it ends the workers, within a second, and all jobs.
+///
+/// ```no_run
+/// use multiprocessing::{Next, Pool, PoolConfig};
+/// use std::time::Duration;
+///
+/// let mut config = PoolConfig::new("/usr/lib/example/worker", "build 1");
+/// config.memory_limit = Some(64 << 20);
+/// let pool = Pool::start(config)?;
+/// let job = pool.job("reverse", Vec::new(), Vec::new())?;
+/// job.submit(1, b"stressed".to_vec());
+/// match job.next(Duration::from_secs(1)) {
+///     Next::Ended(id, Ok(bytes)) => println!("task {id} brought {} bytes", bytes.len()),
+///     Next::Ended(id, Err(error)) if error.lost_worker() => println!("task {id} may be tried once more: {error}"),
+///     Next::Ended(id, Err(error)) => println!("task {id}: {error}"),
+///     Next::Nothing | Next::Idle => job.cancel(),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Pool {
     commands: Arc<Commands>,
@@ -197,13 +216,4 @@ impl Drop for Pool {
             let _ = thread.join();
         }
     }
-}
-
-/// A process's own memory in bytes, from its `RssAnon`.
-fn own_memory(pid: u32) -> io::Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
-    let kilobytes =
-        line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|number| number.trim().parse::<u64>().ok());
-    kilobytes.map(|number| number * 1024).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }

@@ -8,7 +8,6 @@ use crate::wire::{Outcome, Panic};
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// A task that has not ended.
 #[derive(Debug)]
@@ -30,8 +29,7 @@ pub(super) struct Entry {
     queue: VecDeque<Task>,
     /// How many of its tasks workers have in hand.
     in_hand: usize,
-    /// When workers that still run a task of it are killed.
-    pub(super) cancelled: Option<Instant>,
+    pub(super) cancelled: bool,
     /// Whether its owner is gone.
     closed: bool,
 }
@@ -60,7 +58,7 @@ impl Jobs {
             descriptors,
             queue: VecDeque::new(),
             in_hand: 0,
-            cancelled: None,
+            cancelled: false,
             closed: false,
         };
         self.entries.insert(entry.inbox.job(), entry);
@@ -79,7 +77,7 @@ impl Jobs {
     pub(super) fn submit(&mut self, inbox: &Inbox, id: u64, payload: Outgoing) {
         let job = inbox.job();
         match self.entries.get_mut(&job) {
-            Some(entry) if entry.cancelled.is_none() => {
+            Some(entry) if !entry.cancelled => {
                 entry.queue.push_back(Task { job, id, payload, unlucky: 0 });
                 self.queued += 1;
                 if entry.queue.len() == 1 {
@@ -114,7 +112,7 @@ impl Jobs {
     pub(super) fn give_back(&mut self, task: Task) {
         let Some(entry) = self.entries.get_mut(&task.job) else { return };
         entry.in_hand -= 1;
-        if entry.cancelled.is_some() {
+        if entry.cancelled {
             return entry.deliver(task.id, Err(TaskError::Cancelled));
         }
         if entry.queue.is_empty() {
@@ -166,10 +164,10 @@ impl Jobs {
         }
     }
 
-    /// Ends the queued tasks of a job; workers have until `deadline` to end the others.
-    pub(super) fn cancel(&mut self, job: u64, deadline: Instant) {
+    /// Ends the queued tasks of a job.
+    pub(super) fn cancel(&mut self, job: u64) {
         let Some(entry) = self.entries.get_mut(&job) else { return };
-        entry.cancelled.get_or_insert(deadline);
+        entry.cancelled = true;
         self.queued -= entry.queue.len();
         for task in std::mem::take(&mut entry.queue) {
             entry.deliver(task.id, Err(TaskError::Cancelled));

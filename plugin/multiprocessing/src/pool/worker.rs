@@ -1,8 +1,9 @@
 //! One worker process, as the dispatcher sees it.
 
+use super::patience::{Grace, Stop};
 use super::tasks::{Entry, Task};
 use super::text::Text;
-use super::{PoolConfig, WorkerState, own_memory};
+use super::{PoolConfig, WorkerState};
 use crate::connection::{Buffer, Connection};
 use crate::error::StartError;
 use crate::payload::Payload;
@@ -32,6 +33,9 @@ pub(super) struct InHand {
     pub(super) since: Instant,
     /// Its owner was told that it was cancelled.
     pub(super) abandoned: bool,
+    pub(super) stop: Stop,
+    /// Its job is cancelled, and it shall end.
+    pub(super) grace: Option<Grace>,
 }
 
 /// A packet that found no room in the connection.
@@ -120,9 +124,14 @@ impl Worker {
         }
     }
 
+    /// What changes as it gets on: whether it is ready, and the number of the task that it is busy with.
+    pub(super) fn progress(&self) -> (bool, Option<u64>) {
+        (self.ready, self.pipeline.front().map(|first| first.sequence))
+    }
+
     /// Its own memory in bytes; 0 if it cannot be read.
     pub(super) fn memory(&self) -> u64 {
-        own_memory(self.process.pid()).unwrap_or(0)
+        self.process.own_memory().unwrap_or(0)
     }
 
     /// Whether its memory has a limit and may grow.
@@ -144,7 +153,7 @@ impl Worker {
 
     /// Whether it can take a task, when so many in all are allowed.
     pub(super) fn has_room(&self, pipeline: usize) -> bool {
-        let brief = self.pipeline.front().is_none_or(|first| first.since.elapsed() < BRIEF);
+        let brief = self.pipeline.front().is_none_or(|first| first.grace.is_none() && first.since.elapsed() < BRIEF);
         self.ready && self.hung_up.is_none() && self.pipeline.len() < pipeline && brief
     }
 
@@ -166,6 +175,8 @@ impl Worker {
                     task,
                     since: Instant::now(),
                     abandoned: false,
+                    stop: Stop::default(),
+                    grace: None,
                 });
                 Ok(())
             }

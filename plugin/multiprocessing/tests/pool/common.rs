@@ -4,7 +4,9 @@ pub use crate::acts::{Act, Actor, Brought, IDENTITY, Setup};
 pub use multiprocessing::{Next, Pool, PoolConfig, TaskError, TypedJob, WorkerState};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 pub use std::time::Duration;
 
 /// Long enough for whatever is to happen on a busy machine. Nothing waits so long unless it hangs.
@@ -133,4 +135,33 @@ pub fn assert_whole(pool: &Pool, workers: usize) {
 pub fn signal(pid: u32, signal: i32) {
     // SAFETY: `kill` takes two numbers.
     unsafe { libc::kill(pid as i32, signal) };
+}
+
+/// Threads that use whatever processors they get, until this is dropped.
+pub struct Load {
+    wanted: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    pub fn new(threads: usize) -> Load {
+        let wanted = Arc::new(AtomicBool::new(true));
+        let start = |_| {
+            let wanted = Arc::clone(&wanted);
+            std::thread::spawn(move || {
+                while wanted.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            })
+        };
+        let threads = (0..threads).map(start).collect();
+        Load { wanted, threads }
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.wanted.store(false, Ordering::Relaxed);
+        self.threads.drain(..).for_each(|thread| thread.join().expect("it only spins"));
+    }
 }

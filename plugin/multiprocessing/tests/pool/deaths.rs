@@ -110,6 +110,33 @@ fn hung_or_stopped() {
 }
 
 #[test]
+fn stopped_is_seen_long_before_the_timeout() {
+    let _alone = alone();
+    for timeout in [None, Some(Duration::from_secs(600))] {
+        let mut config = config(2);
+        config.task_timeout = timeout;
+        let stopped = |error: &TaskError| matches!(error, TaskError::Stopped) && error.lost_worker();
+        let pool = only_it_pays(config, Act::Signal(libc::SIGSTOP), stopped);
+        assert_eq!(pool.deaths(), 1);
+    }
+}
+
+#[test]
+fn stopped_for_a_moment_or_slow_is_no_offence() {
+    let _alone = alone();
+    let pool = pool(2);
+    let job = acts(&pool);
+    (0..2).for_each(|id| job.submit(id, &Act::Sleep(Duration::from_millis(1300))).expect("encoded"));
+    until("both are busy", || pool.status().iter().all(|worker| worker.state == WorkerState::Busy));
+    let pid = pool.status()[0].pid;
+    signal(pid, libc::SIGSTOP);
+    std::thread::sleep(Duration::from_millis(50));
+    signal(pid, libc::SIGCONT);
+    assert!(collect(&job).values().all(Result::is_ok));
+    assert_eq!(pool.deaths(), 0);
+}
+
+#[test]
 fn stopped_from_outside_while_idle() {
     let _alone = alone();
     let mut config = config(1);

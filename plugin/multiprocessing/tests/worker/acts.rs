@@ -35,6 +35,10 @@ pub enum Act {
     Sleep(Duration),
     /// Waits until its job is cancelled.
     UntilCancelled,
+    /// Asks every tenth of a millisecond whether its job was cancelled, until it is.
+    Poll,
+    /// Is busy for ever, deaf to everything.
+    Spin,
     /// Closes its end of the connection for what it sends, and lives on.
     HangUp,
     /// Prints so many bytes on its standard error.
@@ -114,6 +118,14 @@ impl Function for Actor {
                     thread::sleep(Duration::from_millis(1));
                 }
             }
+            Act::Poll => {
+                while !context.cancelled() {
+                    thread::sleep(Duration::from_micros(100));
+                }
+            }
+            Act::Spin => loop {
+                std::hint::spin_loop();
+            },
             Act::HangUp => {
                 for socket in sockets() {
                     // SAFETY: `shutdown` takes two numbers. The pool is to see the end.

@@ -10,7 +10,35 @@ use nix::unistd::{Whence, lseek};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A file that is mapped.
+struct Mapped {
+    /// Its device, number and length.
+    identity: (u64, u64, u64),
+    map: Arc<Mmap>,
+}
+
+/// The file that was mapped last. To map its pages anew takes longer than to search them, and one core file is looked at
+/// many times.
+static LAST: Mutex<Option<Mapped>> = Mutex::new(None);
+
+/// Maps a whole core file, or finds it mapped.
+fn map(file: &File) -> io::Result<Arc<Mmap>> {
+    let data = file.metadata()?;
+    let identity = (data.dev(), data.ino(), data.len());
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(mapped) = last.as_ref().filter(|mapped| mapped.identity == identity) {
+        return Ok(Arc::clone(&mapped.map));
+    }
+    // SAFETY: the file is foreign, so its bytes may change while they are looked at: they are only ever compared and
+    // copied, and nothing that was checked in them is relied on after. If it is truncated, this process dies by a signal,
+    // which is what who asks for this access has to expect.
+    let map = Arc::new(unsafe { Mmap::map(file) }?);
+    *last = Some(Mapped { identity, map: Arc::clone(&map) });
+    Ok(map)
+}
 
 /// The memory in a core file, and in the files that it leaves some to.
 #[derive(Debug)]
@@ -19,7 +47,7 @@ pub struct CoreMemory {
     extents: Vec<Extent>,
     core: File,
     /// The core file, where it is mapped here.
-    mapped: Option<Mmap>,
+    mapped: Option<Arc<Mmap>>,
     files: Vec<File>,
 }
 
@@ -36,13 +64,9 @@ impl CoreMemory {
         let file = file.ok_or(OpenError::Descriptors { expected, found })?;
         let mapped = match access {
             Access::Pread => None,
-            // SAFETY: the file is foreign, so its bytes may change while they are looked at: they are only ever compared
-            // and copied, and nothing that was checked in them is relied on after. If it is truncated, this process dies
-            // by a signal, which is what who asks for this access has to expect.
-            Access::Mapped => Some(
-                unsafe { Mmap::map(&file) }
-                    .map_err(|error| OpenError::System { what: "mapping a core file", error })?,
-            ),
+            Access::Mapped => {
+                Some(map(&file).map_err(|error| OpenError::System { what: "mapping a core file", error })?)
+            }
         };
         Ok(Self { extents: core.extents.clone(), core: file, mapped, files: descriptors.collect() })
     }
@@ -89,7 +113,7 @@ impl CoreMemory {
 
     /// At least one byte of the mapped core file from `offset` on, and at most `length`.
     fn mapped_at(&self, offset: u64, length: usize) -> Option<&[u8]> {
-        let bytes = self.mapped.as_deref()?.get(usize::try_from(offset).ok()?..)?;
+        let bytes = self.mapped.as_ref()?.get(usize::try_from(offset).ok()?..)?;
         (!bytes.is_empty()).then(|| &bytes[..length.min(bytes.len())])
     }
 

@@ -99,6 +99,12 @@ impl Identity {
     }
 }
 
+/// Whether its main thread runs, or could, rather than being stopped by a tracer or a signal.
+pub fn runs(pid: u32) -> bool {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok().and_then(|text| parse_stat(&text));
+    stat.is_some_and(|stat| matches!(stat.state, b'R' | b'S' | b'D'))
+}
+
 /// Who traces the process, if anyone; `None` also if there is no such process.
 pub fn tracer(pid: u32) -> Option<u32> {
     status(pid)?.tracer

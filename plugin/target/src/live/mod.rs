@@ -10,7 +10,7 @@ mod patches;
 mod proc;
 mod scan;
 
-pub use identity::{AuxvCopy, Identity, identity, is_descendant, tracer};
+pub use identity::{AuxvCopy, Identity, identity, is_descendant, runs, tracer};
 pub use memory::LiveMemory;
 pub use patches::Patch;
 pub use proc::{Stat, Status, parse_stat, parse_status};

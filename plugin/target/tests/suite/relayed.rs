@@ -134,6 +134,37 @@ fn who_has_the_descriptor_can_neither_write_nor_shrink() {
     assert!(matches!(error, OpenError::Relayed), "{error}");
 }
 
+/// Memory that begins at this address, in the middle of a page, and goes on to the end of that page.
+struct Begins(u64);
+
+impl ReadMemory for Begins {
+    fn after_fault(&self, address: u64) -> u64 {
+        if address < self.0 { self.0 } else { address + PAGE }
+    }
+
+    fn read(&self, address: u64, buffer: &mut [u8]) -> Result<usize, Fault> {
+        let end = self.0.next_multiple_of(PAGE);
+        if !(self.0..end).contains(&address) {
+            return Err(Fault { address, reason: FaultReason::Relay });
+        }
+        let length = buffer.len().min((end - address) as usize);
+        buffer[..length].fill(7);
+        Ok(length)
+    }
+}
+
+#[test]
+fn memory_that_begins_within_a_page_is_read_from_its_first_byte() {
+    for start in [PAGE + 1, 2 * PAGE + 0x7f8, 3 * PAGE - 1] {
+        let mut slots = Slots::new(1, 1 << 20).expect("slots");
+        let filled = slots.fill(&Begins(start), AddressRange::new(0, 5 * PAGE)).expect("a slot");
+        assert_eq!(filled.runs, [AddressRange::new(start, start.next_multiple_of(PAGE))]);
+        let memory = relay(&slots).memory(&filled).expect("memory");
+        assert_eq!(memory.after_fault(0), start);
+        assert_eq!(memory.after_fault(start.next_multiple_of(PAGE)), 5 * PAGE);
+    }
+}
+
 /// Memory of a process that ends after its first page has been read.
 struct Ending;
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Where something lies. Ordered by address, then pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Hit {
+pub struct Found {
     pub address: u64,
     /// The index of its pattern.
     pub pattern: u16,
@@ -14,7 +14,7 @@ pub struct Hit {
     pub cut: bool,
 }
 
-impl Hit {
+impl Found {
     /// The address after its last byte.
     pub fn end(&self) -> u64 {
         self.address.saturating_add(u64::from(self.length))
@@ -24,7 +24,7 @@ impl Hit {
 /// What a scan brings, while it runs: matches, or only how many there are.
 #[derive(Debug)]
 pub(crate) struct Out {
-    pub(crate) hits: Vec<Hit>,
+    pub(crate) matches: Vec<Found>,
     /// For each pattern, if only that is asked for.
     pub(crate) counts: Option<Vec<u64>>,
     /// As many matches are enough.
@@ -35,20 +35,20 @@ pub(crate) struct Out {
 
 impl Out {
     /// A place for about `limit` matches, and not too few, so that a task gets somewhere, by so many matchers.
-    pub(crate) fn hits(limit: u64, matchers: usize) -> Self {
+    pub(crate) fn matches(limit: u64, matchers: usize) -> Self {
         let room = limit.clamp(256, 1 << 16) as usize;
-        Self { hits: Vec::new(), counts: None, room, each: (room / matchers.max(1)).max(64) }
+        Self { matches: Vec::new(), counts: None, room, each: (room / matchers.max(1)).max(64) }
     }
 
     /// A count for each of so many patterns.
     pub(crate) fn counts(patterns: usize) -> Self {
-        Self { hits: Vec::new(), counts: Some(vec![0; patterns]), room: usize::MAX, each: usize::MAX }
+        Self { matches: Vec::new(), counts: Some(vec![0; patterns]), room: usize::MAX, each: usize::MAX }
     }
 
-    pub(crate) fn push(&mut self, hit: Hit) {
+    pub(crate) fn push(&mut self, found: Found) {
         match &mut self.counts {
-            None => self.hits.push(hit),
-            Some(counts) => counts[usize::from(hit.pattern)] += 1,
+            None => self.matches.push(found),
+            Some(counts) => counts[usize::from(found.pattern)] += 1,
         }
     }
 
@@ -60,16 +60,16 @@ impl Out {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.hits.len()
+        self.matches.len()
     }
 
     /// The length at which one that begins to search now is to stop: it may bring its part, however much others have
     /// brought, so that each gets somewhere.
     pub(crate) fn full_at(&self) -> usize {
-        self.hits.len().saturating_add(self.each)
+        self.matches.len().saturating_add(self.each)
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.hits.len() >= self.room
+        self.matches.len() >= self.room
     }
 }

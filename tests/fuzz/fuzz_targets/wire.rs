@@ -1,0 +1,39 @@
+//! What pool and worker say to each other: whatever came, a message that decodes is one that encodes to the same again.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use multiprocessing::wire::{self, FRAME_LIMIT, HEADER, INLINE_LIMIT, MESSAGE_LIMIT, ToPool, ToWorker};
+
+/// A packet as a message of one kind. It is a macro because the message borrows from the packet.
+macro_rules! packet {
+    ($kind:ty, $packet:expr) => {
+        let packet: &[u8] = $packet;
+        if let Ok((message, tail)) = wire::decode::<$kind>(packet) {
+            assert!(packet.ends_with(tail) && packet.len() <= FRAME_LIMIT);
+            let mut frame = wire::encode(&message, tail.len()).expect("it came within the limits");
+            assert!(frame.len() <= HEADER + MESSAGE_LIMIT);
+            frame.extend_from_slice(tail);
+            // Numbers may come with more bytes than they need, so the packet itself need not come out again.
+            assert!(frame.len() <= packet.len());
+            assert_eq!(wire::decode::<$kind>(&frame).expect("our own frame"), (message, tail));
+        }
+    };
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    // As they are; and with a header of our own, which is hard to guess.
+    let mut framed = wire::encode(&(), bytes.len().min(INLINE_LIMIT)).expect("within the limits");
+    framed.extend_from_slice(&bytes[..bytes.len().min(INLINE_LIMIT)]);
+    for bytes in [bytes, &framed] {
+        packet!(ToWorker, bytes);
+        packet!(ToPool, bytes);
+    }
+    // A stream of them: what is split off is what its header says, and the rest is looked at alike.
+    let mut rest = bytes;
+    while let Ok(Some((body, length))) = wire::split(rest) {
+        assert_eq!(body.len() + HEADER, length);
+        assert!(length <= FRAME_LIMIT);
+        rest = &rest[length..];
+    }
+});
