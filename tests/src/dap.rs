@@ -171,9 +171,10 @@ impl Dap {
     /// Ends the debuggee and the adapter, as an editor does.
     #[track_caller]
     pub fn quit(mut self) {
+        let what = format!("the end of the adapter {:?}", self.host().executable());
         self.send("disconnect", json!({"terminateDebuggee": true}));
         self.requests = None;
-        until("the end of the adapter", PATIENCE, || self.adapter.try_wait().expect("it is our child"));
+        until(&what, PATIENCE, || self.adapter.try_wait().expect("it is our child"));
     }
 }
 
