@@ -191,7 +191,8 @@ mod tests {
             let ranges: Vec<ScanRange> = ranges.map(|range| memory.scan(range)).into();
             let entropy = Entropy { ranges: ranges.clone(), swapped, block: 1 + random.below(9000) as u32 };
             let mut chaos = Chaos::new(&entropy, &memory, random.clone());
-            let outcome = run(&entropy, &mut chaos, &memory, Cut { block: 1000, task: 5000 }, &mut Vec::new());
+            let outcome =
+                run(&entropy, &mut chaos, &memory, Cut { block: 1000, task: 5000, sparse: 9000 }, &mut Vec::new());
             for (index, scan) in ranges.iter().enumerate() {
                 let mut naive = vec![0; 256];
                 for (start, bytes) in memory.runs(swapped) {

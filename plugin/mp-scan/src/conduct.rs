@@ -136,7 +136,7 @@ fn prepare<A: Analysis + Clone, P: Presenter<A>>(
             Access::Direct { .. } => Box::new(InProcess::new(Arc::new(analysis.clone()), Arc::clone(&memory), threads)),
             Access::Relayed(_) => {
                 // One task is not interrupted, so they are small.
-                cut.task = relay::TASK / 4;
+                (cut.task, cut.sparse) = (relay::TASK / 4, relay::TASK / 4);
                 Box::new(analysis::Serial::new(Arc::new(analysis.clone()), Arc::clone(&memory)))
             }
         }
@@ -148,7 +148,7 @@ fn prepare<A: Analysis + Clone, P: Presenter<A>>(
                 (opened.source.clone(), copies.context("out of file descriptors")?, None)
             }
             Access::Relayed(_) => {
-                cut.task = relay::TASK;
+                (cut.task, cut.sparse) = (relay::TASK, relay::TASK);
                 let feed = Feed::new(
                     Arc::clone(&memory),
                     analysis.ranges().to_vec(),

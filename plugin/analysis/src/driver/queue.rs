@@ -13,22 +13,21 @@ const CHANCES: u32 = 3;
 /// Partials may wait for those before them until they take about this much.
 const MOST_WAITING: usize = 64 << 20;
 
-/// Tasks in sparse memory are so much larger: most of it is known to hold zeros, and is not read. A task that reads as much
-/// as another gives back the rest.
-const SPARSE: u64 = 8;
-
 /// How a job is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cut {
     /// The smallest task that a lost one is split into, in bytes.
     pub block: u64,
-    /// The largest task, in bytes; in sparse memory, what is read of one.
+    /// The largest task, in bytes.
     pub task: u64,
+    /// The largest task in sparse memory, in bytes: most of it is known to hold zeros, and is not read. A task that would
+    /// read more than another gives back the rest.
+    pub sparse: u64,
 }
 
 impl Default for Cut {
     fn default() -> Self {
-        Self { block: 512 << 10, task: 32 << 20 }
+        Self { block: 512 << 10, task: 32 << 20, sparse: 256 << 20 }
     }
 }
 
@@ -78,7 +77,8 @@ pub(crate) enum Front<P> {
 
 impl<P> Queue<P> {
     pub(crate) fn new(ranges: &[ScanRange], cut: Cut, width: usize) -> Self {
-        let cut = Cut { block: cut.block.max(1), task: cut.task.max(cut.block).max(1) };
+        let least = cut.block.max(1);
+        let cut = Cut { block: least, task: cut.task.max(least), sparse: cut.sparse.max(least) };
         let uncut = ranges.iter().map(|range| range.range.len()).sum();
         let (entries, waiting) = (BTreeMap::new(), BTreeSet::new());
         let (last_id, running, running_bytes, held, alone, retried) = (0, 0, 0, 0, false, 0);
@@ -144,7 +144,7 @@ impl<P> Queue<P> {
             (index, done) = (index + 1, 0);
         };
         // Towards the end tasks get smaller, so that no worker is left alone with a large one.
-        let largest = if sparse { SPARSE * self.cut.task } else { self.cut.task };
+        let largest = if sparse { self.cut.sparse } else { self.cut.task };
         let most = (self.uncut / 8).max(4 * self.cut.block).min(largest);
         let size = self.ramp.min(most);
         let mut end = range.start.saturating_add(size).min(range.end);

@@ -18,7 +18,7 @@ fn eights(pages: usize) -> (TestMemory, Find) {
 }
 
 fn cut(tasks: u64) -> Cut {
-    Cut { block: BLOCK, task: BLOCK * tasks }
+    Cut { block: BLOCK, task: BLOCK * tasks, sparse: 2 * BLOCK * tasks }
 }
 
 fn addresses(matches: &[Found]) -> Vec<u64> {

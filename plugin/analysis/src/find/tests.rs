@@ -230,7 +230,8 @@ fn plan(random: &mut Random, memory: &TestMemory) -> Find {
 
 fn cut(random: &mut Random) -> Cut {
     let block = *random.of(&[50, 256, 1000, 4096]);
-    Cut { block, task: block * (1 + random.below(8)) }
+    let tasks = block * (1 + random.below(8));
+    Cut { block, task: tasks, sparse: tasks * (1 + random.below(3)) }
 }
 
 fn with<E: Executor<Find>>(
@@ -276,7 +277,7 @@ proptest! {
 
         let mut chaos = Chaos::new(&find, &memory, random.clone());
         chaos.losses = 5;
-        let (matches, outcome) = with(&find, chaos, &memory, Cut { block: cut.block, task: cut.task * 2 });
+        let (matches, outcome) = with(&find, chaos, &memory, Cut { task: cut.task * 2, ..cut });
         // Blocks that were lost three times by chance are skipped; what begins there is not found.
         let died = |skip: &&crate::Skip| skip.reason.contains("worker");
         let lost = |address: u64| outcome.skipped.iter().filter(died).any(|skip| skip.range.contains(address));

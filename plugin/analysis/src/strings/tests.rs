@@ -121,7 +121,8 @@ proptest! {
         prop_assert_eq!(strings.check(), Ok(()));
         let expected = naive(&strings, &memory);
         let block = *random.of(&[1000, 4096, 30_001]);
-        let cut = Cut { block, task: block * (1 + random.below(8)) };
+        let task = block * (1 + random.below(8));
+        let cut = Cut { block, task, sparse: 2 * task };
 
         let mut matches = Vec::new();
         let outcome = run(&strings, &mut Serial::new(&strings, &memory), &memory, cut, &mut matches);
@@ -151,7 +152,13 @@ fn a_string_longer_than_a_result_is_cut_and_its_rest_is_none() {
         let memory = TestMemory::plain(0x1000, bytes);
         let strings = Strings { ranges: vec![memory.scan(memory.region())], block: 10_000, ..Strings::default() };
         let mut matches = Vec::new();
-        run(&strings, &mut Serial::new(&strings, &memory), &memory, Cut { block: 4096, task: 30_000 }, &mut matches);
+        run(
+            &strings,
+            &mut Serial::new(&strings, &memory),
+            &memory,
+            Cut { block: 4096, task: 30_000, sparse: 30_000 },
+            &mut matches,
+        );
         let long =
             Found { address: 0x1007, pattern: 0, length: length.min(MOST_STRING) as u32, cut: length > MOST_STRING };
         let after = Found { address: 0x1008 + length as u64, pattern: 0, length: 8, cut: false };
