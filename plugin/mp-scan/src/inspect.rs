@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use lldb::{Debugger, Frame, Process, Relay, State, Target};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use target::live::{self, Identity, Patch, Reader};
 use target::{AddressSpace, ReadMemory, Region};
 
@@ -161,6 +162,9 @@ fn open_live(target: &Target, process: &Process, reader: Reader) -> Result<Direc
     Ok(Direct { opened, identity: Some(Box::new(identity)), runs: same.is_none() })
 }
 
+/// A process that is being resumed runs after this.
+const SETTLING: Duration = Duration::from_millis(100);
+
 /// Makes sure that the debugger sees, where this machine's process has its auxiliary vector and random bytes, the same;
 /// `None` if it sees nothing, as of a process that runs.
 fn same_memory(identity: &Identity, process: &Process, memory: &dyn ReadMemory) -> Result<Option<()>> {
@@ -169,12 +173,20 @@ fn same_memory(identity: &Identity, process: &Process, memory: &dyn ReadMemory) 
     let copy = identity.auxv_copy(memory).map(|copy| (copy.address, copy.bytes));
     for (address, bytes) in [(address, random.to_vec())].into_iter().chain(copy) {
         let mut seen = vec![0; bytes.len()];
-        match process.read_memory(address, &mut seen) {
-            Ok(read) if read == bytes.len() && seen == bytes => {}
-            Ok(_) => bail!(other()),
-            // What another process has there may be unreadable; one that is stopped and is this one can be read.
-            Err(_) if process.state() == State::Stopped && !live::runs(identity.pid) => bail!(other()),
-            Err(_) => return Ok(None),
+        let mut patience = SETTLING;
+        loop {
+            match process.read_memory(address, &mut seen) {
+                Ok(read) if read == bytes.len() && seen == bytes => break,
+                Ok(_) => bail!(other()),
+                Err(_) if process.state() != State::Stopped || live::runs(identity.pid) => return Ok(None),
+                // One that the debugger is just letting go runs in a moment. What is still stopped then, and cannot be
+                // read where this one can, is another.
+                Err(_) if patience.is_zero() => bail!(other()),
+                Err(_) => {
+                    std::thread::sleep(SETTLING / 20);
+                    patience = patience.saturating_sub(SETTLING / 20);
+                }
+            }
         }
     }
     Ok(Some(()))
