@@ -4,6 +4,7 @@
 //! makes the entry point, which finds that host ([`Host`]) before the first SB call.
 //!
 //! One class a file, under Rust names. What LLDB hands out as text is copied at once, lossily; objects are disposed of
+//! when their wrappers are dropped, but for commands, which LLDB owns.
 
 pub mod address;
 mod class;

@@ -94,7 +94,11 @@ pub fn run<A: Analysis + Clone, P: Presenter<A>>(
         return Delivery::here(options.format).show(session, &report, job.number);
     }
     let Some(report) = follow(session, &job, scan, &delivery, columns, &style)? else { return Ok(()) };
-    let report = page(&report, 0, limit)?;
+    // A search has kept no more than its limit; a map is whole.
+    let report = match &report.results {
+        Results::Mappings(_) => Arc::new(page(&report, 0, limit)?),
+        _ => report,
+    };
     if delivery.streams() {
         // Matches were shown as they were found.
         if !matches!(report.results, Results::Matches(_)) {

@@ -10,6 +10,7 @@ use analysis::{Columns, Report, Results, Stats};
 use anyhow::Result;
 use lldb::{CommandReturn, Debugger};
 use render::Format;
+use std::cell::OnceCell;
 use std::time::{Duration, Instant};
 
 /// The debugger that a command was typed in, where its output goes, and whether it is to stop.
@@ -22,13 +23,16 @@ pub struct Session<'a> {
     pub command_line: String,
     /// When the command began.
     pub started: Instant,
+    /// Read once a command.
+    settings: OnceCell<Settings>,
 }
 
 impl<'a> Session<'a> {
     pub fn new(debugger: &'a Debugger, result: &'a mut CommandReturn, command_line: String) -> Self {
         let started = Instant::now();
         let output = Output::new(debugger, result);
-        Self { debugger, output, interrupt: Interrupt::new(debugger), command_line, started }
+        let interrupt = Interrupt::new(debugger);
+        Self { debugger, output, interrupt, command_line, started, settings: OnceCell::new() }
     }
 
     /// What the debugger debugs.
@@ -44,7 +48,11 @@ impl<'a> Session<'a> {
     /// # Errors
     /// If their file is not understood.
     pub fn settings(&self) -> Result<Settings> {
-        Settings::load()
+        if let Some(settings) = self.settings.get() {
+            return Ok(settings.clone());
+        }
+        let settings = Settings::load()?;
+        Ok(self.settings.get_or_init(|| settings).clone())
     }
 
     /// How many results a scan shows.

@@ -215,11 +215,6 @@ impl Pattern {
         }
     }
 
-    /// Whether what it finds is shown as text.
-    pub fn is_text(&self) -> bool {
-        matches!(self, Self::String(_) | Self::Utf16(_) | Self::Regex(_))
-    }
-
     /// Whether it fits a target of this layout.
     pub(super) fn check(&self, layout: Layout) -> Result<(), PatternError> {
         let size = layout.pointer_size;
