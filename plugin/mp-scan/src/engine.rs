@@ -4,7 +4,7 @@
 use crate::jobs::Jobs;
 use crate::settings::Settings;
 use anyhow::{Context as _, Result};
-use multiprocessing::{Pool, PoolConfig};
+use multiprocessing::{Pool, PoolConfig, Program};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -48,7 +48,7 @@ impl Engine {
             pool.set_memory_limit(Some(settings.memory << 20));
             return Ok(Arc::clone(pool));
         }
-        let mut config = PoolConfig::new(worker_path()?, analysis::remote::BUILD);
+        let mut config = PoolConfig::new(Program::new(worker_path()?, analysis::remote::BUILD));
         config.workers = workers;
         config.memory_limit = Some(settings.memory << 20);
         config.task_timeout = Some(Duration::from_secs_f64(settings.task_timeout));

@@ -3,6 +3,7 @@
 
 use analysis::symbols::{self, ModuleAddresses, Request};
 use analysis::{Match, SymbolOffset};
+use multiprocessing::codec::{self, Message};
 use multiprocessing::{Job, Next, Pool};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -64,13 +65,13 @@ impl Namer {
             return Vec::new();
         }
         if self.job.is_none() {
-            self.job = pool.job(symbols::FUNCTION, Vec::new(), Vec::new()).ok();
+            self.job = pool.job(symbols::FUNCTION, Message::default()).ok();
         }
         let Some(job) = &self.job else { return Vec::new() };
         let first = self.last_id + 1;
         for module in modules {
             self.last_id += 1;
-            job.submit(self.last_id, postcard::to_stdvec(&request(module)).expect("a request is plain data"));
+            job.submit(self.last_id, codec::encode(&request(module)).expect("a request is plain data"));
         }
         let mut found = Vec::new();
         let until = Instant::now() + PATIENCE;

@@ -4,6 +4,7 @@ use crate::relay::Feed;
 use analysis::remote::{Request, Setup};
 use analysis::{Analysis, Executor, Lost, Next, Scanned, Task};
 use anyhow::{Context as _, Result};
+use multiprocessing::codec::{self, Descriptor};
 use multiprocessing::{Job, Pool, TaskError};
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
@@ -35,8 +36,9 @@ impl PoolExecutor {
         descriptors: Vec<OwnedFd>,
         feed: Option<Feed>,
     ) -> Result<Self> {
-        let setup = postcard::to_stdvec(&Setup { analysis, source }).context("the plan cannot be sent")?;
-        let job = pool.job(A::NAME, setup, descriptors)?;
+        let descriptors: Vec<Descriptor> = descriptors.into_iter().map(Descriptor::from).collect();
+        let setup = codec::encode(&(Setup { analysis, source }, descriptors)).context("the plan cannot be sent")?;
+        let job = pool.job(A::NAME, setup)?;
         Ok(Self { job, width: width.max(1), running: HashMap::new(), feed, waiting: VecDeque::new() })
     }
 
@@ -53,7 +55,7 @@ impl PoolExecutor {
             };
             self.waiting.pop_front();
             let request = Request { task, filled };
-            let payload = postcard::to_stdvec(&request).expect("a request is plain data");
+            let payload = codec::encode(&request).expect("a request is plain data");
             self.running.insert(task.id, task);
             self.job.submit(task.id, payload);
             if self.feed.is_some() {

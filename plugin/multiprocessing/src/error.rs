@@ -82,7 +82,7 @@ pub enum JobError {
     Resources(#[from] io::Error),
     /// The set-up message could not be encoded.
     #[error("cannot encode the set-up message: {0}")]
-    Encode(#[from] postcard::Error),
+    Encode(#[from] crate::codec::CodecError),
     /// The pool has ended.
     #[error("the pool has ended")]
     Closed,
@@ -90,7 +90,7 @@ pub enum JobError {
 
 impl JobError {
     /// The most descriptors that a job has. Two more may travel with them.
-    pub const DESCRIPTOR_LIMIT: usize = crate::connection::DESCRIPTOR_LIMIT - 2;
+    pub const DESCRIPTOR_LIMIT: usize = crate::packets::DESCRIPTOR_LIMIT - 2;
 }
 
 /// Why a task brought no value.

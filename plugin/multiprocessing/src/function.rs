@@ -1,8 +1,11 @@
 //! What a worker can do: functions, registered by name.
 
 use crate::bounded;
+use crate::codec::{self, Message};
 use crate::memory::SharedMemory;
+use crate::program::{SERVING, is_worker};
 use crate::wire::NAME_LIMIT;
+use crate::worker;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
@@ -44,14 +47,14 @@ impl From<String> for Refusal {
 /// A function over bytes, opened for one job: it keeps what the job's tasks share.
 pub trait Serve {
     /// Runs one task.
-    fn call(&mut self, payload: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Refusal>;
+    fn call(&mut self, payload: &[u8], descriptors: Vec<OwnedFd>, context: &Context<'_>) -> Result<Message, Refusal>;
 }
 
 /// A typed function. The value that implements it is what the tasks of one job share in one worker.
 pub trait Function: Sized + 'static {
     /// Its name in the registry; at most [`NAME_LIMIT`] bytes.
     const NAME: &'static str;
-    /// What is sent once for all tasks of a job.
+    /// What is sent once for all tasks of a job. It may hold handles, such as a queue or a [`Descriptor`](codec::Descriptor).
     type Setup: Serialize + DeserializeOwned;
     /// What is sent with each task.
     type Argument: Serialize + DeserializeOwned;
@@ -59,7 +62,7 @@ pub trait Function: Sized + 'static {
     type Value: Serialize + DeserializeOwned;
 
     /// Begins a job in this worker, before its first task here. An error is the error of each of the job's tasks here.
-    fn open(setup: Self::Setup, descriptors: Vec<OwnedFd>) -> Result<Self, String>;
+    fn open(setup: Self::Setup) -> Result<Self, String>;
 
     /// Runs one task.
     fn call(&mut self, argument: Self::Argument, context: &Context<'_>) -> Result<Self::Value, String>;
@@ -69,11 +72,11 @@ pub trait Function: Sized + 'static {
 struct Typed<F>(F);
 
 impl<F: Function> Serve for Typed<F> {
-    fn call(&mut self, payload: &[u8], context: &Context<'_>) -> Result<Vec<u8>, Refusal> {
-        let argument = postcard::from_bytes(payload)
+    fn call(&mut self, payload: &[u8], descriptors: Vec<OwnedFd>, context: &Context<'_>) -> Result<Message, Refusal> {
+        let argument = codec::decode(payload, descriptors)
             .map_err(|error| Refusal::Decode(format!("the argument of {}: {error}", F::NAME)))?;
         let value = self.0.call(argument, context)?;
-        postcard::to_stdvec(&value).map_err(|error| Refusal::Decode(format!("the value of {}: {error}", F::NAME)))
+        codec::encode(&value).map_err(|error| Refusal::Decode(format!("the value of {}: {error}", F::NAME)))
     }
 }
 
@@ -95,9 +98,9 @@ impl Registry {
     /// Adds a typed function. A later one of the same name takes its place.
     pub fn function<F: Function>(self) -> Registry {
         self.serve(F::NAME, |setup, descriptors| {
-            let setup = postcard::from_bytes(setup)
+            let setup = codec::decode(setup, descriptors)
                 .map_err(|error| Refusal::Decode(format!("the set-up of {}: {error}", F::NAME)))?;
-            Ok(Box::new(Typed(F::open(setup, descriptors)?)))
+            Ok(Box::new(Typed(F::open(setup)?)))
         })
     }
 
@@ -109,6 +112,15 @@ impl Registry {
     ) -> Registry {
         self.functions.insert(name.to_owned(), Box::new(open));
         self
+    }
+
+    /// At the beginning of the `main` of a program that is its own worker program: a process that was started as a worker
+    /// serves here and ends; any other goes on.
+    pub fn serve_if_worker(self) {
+        if is_worker() {
+            SERVING.store(true, Ordering::Relaxed);
+            std::process::exit(worker::serve(&self).into());
+        }
     }
 
     pub(crate) fn identity(&self) -> &str {

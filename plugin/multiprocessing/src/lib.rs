@@ -6,8 +6,7 @@
 //! its own result says so ([`TaskError`]), while the others go on and the pool has a new worker.
 //!
 //! ```no_run
-//! use multiprocessing::{Context, Function, Next, Pool, PoolConfig, Registry, worker_main};
-//! use std::os::fd::OwnedFd;
+//! use multiprocessing::{Context, Function, Next, Pool, PoolConfig, Program, Registry, worker_main};
 //! use std::time::Duration;
 //!
 //! /// Counts a byte. What the tasks share is which one.
@@ -19,7 +18,7 @@
 //!     type Argument = Vec<u8>;
 //!     type Value = usize;
 //!
-//!     fn open(byte: u8, _descriptors: Vec<OwnedFd>) -> Result<Count, String> {
+//!     fn open(byte: u8) -> Result<Count, String> {
 //!         Ok(Count(byte))
 //!     }
 //!
@@ -35,11 +34,11 @@
 //!
 //! /// In the program that has the work.
 //! fn count() -> Result<usize, Box<dyn std::error::Error>> {
-//!     let mut config = PoolConfig::new("/usr/lib/example/worker", "build 1");
+//!     let mut config = PoolConfig::new(Program::new("/usr/lib/example/worker", "build 1"));
 //!     config.workers = 2;
 //!     config.task_timeout = Some(Duration::from_secs(30));
 //!     let pool = Pool::start(config)?;
-//!     let job = pool.typed_job::<Count>(&b'x', Vec::new())?;
+//!     let job = pool.typed_job::<Count>(&b'x')?;
 //!     for (id, text) in [b"xylophone".to_vec(), b"axe".to_vec()].iter().enumerate() {
 //!         job.submit(id as u64, text)?;
 //!     }
@@ -73,14 +72,17 @@
 //!
 //! Linux 5.4 or later. A worker program must call [`worker_main`] before it starts threads of its own.
 
-mod activity;
-pub mod connection;
+pub mod codec;
 mod error;
 mod function;
+mod futex;
+mod macros;
 mod memory;
+mod packets;
 mod payload;
 mod pool;
 mod process;
+mod program;
 mod report;
 pub mod wire;
 mod worker;
@@ -90,7 +92,8 @@ pub use function::{Context, Function, Refusal, Registry, Serve};
 pub use memory::{OutOfBounds, SealedMemory, SharedMemory};
 pub use payload::Payload;
 pub use pool::{Job, Next, Pool, PoolConfig, TypedJob, WorkerState, WorkerStatus};
-pub use process::{ExitStatus, Process};
+pub use process::ExitStatus;
+pub use program::Program;
 pub use worker::worker_main;
 
 /// Text of at most `limit` bytes.

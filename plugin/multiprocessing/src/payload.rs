@@ -1,17 +1,22 @@
-//! What a task or a result carries: bytes, whichever way they came.
+//! What a task or a result carries: bytes, whichever way they came, and descriptors.
 
+use crate::codec::{self, CodecError, Message};
 use crate::memory::SealedMemory;
 use crate::wire::INLINE_LIMIT;
+use serde::de::DeserializeOwned;
 use std::fmt;
 use std::io;
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Bytes that came from another process. Small ones were copied; large ones are where the other process put them, and are
-/// given back to the system when this is dropped.
-pub struct Payload(Inner);
+/// given back to the system when this is dropped. So are the descriptors of handles that came with them.
+pub struct Payload {
+    bytes: Bytes,
+    descriptors: Vec<OwnedFd>,
+}
 
-enum Inner {
+enum Bytes {
     Owned(Vec<u8>),
     Sealed(SealedMemory),
 }
@@ -19,18 +24,50 @@ enum Inner {
 impl Payload {
     /// The bytes as a vector; copies them if they are in sealed memory.
     pub fn into_vec(self) -> Vec<u8> {
-        match self.0 {
-            Inner::Owned(bytes) => bytes,
-            Inner::Sealed(memory) => memory.to_vec(),
+        match self.bytes {
+            Bytes::Owned(bytes) => bytes,
+            Bytes::Sealed(memory) => memory.to_vec(),
         }
     }
 
-    /// What came with a message: its tail, or the memory behind its descriptor if there is one.
-    pub(crate) fn received(tail: &[u8], descriptor: Option<OwnedFd>) -> io::Result<Payload> {
-        Ok(Payload(match descriptor {
-            Some(descriptor) => Inner::Sealed(SealedMemory::from_descriptor(descriptor)?),
-            None => Inner::Owned(tail.to_vec()),
-        }))
+    /// The value that they encode.
+    ///
+    /// # Errors
+    /// They encode something else.
+    pub fn decode<T: DeserializeOwned>(self) -> Result<T, CodecError> {
+        codec::decode(&self.bytes, self.descriptors)
+    }
+
+    /// The descriptors that came with the bytes; they are taken out of it.
+    pub fn take_descriptors(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.descriptors)
+    }
+
+    /// What came with a message: its tail, or the memory behind the first of the descriptors if it is `shared`.
+    pub(crate) fn received(
+        tail: &[u8],
+        shared: bool,
+        descriptors: impl IntoIterator<Item = OwnedFd>,
+    ) -> io::Result<Payload> {
+        let mut descriptors = descriptors.into_iter();
+        let bytes = if shared {
+            let missing = || io::Error::new(io::ErrorKind::InvalidData, "a shared payload without its memory");
+            Bytes::Sealed(SealedMemory::from_descriptor(descriptors.next().ok_or_else(missing)?)?)
+        } else {
+            Bytes::Owned(tail.to_vec())
+        };
+        Ok(Payload { bytes, descriptors: descriptors.collect() })
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Bytes::Owned(bytes) => bytes,
+            Bytes::Sealed(memory) => memory,
+        }
     }
 }
 
@@ -38,10 +75,7 @@ impl Deref for Payload {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        match &self.0 {
-            Inner::Owned(bytes) => bytes,
-            Inner::Sealed(memory) => memory,
-        }
+        &self.bytes
     }
 }
 
@@ -53,19 +87,25 @@ impl AsRef<[u8]> for Payload {
 
 impl From<Vec<u8>> for Payload {
     fn from(bytes: Vec<u8>) -> Payload {
-        Payload(Inner::Owned(bytes))
+        Payload { bytes: Bytes::Owned(bytes), descriptors: Vec::new() }
     }
 }
 
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Payload({} bytes)", self.len())
+        write!(f, "Payload({} bytes, {} descriptors)", self.len(), self.descriptors.len())
     }
 }
 
-/// Bytes on their way out: in the frame while they are few, in sealed memory when they are many.
+/// A message on its way out: its bytes in the frame while they are few, in sealed memory when they are many.
 #[derive(Debug)]
-pub(crate) enum Outgoing {
+pub(crate) struct Outgoing {
+    bytes: OutgoingBytes,
+    descriptors: Vec<OwnedFd>,
+}
+
+#[derive(Debug)]
+enum OutgoingBytes {
     /// Few enough to travel in the frame.
     Inline(Vec<u8>),
     /// Too many, and not yet in sealed memory: a descriptor is only taken when they are about to be sent.
@@ -75,35 +115,39 @@ pub(crate) enum Outgoing {
 }
 
 impl Outgoing {
-    pub(crate) fn new(bytes: Vec<u8>) -> Outgoing {
-        if bytes.len() <= INLINE_LIMIT { Outgoing::Inline(bytes) } else { Outgoing::Large(bytes) }
+    pub(crate) fn new(message: Message) -> Outgoing {
+        let Message { bytes, descriptors } = message;
+        let bytes =
+            if bytes.len() <= INLINE_LIMIT { OutgoingBytes::Inline(bytes) } else { OutgoingBytes::Large(bytes) };
+        Outgoing { bytes, descriptors }
     }
 
     /// Makes it ready to be sent.
     pub(crate) fn prepare(&mut self) -> io::Result<()> {
-        if let Outgoing::Large(bytes) = self {
-            *self = Outgoing::Shared(SealedMemory::descriptor(bytes)?);
+        if let OutgoingBytes::Large(bytes) = &self.bytes {
+            self.bytes = OutgoingBytes::Shared(SealedMemory::descriptor(bytes)?);
         }
         Ok(())
     }
 
     pub(crate) fn shared(&self) -> bool {
-        !matches!(self, Outgoing::Inline(_))
+        !matches!(self.bytes, OutgoingBytes::Inline(_))
     }
 
     /// What travels in the frame.
     pub(crate) fn tail(&self) -> &[u8] {
-        match self {
-            Outgoing::Inline(bytes) => bytes,
-            Outgoing::Large(_) | Outgoing::Shared(_) => &[],
+        match &self.bytes {
+            OutgoingBytes::Inline(bytes) => bytes,
+            OutgoingBytes::Large(_) | OutgoingBytes::Shared(_) => &[],
         }
     }
 
-    /// What travels beside the frame, once it is prepared.
-    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        match self {
-            Outgoing::Inline(_) | Outgoing::Large(_) => None,
-            Outgoing::Shared(descriptor) => Some(descriptor.as_fd()),
-        }
+    /// What travels beside the frame, once it is prepared: the memory, if it is shared, and the message's own descriptors.
+    pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let memory = match &self.bytes {
+            OutgoingBytes::Inline(_) | OutgoingBytes::Large(_) => None,
+            OutgoingBytes::Shared(descriptor) => Some(descriptor.as_fd()),
+        };
+        memory.into_iter().chain(self.descriptors.iter().map(AsFd::as_fd)).collect()
     }
 }

@@ -2,8 +2,8 @@
 
 use analysis::remote::{Request, Setup};
 use analysis::{Analysis, Scanned};
+use multiprocessing::codec::Descriptor;
 use multiprocessing::{Context, Function};
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use target::relayed::Relay;
 use target::{Access, ReadMemory, Source};
@@ -23,11 +23,13 @@ enum Memory {
 
 impl<A: Analysis> Function for Scan<A> {
     const NAME: &'static str = A::NAME;
-    type Setup = Setup<A>;
+    /// How the source is read, and the descriptors that it is read through.
+    type Setup = (Setup<A>, Vec<Descriptor>);
     type Argument = Request;
     type Value = Scanned<A::Partial>;
 
-    fn open(setup: Setup<A>, descriptors: Vec<OwnedFd>) -> Result<Self, String> {
+    fn open((setup, descriptors): Self::Setup) -> Result<Self, String> {
+        let descriptors = descriptors.into_iter().map(Descriptor::into_inner).collect();
         let scanner = setup.analysis.scanner()?;
         let memory = match &setup.source {
             Source::Relayed(relayed) => relayed.open(descriptors).map(Memory::Relayed),

@@ -3,7 +3,6 @@
 use analysis::SymbolOffset;
 use analysis::symbols::{self, Request};
 use multiprocessing::{Context, Function};
-use std::os::fd::OwnedFd;
 
 /// It keeps nothing from one module to the next.
 pub struct Symbols;
@@ -14,7 +13,7 @@ impl Function for Symbols {
     type Argument = Request;
     type Value = Vec<Option<SymbolOffset>>;
 
-    fn open((): (), _: Vec<OwnedFd>) -> Result<Self, String> {
+    fn open((): ()) -> Result<Self, String> {
         Ok(Self)
     }
 

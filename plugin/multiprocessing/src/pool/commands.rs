@@ -6,7 +6,7 @@ use crate::error::StartError;
 use crate::payload::Outgoing;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,7 +18,6 @@ pub(super) enum Command {
         inbox: Arc<Inbox>,
         function: String,
         setup: Outgoing,
-        descriptors: Vec<OwnedFd>,
     },
     Submit {
         inbox: Arc<Inbox>,

@@ -5,9 +5,9 @@ use super::commands::{Command, Commands};
 use super::seats::Seats;
 use super::tasks::Jobs;
 use super::worker::{PIPELINE, Step};
-use crate::connection::Buffer;
 use crate::error::{StartError, TaskError};
-use crate::process::Process;
+use crate::packets::Buffer;
+use crate::process::child::Child;
 use crate::wire::Outcome;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -40,7 +40,7 @@ pub(super) struct Dispatcher {
     pub(super) jobs: Jobs,
     pub(super) seats: Seats,
     /// Killed, and not yet gone.
-    pub(super) dying: Vec<Process>,
+    pub(super) dying: Vec<Child>,
     /// How many workers were started so far.
     pub(super) workers: u64,
     pub(super) deaths: Arc<AtomicU64>,
@@ -140,10 +140,10 @@ impl Dispatcher {
     fn obey(&mut self) {
         for command in self.commands.take() {
             match command {
-                Command::Open { inbox, function, setup, descriptors } => {
+                Command::Open { inbox, function, setup } => {
                     // Whatever kept workers from starting may have been mended since.
                     self.try_once_more();
-                    self.jobs.open(inbox, function, setup, descriptors);
+                    self.jobs.open(inbox, function, setup);
                 }
                 Command::Submit { inbox, id, payload } => self.jobs.submit(&inbox, id, payload),
                 Command::Resume => {}

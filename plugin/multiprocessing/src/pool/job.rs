@@ -2,12 +2,12 @@
 
 use super::commands::{Command, Commands};
 use super::inbox::Inbox;
+use crate::codec::{self, CodecError, Message};
 use crate::error::{JobError, TaskError};
 use crate::function::Function;
 use crate::payload::{Outgoing, Payload};
 use std::fmt;
 use std::marker::PhantomData;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,24 +35,18 @@ pub struct Job {
 }
 
 impl Job {
-    pub(super) fn open(
-        number: u64,
-        commands: Arc<Commands>,
-        function: &str,
-        setup: Vec<u8>,
-        descriptors: Vec<OwnedFd>,
-    ) -> Result<Job, JobError> {
+    pub(super) fn open(number: u64, commands: Arc<Commands>, function: &str, setup: Message) -> Result<Job, JobError> {
         let inbox = Arc::new(Inbox::new(number)?);
         let mut setup = Outgoing::new(setup);
         setup.prepare()?;
         let job = Job { inbox: Arc::clone(&inbox), commands };
-        job.commands.send(Command::Open { inbox, function: function.to_owned(), setup, descriptors });
+        job.commands.send(Command::Open { inbox, function: function.to_owned(), setup });
         Ok(job)
     }
 
     /// Gives the pool a task. Any number may wait; `id` is for the caller to know it by. A task of a job that was cancelled
     /// ends as [`TaskError::Cancelled`].
-    pub fn submit(&self, id: u64, payload: Vec<u8>) {
+    pub fn submit(&self, id: u64, payload: Message) {
         self.inbox.expect();
         let payload = Outgoing::new(payload);
         self.commands.send(Command::Submit { inbox: Arc::clone(&self.inbox), id, payload });
@@ -102,8 +96,8 @@ impl<F: Function> TypedJob<F> {
     ///
     /// # Errors
     /// The argument refuses to be encoded; then there is no such task.
-    pub fn submit(&self, id: u64, argument: &F::Argument) -> Result<(), postcard::Error> {
-        self.job.submit(id, postcard::to_stdvec(argument)?);
+    pub fn submit(&self, id: u64, argument: &F::Argument) -> Result<(), CodecError> {
+        self.job.submit(id, codec::encode(argument)?);
         Ok(())
     }
 
@@ -111,7 +105,7 @@ impl<F: Function> TypedJob<F> {
     pub fn next(&self, patience: Duration) -> Next<F::Value> {
         match self.job.next(patience) {
             Next::Ended(id, Ok(payload)) => {
-                let value = postcard::from_bytes(&payload);
+                let value = payload.decode();
                 Next::Ended(id, value.map_err(|error| TaskError::Decode(format!("the value of {}: {error}", F::NAME))))
             }
             Next::Ended(id, Err(error)) => Next::Ended(id, Err(error)),

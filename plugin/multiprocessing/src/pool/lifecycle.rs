@@ -161,7 +161,7 @@ impl Dispatcher {
                 }
             }
         }
-        let path = || self.config.worker.clone();
+        let path = || self.config.program.path().to_owned();
         let failure = match verdict {
             Verdict::Refused(error) => Some(error),
             Verdict::Dead(status)

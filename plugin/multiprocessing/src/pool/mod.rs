@@ -14,15 +14,13 @@ mod worker;
 
 pub use job::{Job, Next, TypedJob};
 
-use crate::bounded;
+use crate::codec::{self, Message};
 use crate::error::{JobError, StartError};
 use crate::function::Function;
+use crate::program::Program;
 use crate::wire::NAME_LIMIT;
 use commands::{Command, Commands};
 use dispatcher::Dispatcher;
-use std::ffi::OsString;
-use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -36,10 +34,8 @@ const STATUS_PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PoolConfig {
-    /// The worker program, whose `main` is [`worker_main`](crate::worker_main).
-    pub worker: PathBuf,
-    /// Its arguments, which the library itself makes no use of.
-    pub arguments: Vec<OsString>,
+    /// The worker program. A worker of another identity is refused.
+    pub program: Program,
     /// How many processes; 0 counts as 1.
     pub workers: usize,
     /// How many bytes of its own memory a worker may take (its writable private memory, which mapped files and shared
@@ -49,21 +45,17 @@ pub struct PoolConfig {
     pub task_timeout: Option<Duration>,
     /// How long a new worker may take until it is ready.
     pub start_timeout: Duration,
-    /// The identity of this build; a worker of another identity is refused. At most [`NAME_LIMIT`] bytes of it count.
-    pub identity: String,
 }
 
 impl PoolConfig {
     /// As many workers as there are processors to run on, no limits, ten seconds to start.
-    pub fn new(worker: impl Into<PathBuf>, identity: impl Into<String>) -> PoolConfig {
+    pub fn new(program: Program) -> PoolConfig {
         PoolConfig {
-            worker: worker.into(),
-            arguments: Vec::new(),
+            program,
             workers: thread::available_parallelism().map_or(1, usize::from),
             memory_limit: None,
             task_timeout: None,
             start_timeout: Duration::from_secs(10),
-            identity: identity.into(),
         }
     }
 }
@@ -97,14 +89,15 @@ pub struct WorkerStatus {
 /// Worker processes, and the thread that looks after them. Dropping it ends the workers, within a second, and all jobs.
 ///
 /// ```no_run
-/// use multiprocessing::{Next, Pool, PoolConfig};
+/// use multiprocessing::codec::Message;
+/// use multiprocessing::{Next, Pool, PoolConfig, Program};
 /// use std::time::Duration;
 ///
-/// let mut config = PoolConfig::new("/usr/lib/example/worker", "build 1");
+/// let mut config = PoolConfig::new(Program::new("/usr/lib/example/worker", "build 1"));
 /// config.memory_limit = Some(64 << 20);
 /// let pool = Pool::start(config)?;
-/// let job = pool.job("reverse", Vec::new(), Vec::new())?;
-/// job.submit(1, b"stressed".to_vec());
+/// let job = pool.job("reverse", Message::default())?;
+/// job.submit(1, Message::plain(b"stressed".to_vec()));
 /// match job.next(Duration::from_secs(1)) {
 ///     Next::Ended(id, Ok(bytes)) => println!("task {id} brought {} bytes", bytes.len()),
 ///     Next::Ended(id, Err(error)) if error.lost_worker() => println!("task {id} may be tried once more: {error}"),
@@ -129,9 +122,9 @@ impl Pool {
     pub fn start(mut config: PoolConfig) -> Result<Pool, StartError> {
         let resources = |error| StartError::Resources(Arc::new(error));
         // The host may change its folder before a worker has to be replaced.
-        config.worker = std::path::absolute(&config.worker)
-            .map_err(|error| StartError::Spawn { path: config.worker.clone(), error: Arc::new(error) })?;
-        config.identity = bounded(config.identity, NAME_LIMIT);
+        let path = config.program.path().to_owned();
+        let spawn = |error| StartError::Spawn { path, error: Arc::new(error) };
+        config.program = config.program.absolute().map_err(spawn)?;
         let commands = Arc::new(Commands::new().map_err(resources)?);
         let deaths = Arc::new(AtomicU64::new(0));
         let (started, start) = mpsc::channel();
@@ -143,29 +136,29 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Opens a job: tasks of one function, with what they share. `setup` and `descriptors` are sent once to each worker that
+    /// Opens a job: tasks of one function, with what they share. `setup` is sent once to each worker that
     /// gets a task of it. Jobs share the workers by turns.
     ///
     /// # Errors
     /// Too many descriptors (see [`JobError::DESCRIPTOR_LIMIT`]), too long a name, no memory or descriptor left. Whether the
     /// workers know the function only its tasks can tell.
-    pub fn job(&self, function: &str, setup: Vec<u8>, descriptors: Vec<OwnedFd>) -> Result<Job, JobError> {
-        if descriptors.len() > JobError::DESCRIPTOR_LIMIT {
-            return Err(JobError::Descriptors(descriptors.len()));
+    pub fn job(&self, function: &str, setup: Message) -> Result<Job, JobError> {
+        if setup.descriptors.len() > JobError::DESCRIPTOR_LIMIT {
+            return Err(JobError::Descriptors(setup.descriptors.len()));
         }
         if function.len() > NAME_LIMIT {
             return Err(JobError::Name(function.len()));
         }
         let number = self.jobs.fetch_add(1, Ordering::Relaxed);
-        Job::open(number, Arc::clone(&self.commands), function, setup, descriptors)
+        Job::open(number, Arc::clone(&self.commands), function, setup)
     }
 
     /// [`Pool::job`] for a typed function.
     ///
     /// # Errors
     /// As there; and the set-up message may refuse to be encoded.
-    pub fn typed_job<F: Function>(&self, setup: &F::Setup, descriptors: Vec<OwnedFd>) -> Result<TypedJob<F>, JobError> {
-        self.job(F::NAME, postcard::to_stdvec(setup)?, descriptors).map(TypedJob::new)
+    pub fn typed_job<F: Function>(&self, setup: &F::Setup) -> Result<TypedJob<F>, JobError> {
+        self.job(F::NAME, codec::encode(setup)?).map(TypedJob::new)
     }
 
     /// What each worker is doing.

@@ -1,6 +1,6 @@
 //! What is kept of a task that a worker has in hand, to judge when to wait no longer.
 
-use crate::activity::{Activity, Usage};
+use crate::process::activity::{Activity, Usage};
 use std::time::{Duration, Instant};
 
 /// How long a task may go on after its job was cancelled: until then its owner waits; and so much time of its own the worker

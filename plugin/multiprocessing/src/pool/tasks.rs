@@ -6,7 +6,6 @@ use crate::error::TaskError;
 use crate::payload::{Outgoing, Payload};
 use crate::wire::{Outcome, Panic};
 use std::collections::{HashMap, VecDeque};
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// A task that has not ended.
@@ -25,7 +24,6 @@ pub(super) struct Entry {
     pub(super) inbox: Arc<Inbox>,
     pub(super) function: String,
     pub(super) setup: Outgoing,
-    pub(super) descriptors: Vec<OwnedFd>,
     queue: VecDeque<Task>,
     /// How many of its tasks workers have in hand.
     in_hand: usize,
@@ -50,17 +48,9 @@ pub(super) struct Jobs {
 }
 
 impl Jobs {
-    pub(super) fn open(&mut self, inbox: Arc<Inbox>, function: String, setup: Outgoing, descriptors: Vec<OwnedFd>) {
-        let entry = Entry {
-            inbox,
-            function,
-            setup,
-            descriptors,
-            queue: VecDeque::new(),
-            in_hand: 0,
-            cancelled: false,
-            closed: false,
-        };
+    pub(super) fn open(&mut self, inbox: Arc<Inbox>, function: String, setup: Outgoing) {
+        let entry =
+            Entry { inbox, function, setup, queue: VecDeque::new(), in_hand: 0, cancelled: false, closed: false };
         self.entries.insert(entry.inbox.job(), entry);
     }
 

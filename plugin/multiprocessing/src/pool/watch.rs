@@ -6,8 +6,8 @@ use super::lifecycle::Verdict;
 use super::patience::Grace;
 use super::tasks::Jobs;
 use super::worker::Worker;
-use crate::activity::Activity;
 use crate::error::TaskError;
+use crate::process::activity::Activity;
 use std::time::{Duration, Instant};
 
 /// How long a worker may live on after it has closed its connection. One that is about to die takes less than a millisecond.

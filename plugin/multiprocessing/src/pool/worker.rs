@@ -4,10 +4,10 @@ use super::patience::{Grace, Stop};
 use super::tasks::{Entry, Task};
 use super::text::Text;
 use super::{PoolConfig, WorkerState};
-use crate::connection::{Buffer, Connection};
 use crate::error::StartError;
+use crate::packets::{Buffer, Packets};
 use crate::payload::Payload;
-use crate::process::Process;
+use crate::process::child::Child;
 use crate::report::Report;
 use crate::wire::{self, Outcome, ToPool, ToWorker, WireError};
 use nix::poll::PollFlags;
@@ -67,7 +67,7 @@ pub(super) enum Step {
 pub(super) struct Worker {
     /// Which worker of the pool this is; never used twice.
     pub(super) number: u64,
-    pub(super) process: Process,
+    pub(super) process: Child,
     pub(super) report: Report,
     pub(super) text: Text,
     pub(super) started: Instant,
@@ -76,7 +76,7 @@ pub(super) struct Worker {
     pub(super) hung_up: Option<Instant>,
     pub(super) pipeline: VecDeque<InHand>,
     memory_limit: Option<u64>,
-    connection: Connection,
+    connection: Packets,
     opened: HashSet<u64>,
     outbox: VecDeque<Waiting>,
     sequence: u64,
@@ -86,12 +86,14 @@ impl Worker {
     /// Starts the process; it becomes ready later.
     pub(super) fn start(config: &PoolConfig, number: u64) -> Result<Worker, StartError> {
         let resources = |error| StartError::Resources(Arc::new(error));
-        let (connection, theirs) = Connection::pair().map_err(resources)?;
+        let (connection, theirs) = Packets::pair().map_err(resources)?;
         let report = Report::new().map_err(resources)?;
         let started = Instant::now();
         let (text, stderr) = Text::new().map_err(resources)?;
-        let process = Process::spawn(&config.worker, &config.arguments, theirs.as_fd(), stderr.as_fd())
-            .map_err(|error| StartError::Spawn { path: config.worker.clone(), error: Arc::new(error) })?;
+        let process =
+            Child::spawn(config.program.path(), config.program.arguments(), theirs.as_fd(), stderr.as_fd()).map_err(
+                |error| StartError::Spawn { path: config.program.path().to_owned(), error: Arc::new(error) },
+            )?;
         drop(theirs);
         let mut worker = Worker {
             number,
@@ -108,7 +110,7 @@ impl Worker {
             outbox: VecDeque::new(),
             sequence: 0,
         };
-        let (parent, identity) = (std::process::id(), &*config.identity);
+        let (parent, identity) = (std::process::id(), config.program.identity());
         let hello = ToWorker::Hello { parent, identity, memory_limit: config.memory_limit };
         let report = worker.report.as_fd().try_clone_to_owned().map_err(resources)?;
         // An empty connection has room for it; a worker that has died already shows as such.
@@ -167,8 +169,7 @@ impl Worker {
         }
         self.sequence += 1;
         let message = ToWorker::Task { job: task.job, sequence: self.sequence, shared: task.payload.shared() };
-        let descriptor: Vec<_> = task.payload.descriptor().into_iter().collect();
-        match self.send(&message, task.payload.tail(), &descriptor) {
+        match self.send(&message, task.payload.tail(), &task.payload.descriptors()) {
             Ok(()) => {
                 self.pipeline.push_back(InHand {
                     sequence: self.sequence,
@@ -190,8 +191,7 @@ impl Worker {
         }
         let message = ToWorker::Open { job, function: &entry.function, shared: entry.setup.shared() };
         let mut descriptors = vec![entry.inbox.flag().as_fd()];
-        descriptors.extend(entry.setup.descriptor());
-        descriptors.extend(entry.descriptors.iter().map(AsFd::as_fd));
+        descriptors.extend(entry.setup.descriptors());
         self.send(&message, entry.setup.tail(), &descriptors)?;
         self.opened.insert(job);
         Ok(())
@@ -245,24 +245,21 @@ impl Worker {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Step::Nothing,
             Err(error) => return Step::Broken(error.to_string()),
         };
-        let path = || config.worker.clone();
+        let path = || config.program.path().to_owned();
         match wire::decode::<ToPool>(&buffer.bytes[..received.length]) {
             Ok((ToPool::Ready { identity }, _)) if !self.ready => {
-                if identity != config.identity {
-                    let (ours, theirs) = (config.identity.clone(), identity.to_owned());
+                if identity != config.program.identity() {
+                    let (ours, theirs) = (config.program.identity().to_owned(), identity.to_owned());
                     return Step::Refused(StartError::OtherBuild { path: path(), ours, theirs });
                 }
                 self.ready = true;
                 Step::Ready
             }
             Ok((ToPool::Ended { sequence, outcome, shared }, tail)) => {
-                let descriptor = if shared { received.descriptors.into_iter().next() } else { None };
-                if self.pipeline.front().is_none_or(|first| first.sequence != sequence)
-                    || shared != descriptor.is_some()
-                {
+                if self.pipeline.front().is_none_or(|first| first.sequence != sequence) {
                     return Step::Broken("an answer that nothing was asked for".into());
                 }
-                match Payload::received(tail, descriptor) {
+                match Payload::received(tail, shared, received.descriptors) {
                     Err(error) => Step::Broken(error.to_string()),
                     Ok(payload) => match self.pipeline.pop_front() {
                         Some(first) => {
@@ -292,18 +289,19 @@ fn is_hang_up(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::Message;
     use crate::payload::Outgoing;
     use crate::pool::inbox::Inbox;
     use crate::pool::tasks::Jobs;
 
     /// A worker whose other end is in the test's hands; its process only sleeps.
-    fn worker() -> (Worker, Connection) {
-        let (connection, theirs) = Connection::pair().expect("a pair");
+    fn worker() -> (Worker, Packets) {
+        let (connection, theirs) = Packets::pair().expect("a pair");
         let (text, stderr) = Text::new().expect("a pipe");
         let words = ["60".into()];
         let worker = Worker {
             number: 1,
-            process: Process::spawn("/bin/sleep".as_ref(), &words, stderr.as_fd(), stderr.as_fd()).expect("a process"),
+            process: Child::spawn("/bin/sleep".as_ref(), &words, stderr.as_fd(), stderr.as_fd()).expect("a process"),
             report: Report::new().expect("memory"),
             text,
             started: Instant::now(),
@@ -323,13 +321,13 @@ mod tests {
     fn what_finds_no_room_is_sent_later_whole_and_in_order() {
         let (mut worker, theirs) = worker();
         let mut jobs = Jobs::default();
-        let setup = Outgoing::Inline(vec![1; 60_000]);
         let (reader, _writer) = io::pipe().expect("a pipe");
-        jobs.open(Arc::new(Inbox::new(5).expect("memory")), "function".into(), setup, vec![reader.into()]);
+        let setup = Outgoing::new(Message { bytes: vec![1; 60_000], descriptors: vec![reader.into()] });
+        jobs.open(Arc::new(Inbox::new(5).expect("memory")), "function".into(), setup);
         let entry = jobs.entry(5).expect("it was opened");
         for id in 0..10 {
             // Every second one travels as a descriptor.
-            let payload = Outgoing::new(vec![id as u8; if id % 2 == 0 { 60_000 } else { 70_000 }]);
+            let payload = Outgoing::new(Message::plain(vec![id as u8; if id % 2 == 0 { 60_000 } else { 70_000 }]));
             worker.assign(Task { job: 5, id, payload, unlucky: 0 }, entry).expect("it is sent or kept");
         }
         worker.close(5);
@@ -352,7 +350,7 @@ mod tests {
             let (message, tail) = wire::decode::<ToWorker>(&packet).expect("a frame");
             let shared = id % 2 == 1;
             assert_eq!(message, ToWorker::Task { job: 5, sequence: id + 1, shared });
-            let payload = Payload::received(tail, descriptors.into_iter().next()).expect("sealed memory, if any");
+            let payload = Payload::received(tail, shared, descriptors).expect("sealed memory, if any");
             assert_eq!(*payload, vec![id as u8; if shared { 70_000 } else { 60_000 }]);
         }
         let (packet, _) = receive();

@@ -1,77 +1,25 @@
-//! What the tests share: one pool at a time, and a look at what is left after it.
+//! What the tests of the pool share.
 
 pub use crate::acts::{Act, Actor, Brought, IDENTITY, Setup};
-pub use multiprocessing::{Next, Pool, PoolConfig, TaskError, TypedJob, WorkerState};
+pub use crate::leftovers::{alone, children};
+pub use multiprocessing::codec::Message;
+pub use multiprocessing::{Next, Pool, PoolConfig, Program, TaskError, TypedJob, WorkerState};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 pub use std::time::Duration;
 
 /// Long enough for whatever is to happen on a busy machine. Nothing waits so long unless it hangs.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-static ONE: Mutex<()> = Mutex::new(());
-
-/// Held by each test: no other test runs meanwhile, and in the end nothing may be left in this process.
-pub struct Alone {
-    _lock: MutexGuard<'static, ()>,
-    descriptors: Vec<String>,
-    threads: usize,
-}
-
-pub fn alone() -> Alone {
-    let lock = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    Alone { _lock: lock, descriptors: descriptors(), threads: pool_threads() }
-}
-
-impl Drop for Alone {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            return;
-        }
-        assert_eq!(descriptors(), self.descriptors, "descriptors are left");
-        assert_eq!(children(), Vec::<u32>::new(), "processes are left");
-        assert_eq!(pool_threads(), self.threads, "threads are left");
-        let maps = std::fs::read_to_string("/proc/self/maps").expect("own maps");
-        assert!(!maps.contains("memfd:multiprocessing"), "shared memory is left: {maps}");
-    }
-}
-
-fn descriptors() -> Vec<String> {
-    let link = |entry: std::io::Result<std::fs::DirEntry>| std::fs::read_link(entry.ok()?.path()).ok();
-    let mut links: Vec<_> = std::fs::read_dir("/proc/self/fd")
-        .expect("own descriptors")
-        .filter_map(link)
-        .map(|link| link.to_string_lossy().into_owned())
-        .collect();
-    links.sort();
-    links
-}
-
-fn pool_threads() -> usize {
-    let name =
-        |entry: std::io::Result<std::fs::DirEntry>| std::fs::read_to_string(entry.ok()?.path().join("comm")).ok();
-    let tasks = std::fs::read_dir("/proc/self/task").expect("own threads");
-    tasks.filter_map(name).filter(|name| name.trim() == "pool").count()
-}
-
-/// The child processes of this process, zombies too.
-pub fn children() -> Vec<u32> {
-    let tasks = std::fs::read_dir("/proc/self/task").expect("own threads");
-    let children = tasks.filter_map(|entry| std::fs::read_to_string(entry.ok()?.path().join("children")).ok());
-    children
-        .flat_map(|list| list.split_whitespace().map(|pid| pid.parse().expect("a number")).collect::<Vec<_>>())
-        .collect()
-}
-
 pub fn worker() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_multiprocessing-test-worker"))
 }
 
 pub fn config(workers: usize) -> PoolConfig {
-    let mut config = PoolConfig::new(worker(), IDENTITY);
+    let mut config = PoolConfig::new(Program::new(worker(), IDENTITY));
     config.workers = workers;
     config
 }
@@ -81,7 +29,7 @@ pub fn pool(workers: usize) -> Pool {
 }
 
 pub fn acts(pool: &Pool) -> TypedJob<Actor> {
-    pool.typed_job(&Setup::Text("set-up".into()), Vec::new()).expect("a job")
+    pool.typed_job(&Setup::text("set-up")).expect("a job")
 }
 
 /// Runs the acts as one job.

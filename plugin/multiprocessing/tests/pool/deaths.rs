@@ -187,13 +187,13 @@ fn a_broken_connection() {
 fn an_open_that_fails_or_kills_is_each_task_s_own_error() {
     let _alone = alone();
     let pool = pool(2);
-    let job = pool.typed_job::<Actor>(&Setup::Refuse, Vec::new()).expect("a job");
+    let job = pool.typed_job::<Actor>(&Setup::Refuse).expect("a job");
     (0..5).for_each(|id| job.submit(id, &Act::Pid).expect("encoded"));
     for result in collect(&job).into_values() {
         assert!(matches!(result, Err(TaskError::Error(message)) if message == "this job is refused"));
     }
     assert_eq!(pool.deaths(), 0);
-    let job = pool.typed_job::<Actor>(&Setup::Abort, Vec::new()).expect("a job");
+    let job = pool.typed_job::<Actor>(&Setup::Abort).expect("a job");
     (0..5).for_each(|id| job.submit(id, &Act::Pid).expect("encoded"));
     for result in collect(&job).into_values() {
         assert!(matches!(result, Err(TaskError::Signal { signal: libc::SIGABRT, .. })));
@@ -208,14 +208,14 @@ fn what_it_said_last_is_in_its_error() {
     let pool = pool(1);
     let error = run_one(&pool, Act::Allocate(isize::MAX as usize)).expect_err("nobody has so much");
     assert!(matches!(error, TaskError::OutOfMemory), "{error:?}");
-    let job = pool.job("act", b"not a set-up".to_vec(), Vec::new()).expect("a job");
-    job.submit(7, Vec::new());
+    let job = pool.job("act", Message::plain(b"not a set-up".to_vec())).expect("a job");
+    job.submit(7, Message::default());
     match job.next(PATIENCE) {
         Next::Ended(7, Err(TaskError::Decode(reason))) => assert!(reason.contains("act"), "{reason}"),
         other => panic!("{other:?}"),
     }
-    let job = pool.job("no such function", Vec::new(), Vec::new()).expect("a job");
-    job.submit(8, Vec::new());
+    let job = pool.job("no such function", Message::default()).expect("a job");
+    job.submit(8, Message::default());
     match job.next(PATIENCE) {
         Next::Ended(8, Err(TaskError::Error(reason))) => assert!(reason.contains("no such function"), "{reason}"),
         other => panic!("{other:?}"),

@@ -151,9 +151,9 @@ fn two_pools_do_not_disturb_each_other() {
 fn results_that_nobody_takes_hold_the_tasks_back() {
     let _alone = alone();
     let pool = pool(1);
-    let job = pool.job("echo", Vec::new(), Vec::new()).expect("a job");
+    let job = pool.job("echo", Message::default()).expect("a job");
     let size = 1 << 20;
-    (0..200).for_each(|id| job.submit(id, vec![id as u8; size]));
+    (0..200).for_each(|id| job.submit(id, Message::plain(vec![id as u8; size])));
     let done = || pool.status().iter().map(|worker| worker.tasks).sum::<u64>();
     until("the results fill the inbox", || done() >= 64);
     // Another job is not held back by it; and while its tasks are done, this one's are not.
@@ -177,9 +177,9 @@ fn a_worker_that_does_not_read_holds_nobody_up() {
     let pool = pool(2);
     let stopped = pool.status()[0].pid;
     signal(stopped, libc::SIGSTOP);
-    let jobs: Vec<_> = (0..6).map(|_| pool.job("echo", Vec::new(), Vec::new()).expect("a job")).collect();
+    let jobs: Vec<_> = (0..6).map(|_| pool.job("echo", Message::default()).expect("a job")).collect();
     for job in &jobs {
-        (0..4).for_each(|id| job.submit(id, vec![7; multiprocessing::wire::INLINE_LIMIT]));
+        (0..4).for_each(|id| job.submit(id, Message::plain(vec![7; multiprocessing::wire::INLINE_LIMIT])));
     }
     // The other worker ends all but those that the stopped one has in hand.
     let ended = std::cell::Cell::new(0);

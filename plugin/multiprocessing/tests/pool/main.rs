@@ -5,5 +5,7 @@ mod acts;
 mod common;
 mod deaths;
 mod jobs;
+#[path = "../common/leftovers.rs"]
+mod leftovers;
 mod starts;
 mod work;

@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 
 fn start_error(worker: impl Into<std::path::PathBuf>, arguments: &[&str]) -> StartError {
     let mut config = config(2);
-    config.worker = worker.into();
-    config.arguments = arguments.iter().map(Into::into).collect();
+    let program = Program::new(worker, IDENTITY);
+    config.program = arguments.iter().fold(program, |program, argument| program.argument(argument));
     config.start_timeout = Duration::from_millis(300);
     Pool::start(config).expect_err("it cannot start")
 }
@@ -56,7 +56,7 @@ fn a_worker_that_goes_missing_later_ends_the_tasks_with_the_reason() {
     let copy = folder.path().join("worker");
     std::fs::copy(worker(), &copy).expect("a copy");
     let mut config = config(2);
-    config.worker = copy.clone();
+    config.program = Program::new(&copy, IDENTITY);
     let pool = Pool::start(config).expect("a pool");
     assert_whole(&pool, 2);
     std::fs::remove_file(&copy).expect("it is ours");

@@ -1,7 +1,6 @@
 //! What a pool is for.
 
 use crate::common::*;
-use std::os::fd::OwnedFd;
 
 #[test]
 fn many_tasks_end_each_with_its_own_value() {
@@ -20,7 +19,7 @@ fn set_up_and_descriptors_reach_each_worker() {
     let _alone = alone();
     let pool = pool(2);
     let (reader, mut writer) = std::io::pipe().expect("a pipe");
-    let job = pool.typed_job::<Actor>(&Setup::Text("set-up".into()), vec![OwnedFd::from(reader)]).expect("a job");
+    let job = pool.typed_job::<Actor>(&Setup::Text("set-up".into(), vec![reader.into()])).expect("a job");
     std::io::Write::write_all(&mut writer, b"descriptor").expect("room");
     drop(writer);
     job.submit(0, &Act::Setup).expect("encoded");
@@ -31,11 +30,11 @@ fn set_up_and_descriptors_reach_each_worker() {
 fn large_payloads_go_both_ways() {
     let _alone = alone();
     let pool = pool(2);
-    let job = pool.job("echo", vec![7; 100_000], Vec::new()).expect("a job");
+    let job = pool.job("echo", Message::plain(vec![7; 100_000])).expect("a job");
     let large: Vec<u8> = (0..64 << 20).map(|i: u32| (i >> 8) as u8 ^ i as u8).collect();
     let sizes = [0, 1, (64 << 10) - 1, 64 << 10, (64 << 10) + 1, large.len()];
     for (id, size) in sizes.into_iter().enumerate() {
-        job.submit(id as u64, large[..size].to_vec());
+        job.submit(id as u64, Message::plain(large[..size].to_vec()));
     }
     for _ in sizes {
         match job.next(PATIENCE) {

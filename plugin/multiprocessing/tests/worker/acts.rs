@@ -1,5 +1,6 @@
 //! What the test worker can do, good and bad. Both the worker and the tests have this file.
 
+use multiprocessing::codec::Descriptor;
 use multiprocessing::{Context, Function};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -55,19 +56,26 @@ pub enum Brought {
     Text(String),
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub enum Setup {
-    Text(String),
+    /// A text, and descriptors.
+    Text(String, Vec<Descriptor>),
     /// The job cannot be opened.
     Refuse,
     /// Opening the job ends the process.
     Abort,
 }
 
+impl Setup {
+    pub fn text(text: &str) -> Setup {
+        Setup::Text(text.into(), Vec::new())
+    }
+}
+
 #[derive(Debug)]
 pub struct Actor {
     text: String,
-    descriptors: Vec<OwnedFd>,
+    descriptors: Vec<Descriptor>,
 }
 
 impl Function for Actor {
@@ -76,9 +84,9 @@ impl Function for Actor {
     type Argument = Act;
     type Value = Brought;
 
-    fn open(setup: Setup, descriptors: Vec<OwnedFd>) -> Result<Actor, String> {
+    fn open(setup: Setup) -> Result<Actor, String> {
         match setup {
-            Setup::Text(text) => Ok(Actor { text, descriptors }),
+            Setup::Text(text, descriptors) => Ok(Actor { text, descriptors }),
             Setup::Refuse => Err("this job is refused".into()),
             Setup::Abort => std::process::abort(),
         }
@@ -91,7 +99,7 @@ impl Function for Actor {
             Act::Setup => {
                 let mut text = format!("{} and ", self.text);
                 let first = self.descriptors.first().ok_or("no descriptor came")?;
-                let mut file = File::from(first.try_clone().map_err(|error| error.to_string())?);
+                let mut file = File::from(first.as_fd().try_clone_to_owned().map_err(|error| error.to_string())?);
                 file.read_to_string(&mut text).map_err(|error| error.to_string())?;
                 return Ok(Brought::Text(text));
             }

@@ -3,7 +3,9 @@
 mod acts;
 
 use acts::{Act, Actor, Brought, IDENTITY, Setup};
-use multiprocessing::{Context, Next, Pool, PoolConfig, Refusal, Registry, Serve, worker_main};
+use multiprocessing::codec::Message;
+use multiprocessing::{Context, Next, Pool, PoolConfig, Program, Refusal, Registry, Serve, worker_main};
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -12,8 +14,8 @@ use std::time::Duration;
 struct Echo;
 
 impl Serve for Echo {
-    fn call(&mut self, payload: &[u8], _context: &Context<'_>) -> Result<Vec<u8>, Refusal> {
-        Ok(payload.to_vec())
+    fn call(&mut self, payload: &[u8], _: Vec<OwnedFd>, _: &Context<'_>) -> Result<Message, Refusal> {
+        Ok(Message::plain(payload.to_vec()))
     }
 }
 
@@ -44,10 +46,10 @@ fn answer(bytes: &[u8]) -> ExitCode {
 
 /// A program that has a pool whose workers are busy: prints their numbers, and waits to be killed.
 fn host(worker: &str) -> ExitCode {
-    let mut config = PoolConfig::new(worker, IDENTITY);
+    let mut config = PoolConfig::new(Program::new(worker, IDENTITY));
     config.workers = 2;
     let Ok(pool) = Pool::start(config) else { return ExitCode::FAILURE };
-    let Ok(job) = pool.typed_job::<Actor>(&Setup::Text(String::new()), Vec::new()) else { return ExitCode::FAILURE };
+    let Ok(job) = pool.typed_job::<Actor>(&Setup::text("")) else { return ExitCode::FAILURE };
     for id in 0..2 {
         let _ = job.submit(id, &Act::Sleep(Duration::from_secs(60)));
     }

@@ -16,7 +16,7 @@ const CONTROL_SPACE: usize = 3 + (DESCRIPTOR_LIMIT * size_of::<RawFd>()).div_cei
 
 /// One end of a connection. Packets keep their bounds; the end of the other side is the end of the packets.
 #[derive(Debug)]
-pub struct Connection {
+pub struct Packets {
     socket: OwnedFd,
 }
 
@@ -51,25 +51,25 @@ impl Default for Buffer {
     }
 }
 
-impl Connection {
+impl Packets {
     /// Two ends, each close-on-exec.
     ///
     /// # Errors
     /// The process has no descriptor left.
-    pub fn pair() -> io::Result<(Connection, Connection)> {
+    pub fn pair() -> io::Result<(Packets, Packets)> {
         let (one, other) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
-        Ok((Connection { socket: one }, Connection { socket: other }))
+        Ok((Packets { socket: one }, Packets { socket: other }))
     }
 
     /// Takes a descriptor that is such an end.
     ///
     /// # Errors
     /// It is something else.
-    pub fn from_descriptor(socket: OwnedFd) -> io::Result<Connection> {
+    pub fn from_descriptor(socket: OwnedFd) -> io::Result<Packets> {
         if getsockopt(&socket, sockopt::SockType)? != SockType::SeqPacket {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a packet socket"));
         }
-        Ok(Connection { socket })
+        Ok(Packets { socket })
     }
 
     /// Sends `head` and `tail` as one packet. `wait` says whether to wait until there is room for it.
@@ -156,14 +156,14 @@ fn receive(socket: BorrowedFd<'_>, buffer: &mut Buffer, flags: MsgFlags) -> io::
     Ok(Packet { length, descriptors, cut: header.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 })
 }
 
-impl AsFd for Connection {
+impl AsFd for Packets {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 }
 
-impl From<Connection> for OwnedFd {
-    fn from(connection: Connection) -> OwnedFd {
+impl From<Packets> for OwnedFd {
+    fn from(connection: Packets) -> OwnedFd {
         connection.socket
     }
 }
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn packets_keep_their_bounds_and_bring_descriptors() {
-        let (one, other) = Connection::pair().expect("a pair");
+        let (one, other) = Packets::pair().expect("a pair");
         let (mut reader, writer) = io::pipe().expect("a pipe");
         one.send(b"he", b"ad", &[writer.as_fd()], true).expect("room");
         one.send(b"next", b"", &[], false).expect("room");
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_full_connection_says_so() {
-        let (one, _other) = Connection::pair().expect("a pair");
+        let (one, _other) = Packets::pair().expect("a pair");
         let packet = vec![0; 60_000];
         let full = (0..1000).find_map(|_| one.send(&packet, b"", &[], false).err()).expect("bounded");
         assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_packet_beyond_the_limit_is_refused() {
-        let (one, other) = Connection::pair().expect("a pair");
+        let (one, other) = Packets::pair().expect("a pair");
         one.send(&vec![0; FRAME_LIMIT + 2], b"", &[], true).expect("room");
         one.send(b"good", b"", &[], true).expect("room");
         let mut buffer = Buffer::new();
@@ -217,8 +217,8 @@ mod tests {
 
     #[test]
     fn something_else_is_no_connection() {
-        assert!(Connection::from_descriptor(tempfile::tempfile().expect("a file").into()).is_err());
+        assert!(Packets::from_descriptor(tempfile::tempfile().expect("a file").into()).is_err());
         let (stream, _other) = std::os::unix::net::UnixStream::pair().expect("a pair");
-        assert!(Connection::from_descriptor(stream.into()).is_err());
+        assert!(Packets::from_descriptor(stream.into()).is_err());
     }
 }

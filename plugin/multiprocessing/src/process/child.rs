@@ -1,6 +1,6 @@
-//! A child process: started, watched and ended through its pidfd, so that its number can never mean another process.
+//! A child process, as the system has it: started, watched and ended through its pidfd, so that its number can never mean another process.
 
-use crate::activity::{self, Activity, Usage};
+use super::activity::{self, Activity, Usage};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::ffi::{CString, OsStr, OsString};
@@ -45,29 +45,13 @@ impl fmt::Display for SignalName {
 }
 
 /// A running child process. It is not ended when this is dropped.
-///
-/// ```
-/// use multiprocessing::{ExitStatus, Process};
-/// use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-/// use std::fs::File;
-/// use std::os::fd::AsFd;
-/// use std::path::Path;
-///
-/// let nowhere = File::options().read(true).write(true).open("/dev/null")?;
-/// let arguments = ["-c".into(), "exit 3".into()];
-/// let process = Process::spawn(Path::new("/bin/sh"), &arguments, nowhere.as_fd(), nowhere.as_fd())?;
-/// // Its descriptor is readable once it has ended; so it can be waited for beside others.
-/// poll(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE)?;
-/// assert_eq!(process.try_wait(), Some(ExitStatus::Exited(3)));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
 #[derive(Debug)]
-pub struct Process {
+pub(crate) struct Child {
     pid: u32,
     pidfd: OwnedFd,
 }
 
-impl Process {
+impl Child {
     /// Starts a program in a session of its own, with all signals at their defaults and unblocked. Its standard input and
     /// error are the given descriptors, its output goes nowhere, and it inherits no other descriptor.
     ///
@@ -75,7 +59,12 @@ impl Process {
     ///
     /// # Errors
     /// The program is not there or cannot be run, or the system refuses another process.
-    pub fn spawn(program: &Path, arguments: &[OsString], stdin: BorrowedFd, stderr: BorrowedFd) -> io::Result<Process> {
+    pub(crate) fn spawn(
+        program: &Path,
+        arguments: &[OsString],
+        stdin: BorrowedFd,
+        stderr: BorrowedFd,
+    ) -> io::Result<Child> {
         let path = c_string(program.as_os_str())?;
         let mut words = vec![path.clone()];
         for argument in arguments {
@@ -89,7 +78,7 @@ impl Process {
         let stderr = above_standard(stderr)?;
         let pid = posix_spawn(&path, &words, &environment, stdin.as_fd(), stderr.as_fd())?;
         match pidfd_open(pid) {
-            Ok(pidfd) => Ok(Process { pid: pid.unsigned_abs(), pidfd }),
+            Ok(pidfd) => Ok(Child { pid: pid.unsigned_abs(), pidfd }),
             Err(error) => {
                 // Without a pidfd it cannot be watched, so it must not be left running.
                 let pid = nix::unistd::Pid::from_raw(pid);
@@ -101,12 +90,12 @@ impl Process {
     }
 
     /// Its number.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.pid
     }
 
     /// Sends SIGKILL. A process that has ended is left alone.
-    pub fn kill(&self) {
+    pub(crate) fn kill(&self) {
         // SAFETY: the system call takes a descriptor that lives, a number, no `siginfo_t`, and no flags. Its one failure is
         // that the process has ended.
         unsafe {
@@ -121,7 +110,7 @@ impl Process {
     }
 
     /// Takes its status if it has ended; it is no zombie from then on.
-    pub fn try_wait(&self) -> Option<ExitStatus> {
+    pub(crate) fn try_wait(&self) -> Option<ExitStatus> {
         loop {
             let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
             let flags = libc::WEXITED | libc::WNOHANG;
@@ -149,7 +138,7 @@ impl Process {
     }
 
     /// Takes its status if it has ended; whether it is no zombie of ours any more.
-    pub fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         self.try_wait().is_some()
     }
 
@@ -180,7 +169,7 @@ impl Process {
     }
 }
 
-impl AsFd for Process {
+impl AsFd for Child {
     /// The pidfd: readable once the process has ended.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()

@@ -1,0 +1,7 @@
+//! Processes of a worker program.
+
+pub(crate) mod activity;
+pub(crate) mod child;
+
+pub use child::ExitStatus;
+pub(crate) use child::SignalName;

@@ -1,0 +1,68 @@
+//! A worker process: what a worker program's `main` does.
+
+mod panic;
+mod serve;
+
+use crate::function::Registry;
+use crate::packets::Packets;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::{SigHandler, Signal, signal};
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
+use std::thread;
+
+/// The exit code of a worker that was not started by a pool.
+const NO_POOL: u8 = 2;
+/// The exit code of a worker whose pool says what it does not understand.
+const PROTOCOL: u8 = 3;
+
+/// The whole of a worker program's `main`: serves whoever started this process, and returns when that has ended.
+pub fn worker_main(registry: Registry) -> ExitCode {
+    ExitCode::from(serve(&registry))
+}
+
+/// Serves, and returns the exit code.
+pub(crate) fn serve(registry: &Registry) -> u8 {
+    match start() {
+        Ok(connection) => serve::Worker::new(registry, connection).run(),
+        Err(error) => {
+            eprintln!("this program is a worker and is started by its pool, not by hand: {error}");
+            NO_POOL
+        }
+    }
+}
+
+/// Prepares the process; its connection to whoever started it.
+fn start() -> io::Result<Packets> {
+    // First of all, so that there is no moment in which the pool's death would go unseen for ever: what happened before
+    // this shows as a hang-up, or as another parent, below.
+    set_pdeathsig(Signal::SIGKILL)?;
+    for fatal in [Signal::SIGSEGV, Signal::SIGBUS] {
+        // SAFETY: the default action runs no code of ours. Rust's own handler, made to tell an overflow of the stack,
+        // swallows the first such signal that comes from outside.
+        unsafe { signal(fatal, SigHandler::SigDfl) }?;
+    }
+    let connection = Packets::from_descriptor(io::stdin().as_fd().try_clone_to_owned()?)?;
+    let nowhere = OpenOptions::new().read(true).open("/dev/null")?;
+    nix::unistd::dup2_stdin(&nowhere)?;
+    let watched = connection.as_fd().try_clone_to_owned()?;
+    thread::Builder::new().name("watch".into()).stack_size(64 * 1024).spawn(move || end_with_the_pool(&watched))?;
+    std::panic::set_hook(Box::new(panic::note));
+    Ok(connection)
+}
+
+/// Ends the process when the pool's end of the connection is closed, whatever the main thread is doing. It asks for no
+/// event, so only the hang-up, which is always told, wakes it.
+fn end_with_the_pool(connection: &OwnedFd) {
+    loop {
+        let mut entry = [PollFd::new(connection.as_fd(), PollFlags::empty())];
+        match poll(&mut entry, PollTimeout::NONE) {
+            Ok(0) | Err(nix::errno::Errno::EINTR) => {}
+            // SAFETY: `_exit` ends the process at once; nothing of this process needs an orderly end.
+            _ => unsafe { libc::_exit(0) },
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! A worker of a pool: takes tasks and answers them, until the pool ends.
+
+use super::{PROTOCOL, panic};
+use crate::codec::Message;
+use crate::function::{Context, Refusal, Registry, Serve};
+use crate::memory::SharedMemory;
+use crate::packets::{Buffer, Packets};
+use crate::payload::{Outgoing, Payload};
+use crate::report::{PANIC_MEMORY, Report};
+use crate::wire::{self, Outcome, Panic, ToPool, ToWorker, WireError};
+use nix::sys::resource::{Resource, setrlimit};
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
+
+/// What the pool reads of this worker. It comes with the greeting.
+pub(super) static REPORT: OnceLock<Report> = OnceLock::new();
+
+/// A job as this worker knows it.
+struct Open {
+    flag: SharedMemory,
+    state: State,
+}
+
+enum State {
+    /// No task of it has begun here.
+    Waiting {
+        function: String,
+        setup: Payload,
+    },
+    Serving(Box<dyn Serve>),
+    /// It could not be opened; its tasks all get this answer.
+    Refused(Refusal),
+}
+
+pub(super) struct Worker<'a> {
+    registry: &'a Registry,
+    connection: Packets,
+    jobs: HashMap<u64, Open>,
+}
+
+impl<'a> Worker<'a> {
+    pub(super) fn new(registry: &'a Registry, connection: Packets) -> Worker<'a> {
+        Worker { registry, connection, jobs: HashMap::new() }
+    }
+
+    /// Serves until the pool has ended; the exit code.
+    pub(super) fn run(&mut self) -> u8 {
+        let mut buffer = Buffer::new();
+        loop {
+            let received = match self.connection.receive(&mut buffer, true) {
+                Ok(Some(received)) => received,
+                Ok(None) => return 0,
+                Err(error) => {
+                    eprintln!("receiving from the pool: {error}");
+                    return PROTOCOL;
+                }
+            };
+            let answer = match wire::decode::<ToWorker>(&buffer.bytes[..received.length]) {
+                Ok((message, tail)) => self.handle(message, tail, received.descriptors),
+                Err(WireError::Version { .. }) => {
+                    // The answer's header says which version is spoken here; the pool ends this process.
+                    self.send(&ToPool::Ready { identity: self.registry.identity() }, &Outgoing::new(Message::default()))
+                }
+                Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+            };
+            match answer {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return 0,
+                Err(error) => {
+                    eprintln!("serving the pool: {error}");
+                    return PROTOCOL;
+                }
+            }
+        }
+    }
+
+    fn handle(&mut self, message: ToWorker<'_>, tail: &[u8], descriptors: Vec<OwnedFd>) -> io::Result<()> {
+        let mut descriptors = descriptors.into_iter();
+        let missing = || io::Error::new(io::ErrorKind::InvalidData, "a message without its descriptors");
+        match message {
+            ToWorker::Hello { parent, memory_limit, identity: _ } => {
+                if nix::unistd::getppid().as_raw().unsigned_abs() != parent {
+                    return Err(io::ErrorKind::BrokenPipe.into());
+                }
+                let report = Report::from_descriptor(descriptors.next().ok_or_else(missing)?)?;
+                REPORT.set(report).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "a second greeting"))?;
+                // A crash is the pool's to report; it must not leave a core file in the user's folder.
+                setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+                if let Some(limit) = memory_limit {
+                    setrlimit(Resource::RLIMIT_DATA, limit, limit.saturating_add(PANIC_MEMORY))?;
+                }
+                self.send(&ToPool::Ready { identity: self.registry.identity() }, &Outgoing::new(Message::default()))
+            }
+            ToWorker::Open { job, function, shared } => {
+                let flag = SharedMemory::from_descriptor(descriptors.next().ok_or_else(missing)?)?;
+                let setup = Payload::received(tail, shared, descriptors)?;
+                let state = State::Waiting { function: function.to_owned(), setup };
+                self.jobs.insert(job, Open { flag, state });
+                Ok(())
+            }
+            ToWorker::Task { job, sequence, shared } => {
+                let mut payload = Payload::received(tail, shared, descriptors)?;
+                let descriptors = payload.take_descriptors();
+                let unopened = || io::Error::new(io::ErrorKind::InvalidData, "a task of no job");
+                let (outcome, value) = self.task(job, sequence, &payload, descriptors).ok_or_else(unopened)?;
+                drop(payload);
+                let mut value = Outgoing::new(value);
+                value.prepare()?;
+                self.send(&ToPool::Ended { sequence, outcome, shared: value.shared() }, &value)?;
+                // What a panic has left half done must not serve again, and its backtrace has taken memory beyond the limit:
+                // the pool replaces this process.
+                if outcome == Outcome::Panic { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+            }
+            ToWorker::Close { job } => {
+                if let Some(open) = self.jobs.remove(&job) {
+                    // What a function does when it ends cannot be blamed on a task any more.
+                    let _ = catch_unwind(AssertUnwindSafe(|| drop(open)));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Runs a task; `None` without a greeting, or for a job that was never opened.
+    fn task(
+        &mut self,
+        job: u64,
+        sequence: u64,
+        payload: &[u8],
+        descriptors: Vec<OwnedFd>,
+    ) -> Option<(Outcome, Message)> {
+        let Open { flag, state } = self.jobs.get_mut(&job)?;
+        let context = Context { flag };
+        if context.cancelled() {
+            return Some((Outcome::Cancelled, Message::default()));
+        }
+        // From here on a death is this task's.
+        REPORT.get()?.begin(sequence);
+        panic::take();
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            if let State::Waiting { function, setup } = state {
+                let descriptors = setup.take_descriptors();
+                *state = match self.registry.open(function, setup, descriptors) {
+                    Ok(serve) => State::Serving(serve),
+                    Err(refusal) => State::Refused(refusal),
+                };
+            }
+            match state {
+                State::Serving(serve) => serve.call(payload, descriptors, &context),
+                State::Refused(refusal) => Err(refusal.clone()),
+                State::Waiting { .. } => unreachable!("it was opened above"),
+            }
+        }));
+        Some(match result {
+            Ok(Ok(value)) => (Outcome::Value, value),
+            Ok(Err(_)) if context.cancelled() => (Outcome::Cancelled, Message::default()),
+            Ok(Err(Refusal::Error(message))) => (Outcome::Error, Message::plain(message.into_bytes())),
+            Ok(Err(Refusal::Decode(message))) => (Outcome::Decode, Message::plain(message.into_bytes())),
+            Err(_) => {
+                let panic = panic::take();
+                let panic = panic.unwrap_or_else(|| Panic { message: "a panic".into(), backtrace: String::new() });
+                (Outcome::Panic, Message::plain(postcard::to_stdvec(&panic).unwrap_or_default()))
+            }
+        })
+    }
+
+    fn send(&self, message: &ToPool<'_>, payload: &Outgoing) -> io::Result<()> {
+        let head = wire::encode(message, payload.tail().len())
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        self.connection.send(&head, payload.tail(), &payload.descriptors(), true)
+    }
+}
