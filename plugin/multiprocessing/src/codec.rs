@@ -49,6 +49,17 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Message, CodecError> {
     Ok(Message { bytes: bytes.map_err(|error| CodecError(describe(&error)))?, descriptors })
 }
 
+/// Encodes a value for where no descriptor can travel.
+///
+/// # Errors
+/// The value refuses, or has a handle in it.
+pub(crate) fn encode_plain<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError> {
+    let before = OUTGOING.replace(None);
+    let bytes = postcard::to_stdvec(value);
+    OUTGOING.replace(before);
+    bytes.map_err(|error| CodecError(describe(&error)))
+}
+
 /// Decodes a value from a message's bytes and descriptors. Descriptors that the bytes do not name are closed.
 ///
 /// # Errors

@@ -1,0 +1,178 @@
+//! A connection: messages, both ways.
+
+use super::error::ConnectionError;
+use super::framing::{Header, Start, start};
+use super::socket::Stream;
+use crate::codec;
+use crate::futex::deadline;
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, sendmsg};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::io::{self, IoSlice, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How much room is made for a message before any of it has come, in bytes.
+const FIRST_STEP: usize = 64 * 1024;
+
+/// One side of a connection. Messages keep their bounds and their order. Several threads may use it: each message is sent
+/// and received whole.
+///
+/// Its bytes are those of CPython's `Connection.send_bytes` and `recv_bytes`. Values, by [`Connection::send`] and
+/// [`Connection::recv`], are in postcard's encoding, for which both sides must be Rust programs with the same types.
+/// Handles, such as a queue, cannot travel this way.
+///
+/// ```
+/// use multiprocessing::connection::Connection;
+/// use std::os::unix::net::UnixStream;
+///
+/// let (one, other) = UnixStream::pair()?;
+/// let (one, other) = (Connection::from_stream(one)?, Connection::from_stream(other)?);
+/// one.send_bytes(b"as it is")?;
+/// one.send(&vec![1, 2, 3])?;
+/// assert_eq!(other.recv_bytes(100)?, b"as it is");
+/// assert_eq!(other.recv::<Vec<i32>>(100)?, [1, 2, 3]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Connection {
+    stream: Stream,
+    /// Whether an error has left this direction within a message.
+    sending: Mutex<bool>,
+    receiving: Mutex<bool>,
+}
+
+impl Connection {
+    pub(crate) fn new(stream: Stream) -> Connection {
+        Connection { stream, sending: Mutex::new(false), receiving: Mutex::new(false) }
+    }
+
+    /// Takes a stream socket that is connected to a peer which speaks as this library does, such as one end of a socket pair,
+    /// or what was a connection in another process. Nobody is authenticated. The socket must be a blocking one.
+    ///
+    /// # Errors
+    /// It is no stream socket.
+    pub fn from_stream(socket: impl Into<OwnedFd>) -> io::Result<Connection> {
+        Stream::from_descriptor(socket.into()).map(Connection::new)
+    }
+
+    /// Sends a message. It waits while the other side's buffers are full.
+    ///
+    /// # Errors
+    /// The other side has ended.
+    pub fn send_bytes(&self, bytes: &[u8]) -> Result<(), ConnectionError> {
+        let mut broken = unbroken(&self.sending)?;
+        let header = Header::of(bytes.len());
+        let (mut head, mut tail): (&[u8], &[u8]) = (&header, bytes);
+        // It is so until the message is out.
+        *broken = true;
+        while !head.is_empty() || !tail.is_empty() {
+            let parts = [IoSlice::new(head), IoSlice::new(tail)];
+            match sendmsg::<()>(self.stream.as_fd().as_raw_fd(), &parts, &[], MsgFlags::MSG_NOSIGNAL, None) {
+                Ok(sent) => {
+                    let of_head = sent.min(head.len());
+                    head = &head[of_head..];
+                    tail = &tail[sent - of_head..];
+                }
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(io::Error::from(error).into()),
+            }
+        }
+        *broken = false;
+        Ok(())
+    }
+
+    /// Receives a message of at most `limit` bytes, and waits for it. Memory is taken for what has come, not for what the
+    /// other side says is to come.
+    ///
+    /// # Errors
+    /// The other side has ended; the message is too long, cut off, or none. After such an error nothing more can be received.
+    pub fn recv_bytes(&self, limit: usize) -> Result<Vec<u8>, ConnectionError> {
+        let mut broken = unbroken(&self.receiving)?;
+        *broken = true;
+        let mut header = [0; 12];
+        let mut have = 0;
+        let length = loop {
+            match start(&header[..have])? {
+                Start::Message { length, .. } => break length,
+                Start::Need(needed) => match (&self.stream).read(&mut header[have..needed])? {
+                    0 if have == 0 => {
+                        *broken = false;
+                        return Err(ConnectionError::Closed);
+                    }
+                    0 => return Err(ConnectionError::Cut),
+                    count => have += count,
+                },
+            }
+        };
+        let fits = usize::try_from(length).ok().filter(|length| *length <= limit);
+        let fits = fits.ok_or(ConnectionError::TooLong { length, limit })?;
+        let mut bytes = Vec::with_capacity(fits.min(FIRST_STEP));
+        if (&self.stream).take(length).read_to_end(&mut bytes)? < fits {
+            return Err(ConnectionError::Cut);
+        }
+        *broken = false;
+        Ok(bytes)
+    }
+
+    /// Whether something has come, or the other side has ended, so that receiving does not wait for a message to begin.
+    /// `None` waits for that without end.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn poll(&self, timeout: Option<Duration>) -> io::Result<bool> {
+        self.stream.wait_readable(deadline(timeout))
+    }
+
+    /// Sends a value.
+    ///
+    /// # Errors
+    /// As [`Connection::send_bytes`]; or the value cannot be encoded, and nothing was sent.
+    pub fn send<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), ConnectionError> {
+        self.send_bytes(&codec::encode_plain(value)?)
+    }
+
+    /// Receives a value whose message has at most `limit` bytes, and waits for it.
+    ///
+    /// # Errors
+    /// As [`Connection::recv_bytes`]; or the message is no such value, and the next one may be.
+    pub fn recv<T: DeserializeOwned>(&self, limit: usize) -> Result<T, ConnectionError> {
+        Ok(codec::decode(&self.recv_bytes(limit)?, Vec::new())?)
+    }
+
+    /// The bytes themselves, for another protocol. What was sent in messages but not received yet comes first.
+    pub fn into_stream(self) -> Stream {
+        self.stream
+    }
+
+    /// The bytes themselves; whoever reads or writes them must keep the messages whole.
+    pub(crate) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// Who is at the other side, to be shown: an address, or a process of this machine.
+    pub fn peer(&self) -> String {
+        self.stream.peer()
+    }
+}
+
+impl AsFd for Connection {
+    /// Readable when [`Connection::poll`] would say so.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+impl From<Connection> for OwnedFd {
+    fn from(connection: Connection) -> OwnedFd {
+        connection.stream.into()
+    }
+}
+
+/// One direction, which nobody else uses meanwhile.
+fn unbroken(direction: &Mutex<bool>) -> Result<MutexGuard<'_, bool>, ConnectionError> {
+    let broken = direction.lock().unwrap_or_else(PoisonError::into_inner);
+    if *broken { Err(ConnectionError::Broken) } else { Ok(broken) }
+}
