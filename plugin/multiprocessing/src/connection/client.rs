@@ -37,11 +37,7 @@ impl Client {
     ///
     /// # Errors
     /// Nobody listens there; the keys differ; the other side does not do the handshake, or not in time.
-    pub fn connect(
-        address: &Address,
-        key: Option<&AuthKey>,
-        timeout: Duration,
-    ) -> Result<Connection, ConnectionError> {
+    pub fn connect(address: &Address, key: Option<&AuthKey>, timeout: Duration) -> Result<Connection, ConnectionError> {
         let deadline = deadline(Some(timeout));
         let stream = match Stream::connect(address, deadline) {
             Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(ConnectionError::TimedOut),

@@ -62,7 +62,9 @@ pub enum AuthenticationError {
     #[error("the other side refused our key")]
     Refused,
     /// The other side uses MD5, as CPython before 3.12 does, or somebody in between wants us to.
-    #[error("the other side authenticates by HMAC-MD5, which is refused: let it use SHA-256, as Python 3.12 and later do")]
+    #[error(
+        "the other side authenticates by HMAC-MD5, which is refused: let it use SHA-256, as Python 3.12 and later do"
+    )]
     Legacy,
     /// The other side uses another digest.
     #[error("the other side authenticates by HMAC with '{0}', where sha256 is needed")]

@@ -147,11 +147,6 @@ impl Connection {
         self.stream
     }
 
-    /// The bytes themselves; whoever reads or writes them must keep the messages whole.
-    pub(crate) fn stream(&self) -> &Stream {
-        &self.stream
-    }
-
     /// Who is at the other side, to be shown: an address, or a process of this machine.
     pub fn peer(&self) -> String {
         self.stream.peer()

@@ -1,6 +1,7 @@
 //! The worker program of the tests; and, when it is told to, several that are none, and a host with a pool of its own.
 
 mod acts;
+mod connection;
 
 use acts::{Act, Actor, Brought, IDENTITY, Setup};
 use multiprocessing::codec::Message;
@@ -33,7 +34,12 @@ fn main() -> ExitCode {
         ["host", worker] => return host(worker),
         _ => return ExitCode::FAILURE,
     };
-    worker_main(Registry::new(identity).function::<Actor>().serve("echo", |_, _| Ok(Box::new(Echo))))
+    worker_main(
+        Registry::new(identity)
+            .function::<Actor>()
+            .function::<connection::connect_and_say>()
+            .serve("echo", |_, _| Ok(Box::new(Echo))),
+    )
 }
 
 /// Answers the greeting with these bytes.

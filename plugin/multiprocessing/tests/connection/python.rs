@@ -1,0 +1,228 @@
+//! The real CPython at the other side.
+
+use crate::{PATIENCE, accept, alone, anywhere, key, refusal};
+use multiprocessing::connection::{Address, AuthKey, AuthenticationError, Client, ConnectionError, Listener};
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Nothing, so that a test has nothing to do; or every Python that there is to be.
+fn pythons() -> Vec<Python> {
+    if std::env::var("MULTIPROCESSING_PYTHON").is_ok_and(|value| value == "none") {
+        eprintln!("MULTIPROCESSING_PYTHON=none: not tested with CPython");
+        return Vec::new();
+    }
+    let mut found = BTreeMap::new();
+    for python in candidates() {
+        if let Some(version) = python.version().filter(|version| *version >= (3, 12)) {
+            // One in a debugger is another build, with fewer modules.
+            found.entry((version, matches!(python, Python::Debugger(_)))).or_insert(python);
+        }
+    }
+    assert!(
+        !found.is_empty(),
+        "no CPython 3.12 or later to talk to, in PATH, in pyenv or in a debugger: install python3.12, or run scripts/hosts \
+         codelldb, or set MULTIPROCESSING_PYTHON=none to do without"
+    );
+    found.into_values().collect()
+}
+
+/// Something that may run Python.
+#[derive(Clone, Debug)]
+enum Python {
+    Interpreter(PathBuf),
+    /// LLDB, with a Python in it.
+    Debugger(PathBuf),
+}
+
+fn candidates() -> Vec<Python> {
+    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
+    let pyenv = std::env::var_os("PYENV_ROOT").map_or_else(|| home.join(".pyenv"), PathBuf::from);
+    let versions = std::fs::read_dir(pyenv.join("versions")).into_iter().flatten().flatten();
+    let mut found: Vec<Python> =
+        versions.map(|version| Python::Interpreter(version.path().join("bin/python3"))).collect();
+    for folder in std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()) {
+        let names = (12..20).map(|minor| format!("python3.{minor}")).chain(["python3".to_owned()]);
+        found.extend(names.map(|name| Python::Interpreter(folder.join(name))));
+    }
+    let hosts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../hosts/bin");
+    found.push(Python::Debugger(hosts.join("codelldb-lldb")));
+    found
+}
+
+impl Python {
+    fn version(&self) -> Option<(u32, u32)> {
+        let path = match self {
+            Python::Interpreter(path) | Python::Debugger(path) => path,
+        };
+        if !path.exists() {
+            return None;
+        }
+        let mut child =
+            self.start("import sys, multiprocessing.connection; say(sys.version_info[0], sys.version_info[1])", &[]);
+        let version = child.said();
+        child.end();
+        let (major, minor) = version.split_once(' ')?;
+        Some((major.parse().ok()?, minor.parse().ok()?))
+    }
+
+    /// Runs a program, which may `say` something and has variables of the given names.
+    fn start(&self, program: &str, variables: &[(&str, &str)]) -> Running {
+        let program = format!(
+            "import os\ndef say(*words):\n  print('said', *words, flush=True)\n{}{program}\n",
+            variables.iter().map(|(name, _)| format!("{name} = os.environ['{name}']\n")).collect::<String>()
+        );
+        let mut command = match self {
+            Python::Interpreter(path) => {
+                let mut command = Command::new(path);
+                command.args(["-c", &program]);
+                command
+            }
+            Python::Debugger(path) => {
+                let mut command = Command::new(path);
+                command.env("PROGRAM", program);
+                command.args(["--no-lldbinit", "--batch", "-o", "script import os; exec(os.environ['PROGRAM'])"]);
+                command
+            }
+        };
+        command.envs(variables.iter().copied()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("Python starts");
+        let output = BufReader::new(child.stdout.take().expect("a pipe"));
+        Running { child, output, python: self.clone() }
+    }
+}
+
+struct Running {
+    child: Child,
+    output: BufReader<std::process::ChildStdout>,
+    python: Python,
+}
+
+impl Running {
+    /// The next that it says; nothing at its end.
+    fn said(&mut self) -> String {
+        let mut line = String::new();
+        while self.output.read_line(&mut line).expect("its output") > 0 {
+            if let Some(said) = line.trim().strip_prefix("said ") {
+                return said.to_owned();
+            }
+            line.clear();
+        }
+        String::new()
+    }
+
+    fn end(mut self) -> String {
+        let mut errors = String::new();
+        self.child.stderr.take().expect("a pipe").read_to_string(&mut errors).expect("its errors");
+        self.child.wait().expect("a child");
+        format!("{:?}: {errors}", self.python)
+    }
+}
+
+/// A message longer than any buffer, that no two places of are alike.
+fn long() -> Vec<u8> {
+    (0..(1 << 20) + 12_345_u32).map(|i| (i % 251) as u8).collect()
+}
+
+const LISTENER: &str = r"
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Listener
+with Listener(('127.0.0.1', 0), authkey=KEY.encode()) as listener:
+    say(listener.address[1])
+    try:
+        with listener.accept() as connection:
+            while True:
+                message = connection.recv_bytes()
+                say(len(message))
+                connection.send_bytes(message[::-1])
+    except (AuthenticationError, EOFError) as error:
+        say(type(error).__name__)
+";
+
+const CLIENT: &str = r"
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client
+try:
+    with Client(('127.0.0.1', int(PORT)), authkey=KEY.encode()) as connection:
+        while True:
+            message = connection.recv_bytes()
+            say(len(message))
+            connection.send_bytes(message[::-1])
+except (AuthenticationError, EOFError) as error:
+    say(type(error).__name__)
+";
+
+/// Talks to a Python that sends back what it gets, backwards.
+fn talk(connection: &multiprocessing::connection::Connection, python: &mut Running) {
+    for mut message in [b"hello".to_vec(), Vec::new(), vec![7; 16_385], long()] {
+        connection.send_bytes(&message).expect("it reads");
+        assert_eq!(python.said(), message.len().to_string());
+        let back = connection.recv_bytes(1 << 22).expect("an answer");
+        message.reverse();
+        assert!(back == message, "{} bytes came back as {}", message.len(), back.len());
+    }
+}
+
+#[test]
+fn a_python_listener_is_talked_to() {
+    let _alone = alone();
+    for python in pythons() {
+        let mut running = python.start(LISTENER, &[("KEY", "a key")]);
+        let port = running.said().parse().expect("a port");
+        let address = Address::Tcp { host: "127.0.0.1".into(), port };
+        let connection = Client::connect(&address, key().as_ref(), PATIENCE).expect("the same key");
+        talk(&connection, &mut running);
+        drop(connection);
+        assert_eq!(running.said(), "EOFError");
+        running.end();
+    }
+}
+
+#[test]
+fn a_python_client_is_talked_to() {
+    let _alone = alone();
+    for python in pythons() {
+        let listener = Listener::bind(&anywhere(), key()).expect("a free port");
+        let mut running = python.start(CLIENT, &[("KEY", "a key"), ("PORT", &port(&listener))]);
+        let connection = accept(&listener);
+        talk(&connection, &mut running);
+        drop(connection);
+        assert_eq!(running.said(), "EOFError");
+        running.end();
+    }
+}
+
+#[test]
+fn a_python_listener_and_a_client_with_different_keys_refuse_each_other() {
+    let _alone = alone();
+    for python in pythons() {
+        let mut running = python.start(LISTENER, &[("KEY", "another key")]);
+        let port = running.said().parse().expect("a port");
+        let address = Address::Tcp { host: "127.0.0.1".into(), port };
+        let error = Client::connect(&address, key().as_ref(), PATIENCE).expect_err("another key");
+        assert!(matches!(error, ConnectionError::Authentication(AuthenticationError::Refused)), "{error:?}");
+        assert_eq!(running.said(), "AuthenticationError");
+        running.end();
+    }
+}
+
+#[test]
+fn a_listener_and_a_python_client_with_different_keys_refuse_each_other() {
+    let _alone = alone();
+    for python in pythons() {
+        let listener = Listener::bind(&anywhere(), Some(AuthKey::from("another key"))).expect("a free port");
+        let mut running = python.start(CLIENT, &[("KEY", "a key"), ("PORT", &port(&listener))]);
+        let error = refusal(&listener);
+        assert!(matches!(error, ConnectionError::Authentication(AuthenticationError::WrongKey)), "{error:?}");
+        assert_eq!(running.said(), "AuthenticationError");
+        running.end();
+    }
+}
+
+fn port(listener: &Listener) -> String {
+    match listener.address() {
+        Address::Tcp { port, .. } => port.to_string(),
+        other => panic!("{other}"),
+    }
+}
