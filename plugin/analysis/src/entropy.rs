@@ -73,6 +73,10 @@ impl Analysis for Entropy {
         0
     }
 
+    fn reads_swapped(&self) -> bool {
+        self.swapped
+    }
+
     fn scanner(&self) -> Result<EntropyScanner, String> {
         Ok(EntropyScanner::default())
     }
@@ -191,6 +195,7 @@ mod tests {
             let ranges: Vec<ScanRange> = ranges.map(|range| memory.scan(range)).into();
             let entropy = Entropy { ranges: ranges.clone(), swapped, block: 1 + random.below(9000) as u32 };
             let mut chaos = Chaos::new(&entropy, &memory, random.clone());
+            chaos.carried = random.one_in(2).then(|| 1 + random.below(9000));
             let outcome =
                 run(&entropy, &mut chaos, &memory, Cut { block: 1000, task: 5000, sparse: 9000 }, &mut Vec::new());
             for (index, scan) in ranges.iter().enumerate() {

@@ -61,6 +61,9 @@ pub trait Analysis: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// How many bytes beyond either end of a task's range it may have to look at.
     fn reach(&self) -> u64;
 
+    /// Whether it reads pages that are in swap.
+    fn reads_swapped(&self) -> bool;
+
     /// Makes ready to run tasks.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! What this crate's tests share: memory with all the oddities that real memory has, and an executor that does everything
 //! an executor may do.
 
+use crate::remote::Carried;
 use crate::{Analysis, Executor, Lost, Next, ScanRange, Task};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -198,6 +199,8 @@ pub(crate) struct Chaos<'a, A: Analysis> {
     /// One of so many tasks is lost; 0 for none.
     pub(crate) losses: u64,
     pub(crate) poison: BTreeSet<u64>,
+    /// Tasks run on memory that travels with them, of which so many bytes do at once.
+    pub(crate) carried: Option<u64>,
     tasks: Vec<Task>,
     scanner: Option<A::Scanner>,
     pub(crate) submitted: u64,
@@ -216,6 +219,7 @@ impl<'a, A: Analysis> Chaos<'a, A> {
             width: 3,
             losses: 0,
             poison: BTreeSet::new(),
+            carried: None,
             tasks: Vec::new(),
             scanner: None,
             submitted: 0,
@@ -261,10 +265,19 @@ impl<A: Analysis> Executor<A> for Chaos<'_, A> {
             **left = left.saturating_sub(1);
             **left == 0
         };
-        let mut scanned = self.analysis.scan(&mut scanner, &task, self.memory, &stop);
+        let mut scan = |stop: &dyn Fn() -> bool| match self.carried {
+            None => self.analysis.scan(&mut scanner, &task, self.memory, stop),
+            Some(most) => {
+                let carried = Carried::read(self.analysis, &task, self.memory, most);
+                let bytes = postcard::to_stdvec(&carried).expect("plain data");
+                let carried: Carried = postcard::from_bytes(&bytes).expect("what was sent");
+                carried.scan(self.analysis, &mut scanner, &task, stop).expect("what was read")
+            }
+        };
+        let mut scanned = scan(&stop);
         if scanned.rest == Some(task.range) {
             // One that got nowhere counts as lost; that is not what this is about.
-            scanned = self.analysis.scan(&mut scanner, &task, self.memory, &|| false);
+            scanned = scan(&|| false);
         }
         self.scanner = Some(scanner);
         Next::Ended(task, Ok(scanned))

@@ -18,6 +18,7 @@ pub mod pagemap;
 mod region;
 pub mod relayed;
 mod source;
+pub mod streamed;
 
 pub use address::{AddressRange, ByteOrder, Layout};
 pub use memory::{Fault, FaultReason, Populated, ReadMemory, Residency};

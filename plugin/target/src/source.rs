@@ -1,6 +1,6 @@
 //! How a target is read, apart from the descriptors that it is read through.
 
-use crate::core::{Core, CoreError, CoreMemory};
+use crate::core::{Core, CoreError, CoreMemory, SharedCore};
 use crate::live::{Live, LiveMemory};
 use crate::relayed::Relayed;
 use crate::{AddressSpace, ReadMemory};
@@ -17,6 +17,9 @@ pub enum Source {
     Core(Core),
     /// Read by the debugger, a slot at a time: [`Relayed::open`] gives the memory of each.
     Relayed(Relayed),
+    /// From a machine that does not see it: from what comes with each task ([`Streamed`](crate::streamed::Streamed)), or,
+    /// where it has the same one, from a core file of its own.
+    Streamed(Option<SharedCore>),
 }
 
 /// How the bytes of a file are had.
@@ -32,13 +35,15 @@ impl Source {
     /// Makes the memory readable here. `descriptors` are those of [`Opened::descriptors`], in the same order.
     ///
     /// # Errors
-    /// [`OpenError::Descriptors`] if their number is wrong, [`OpenError::Relayed`] for memory that is there only slot by
-    /// slot, or what the source's kind says.
+    /// [`OpenError::Descriptors`] if their number is wrong, [`OpenError::Relayed`] and [`OpenError::Unshared`] for memory that
+    /// is there only task by task, or what the source's kind says.
     pub fn open(&self, descriptors: Vec<OwnedFd>, access: Access) -> Result<Arc<dyn ReadMemory>, OpenError> {
         Ok(match self {
             Self::Live(live) => Arc::new(LiveMemory::new(live, descriptors)?),
             Self::Core(core) => Arc::new(CoreMemory::new(core, descriptors, access)?),
             Self::Relayed(_) => return Err(OpenError::Relayed),
+            Self::Streamed(None) => return Err(OpenError::Unshared),
+            Self::Streamed(Some(core)) => Arc::new(core.open()?),
         })
     }
 }
@@ -112,6 +117,12 @@ pub enum OpenError {
     Descriptors { expected: usize, found: usize },
     #[error("relayed memory is read slot by slot")]
     Relayed,
+    #[error("nothing of it is on this machine")]
+    Unshared,
+    #[error("{} has another content on this machine", path.display())]
+    Differs { path: PathBuf },
+    #[error("memory that came with a task is damaged")]
+    Streamed,
     #[error("slot {slot} is not one of those that relayed memory has")]
     Slot { slot: usize },
     #[error("{what}: {error}")]

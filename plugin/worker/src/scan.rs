@@ -1,7 +1,7 @@
 //! An analysis as a function of the pool.
 
-use analysis::remote::{Request, Setup};
-use analysis::{Analysis, Scanned};
+use analysis::Analysis;
+use analysis::remote::{Answer, Request, Setup};
 use multiprocessing::codec::Descriptor;
 use multiprocessing::{Context, Function};
 use std::sync::Arc;
@@ -19,6 +19,8 @@ enum Memory {
     Direct(Arc<dyn ReadMemory>),
     /// What a task may read comes with it.
     Relayed(Relay),
+    /// On another machine, where this is why it is not seen: a task has to bring it.
+    Unseen(String),
 }
 
 impl<A: Analysis> Function for Scan<A> {
@@ -26,20 +28,27 @@ impl<A: Analysis> Function for Scan<A> {
     /// How the source is read, and the descriptors that it is read through.
     type Setup = (Setup<A>, Vec<Descriptor>);
     type Argument = Request;
-    type Value = Scanned<A::Partial>;
+    type Value = Answer<A::Partial>;
 
     fn open((setup, descriptors): Self::Setup) -> Result<Self, String> {
         let descriptors = descriptors.into_iter().map(Descriptor::into_inner).collect();
         let scanner = setup.analysis.scanner()?;
         let memory = match &setup.source {
             Source::Relayed(relayed) => relayed.open(descriptors).map(Memory::Relayed),
-            source => source.open(descriptors, Access::Mapped).map(Memory::Direct),
+            source => match source.open(descriptors, Access::Mapped) {
+                Err(error) if matches!(source, Source::Streamed(_)) => Ok(Memory::Unseen(error.to_string())),
+                opened => opened.map(Memory::Direct),
+            },
         };
         Ok(Self { analysis: setup.analysis, scanner, memory: memory.map_err(|error| error.to_string())? })
     }
 
-    fn call(&mut self, request: Request, context: &Context<'_>) -> Result<Scanned<A::Partial>, String> {
+    fn call(&mut self, request: Request, context: &Context<'_>) -> Result<Self::Value, String> {
         let stop = || context.cancelled();
+        if let Some(carried) = &request.carried {
+            let scanned = carried.scan(&self.analysis, &mut self.scanner, &request.task, &stop);
+            return scanned.map(Answer::Scanned).map_err(|error| error.to_string());
+        }
         let relayed;
         let memory: &dyn ReadMemory = match (&self.memory, &request.filled) {
             (Memory::Direct(memory), _) => &**memory,
@@ -47,8 +56,9 @@ impl<A: Analysis> Function for Scan<A> {
                 relayed = relay.memory(filled).map_err(|error| error.to_string())?;
                 &relayed
             }
+            (Memory::Unseen(why), _) => return Ok(Answer::Unseen(why.clone())),
             (Memory::Relayed(_), None) => return Err("a task without the memory that was read for it".into()),
         };
-        Ok(self.analysis.scan(&mut self.scanner, &request.task, memory, &stop))
+        Ok(Answer::Scanned(self.analysis.scan(&mut self.scanner, &request.task, memory, &stop)))
     }
 }

@@ -150,6 +150,10 @@ impl Analysis for Find {
         longest + regex::LOOK as u64
     }
 
+    fn reads_swapped(&self) -> bool {
+        self.swapped
+    }
+
     fn scanner(&self) -> Result<FindScanner, String> {
         FindScanner::new(self)
     }

@@ -289,6 +289,13 @@ proptest! {
             prop_assert_eq!(difference(&matches, &left), None, "losses {:?}", find);
         }
 
+        let mut chaos = Chaos::new(&find, &memory, random.clone());
+        chaos.carried = Some(1 + random.below(3 * cut.task));
+        let (matches, outcome) = with(&find, chaos, &memory, cut);
+        prop_assert_eq!(difference(&matches, &expected), None, "carried {:?}", find);
+        prop_assert_eq!(&outcome.skipped, &serial.skipped);
+        prop_assert_eq!(outcome.stats.bytes_scanned, serial.stats.bytes_scanned);
+
         find.count = true;
         let mut chaos = Chaos::new(&find, &memory, random.clone());
         chaos.width = 7;

@@ -120,6 +120,10 @@ impl Analysis for Strings {
         (MOST_STRING + classes::LOOK) as u64
     }
 
+    fn reads_swapped(&self) -> bool {
+        self.swapped
+    }
+
     fn scanner(&self) -> Result<StringsScanner, String> {
         let filter = self.filter().map_err(|error| error.to_string())?;
         let filter = filter.map(|regex| {

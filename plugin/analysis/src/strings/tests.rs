@@ -132,7 +132,8 @@ proptest! {
         prop_assert_eq!(matches.len(), expected.len());
 
         strings.limit = 1 + random.below(400);
-        let mut chaos = Chaos::new(&strings, &memory, random);
+        let mut chaos = Chaos::new(&strings, &memory, random.clone());
+        chaos.carried = random.one_in(2).then(|| 1 + random.below(3 * task));
         let mut matches = Vec::new();
         let outcome = run(&strings, &mut chaos, &memory, cut, &mut matches);
         let most = expected.len().min(strings.limit as usize);

@@ -10,11 +10,13 @@ mod extents;
 mod memory;
 mod notes;
 mod parse;
+mod shared;
 
 pub use extents::{Content, Extent};
 pub use memory::CoreMemory;
 pub use notes::{MappedFile, Notes};
 pub use parse::{Contents, CoreError, ReadAt, Segment, parse};
+pub use shared::{Fingerprint, SharedCore};
 
 use crate::source::{OpenError, Opened, Process, Source};
 use crate::{AddressSpace, Backing, Permissions, Region, auxv, maps};

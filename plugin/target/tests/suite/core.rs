@@ -189,6 +189,12 @@ fn memory_that_was_left_to_a_file_is_read_from_it() {
             let last = AddressRange::new(end - 5, end + 5);
             assert_same(&read(&*memory, last).unwrap(), &bytes[bytes.len() - 5..], build_id);
         }
+        // Another machine may have the core file, but not the file.
+        let core = core::SharedCore::new(std::path::Path::new("core"), &opened).unwrap().unwrap();
+        assert!(core.holds(AddressRange::sized(BASE, PAGE)) && core.holds(AddressRange::sized(BASE + 16 * PAGE, PAGE)));
+        assert!(
+            !core.holds(AddressRange::sized(BASE, PAGE + 1)) && !core.holds(AddressRange::sized(BASE + 3 * PAGE, 9))
+        );
     }
 }
 

@@ -7,3 +7,4 @@ mod gdb;
 mod live;
 mod maps;
 mod relayed;
+mod streamed;
