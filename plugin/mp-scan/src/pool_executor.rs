@@ -1,8 +1,8 @@
 //! An analysis's tasks on the worker pool.
 
 use crate::relay::Feed;
-use analysis::remote::{Request, Setup};
-use analysis::{Analysis, Executor, Lost, Next, Scanned, Task};
+use analysis::remote::{Answer, Request, Setup};
+use analysis::{Analysis, Executor, Lost, Next, Task};
 use anyhow::{Context as _, Result};
 use multiprocessing::codec::{self, Descriptor};
 use multiprocessing::{Job, Pool, TaskError};
@@ -54,7 +54,7 @@ impl PoolExecutor {
                 },
             };
             self.waiting.pop_front();
-            let request = Request { task, filled };
+            let request = Request { task, filled, carried: None };
             let payload = codec::encode(&request).expect("a request is plain data");
             self.running.insert(task.id, task);
             self.job.submit(task.id, payload);
@@ -92,7 +92,10 @@ impl<A: Analysis> Executor<A> for PoolExecutor {
             feed.release(&task);
         }
         let result = result.and_then(|payload| {
-            postcard::from_bytes::<Scanned<A::Partial>>(&payload).map_err(|error| TaskError::Decode(error.to_string()))
+            match postcard::from_bytes(&payload).map_err(|error| TaskError::Decode(error.to_string()))? {
+                Answer::Scanned(scanned) => Ok(scanned),
+                Answer::Unseen(why) => Err(TaskError::Error(why)),
+            }
         });
         Next::Ended(task, result.map_err(lost))
     }
