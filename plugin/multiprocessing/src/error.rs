@@ -59,6 +59,9 @@ pub enum StartError {
         /// How long it was waited for.
         after: Duration,
     },
+    /// The argument of a process cannot be encoded.
+    #[error("cannot encode the argument: {0}")]
+    Argument(crate::codec::CodecError),
     /// This process could not make what a worker needs: a thread, a descriptor, memory.
     #[error("cannot prepare a worker: {0}")]
     Resources(Arc<io::Error>),

@@ -86,13 +86,14 @@ type Open = Box<dyn Fn(&[u8], Vec<OwnedFd>) -> Result<Box<dyn Serve>, Refusal>>;
 pub struct Registry {
     identity: String,
     functions: HashMap<String, Open>,
+    preloads: Vec<Box<dyn Fn()>>,
 }
 
 impl Registry {
     /// No functions yet. Pool and worker must give the same `identity`; it is cut to
     /// [`NAME_LIMIT`] bytes.
     pub fn new(identity: impl Into<String>) -> Registry {
-        Registry { identity: bounded(identity.into(), NAME_LIMIT), functions: HashMap::new() }
+        Registry { identity: bounded(identity.into(), NAME_LIMIT), functions: HashMap::new(), preloads: Vec::new() }
     }
 
     /// Adds a typed function. A later one of the same name takes its place.
@@ -112,6 +113,18 @@ impl Registry {
     ) -> Registry {
         self.functions.insert(name.to_owned(), Box::new(open));
         self
+    }
+
+    /// Adds what a [`Zygote`](crate::Zygote) of this program does once, before it makes processes: each of them then has
+    /// what this has left in memory, at no cost. It must leave no thread running, and nothing that relies on `pthread_atfork`. Other processes of
+    /// the program do not run it.
+    pub fn preload(mut self, preload: impl Fn() + 'static) -> Registry {
+        self.preloads.push(Box::new(preload));
+        self
+    }
+
+    pub(crate) fn preload_all(&self) {
+        self.preloads.iter().for_each(|preload| preload());
     }
 
     /// At the beginning of the `main` of a program that is its own worker program: a process that was started as a worker

@@ -77,6 +77,7 @@ pub mod connection;
 mod error;
 mod function;
 mod futex;
+mod logging;
 mod macros;
 mod memory;
 mod packets;
@@ -90,10 +91,14 @@ mod worker;
 
 pub use error::{JobError, StartError, TaskError};
 pub use function::{Context, Function, Refusal, Registry, Serve};
+pub use logging::log_to_stderr;
 pub use memory::{OutOfBounds, SealedMemory, SharedMemory};
 pub use payload::Payload;
 pub use pool::{Job, Next, Pool, PoolConfig, TypedJob, WorkerState, WorkerStatus};
-pub use process::ExitStatus;
+pub use process::{
+    ActiveChild, Builder, CurrentProcess, ExitStatus, ParentProcess, Process, StartMethod, Stdio, StillRunning, Zygote,
+    active_children, cpu_count, current, parent,
+};
 pub use program::Program;
 pub use worker::worker_main;
 

@@ -54,6 +54,8 @@ pub enum ToWorker<'a> {
         identity: &'a str,
         /// How many bytes of its own memory the worker may take.
         memory_limit: Option<u64>,
+        /// Which records of the worker's log are wanted: [`log::LevelFilter`] as a number.
+        log_level: u8,
     },
     /// A job that tasks will name. With it travel the job's cancellation flag, the payload if it is `shared`, and the job's own
     /// descriptors, in this order.
@@ -79,6 +81,40 @@ pub enum ToWorker<'a> {
         /// The job's number.
         job: u64,
     },
+    /// The first message to a process that is no worker of a pool. With it travels the parent's pidfd.
+    Process {
+        /// The process that has started it.
+        parent: u32,
+        /// The identity of the build that started it.
+        identity: &'a str,
+        /// Its own name.
+        name: &'a str,
+        /// The name of the process that has started it.
+        parent_name: &'a str,
+        /// Whether it must end with its parent.
+        daemon: bool,
+        /// Which records of its log are wanted: [`log::LevelFilter`] as a number.
+        log_level: u8,
+    },
+    /// What such a process is to do; it ends after that. Its argument is the tail, or a descriptor if it is `shared`, before
+    /// the argument's own.
+    Run {
+        /// The name of the registered function.
+        function: &'a str,
+        /// Whether the argument is a descriptor, not the tail.
+        shared: bool,
+    },
+    /// The first message to a zygote.
+    Preload {
+        /// The identity of the build that started it.
+        identity: &'a str,
+    },
+    /// A zygote is to make a process. With it travel the new process's connection, its folder, its standard input, output and
+    /// error, in this order. The tail is what is added to its environment.
+    Fork {
+        /// Whether what is added is a descriptor before the others, not the tail.
+        shared: bool,
+    },
 }
 
 /// What a worker says to its pool.
@@ -98,6 +134,35 @@ pub enum ToPool<'a> {
         /// Whether the payload is a descriptor, not the tail.
         shared: bool,
     },
+    /// A record of the log. The tail is a [`LogText`] in postcard's encoding.
+    Log {
+        /// Its level: [`log::Level`] as a number.
+        level: u8,
+        /// The line of the source file, if it is known.
+        line: Option<u32>,
+        /// How many records before this one found no room and are lost.
+        lost: u64,
+    },
+    /// A zygote has made a process, whose pidfd travels with this.
+    Forked {
+        /// The process's number.
+        pid: u32,
+    },
+    /// A zygote could not make a process. The tail is the reason, UTF-8.
+    NotForked,
+}
+
+/// The texts of a record of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogText<'a> {
+    /// What it is about.
+    pub target: &'a str,
+    /// The module that it comes from.
+    pub module: Option<&'a str>,
+    /// The source file that it comes from.
+    pub file: Option<&'a str>,
+    /// The message; empty if there is none, and the record only counts what was lost.
+    pub message: &'a str,
 }
 
 /// How a task ended in a worker that lives on.
@@ -225,12 +290,18 @@ mod tests {
     }
 
     fn to_worker<'a>(name: &'a str, number: u64, kind: u8, shared: bool) -> ToWorker<'a> {
-        match kind % 4 {
+        let (parent, log_level) = (number as u32, kind);
+        match kind % 8 {
             0 => {
-                ToWorker::Hello { parent: number as u32, identity: name, memory_limit: (number > 7).then_some(number) }
+                let memory_limit = (number > 7).then_some(number);
+                ToWorker::Hello { parent, identity: name, memory_limit, log_level }
             }
             1 => ToWorker::Open { job: number, function: name, shared },
             2 => ToWorker::Task { job: number, sequence: number / 2, shared },
+            3 => ToWorker::Process { parent, identity: name, name, parent_name: name, daemon: shared, log_level },
+            4 => ToWorker::Run { function: name, shared },
+            5 => ToWorker::Preload { identity: name },
+            6 => ToWorker::Fork { shared },
             _ => ToWorker::Close { job: number },
         }
     }

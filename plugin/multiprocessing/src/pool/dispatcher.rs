@@ -211,6 +211,7 @@ impl Dispatcher {
             worker.flush();
             match worker.step(&self.config, &mut self.buffer) {
                 Step::Nothing => return,
+                Step::Logged => {}
                 Step::Ready => {
                     for starter in self.starters.drain(..) {
                         let _ = starter.send(Ok(()));

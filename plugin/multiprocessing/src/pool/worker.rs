@@ -5,6 +5,7 @@ use super::tasks::{Entry, Task};
 use super::text::Text;
 use super::{PoolConfig, WorkerState};
 use crate::error::StartError;
+use crate::logging::Records;
 use crate::packets::{Buffer, Packets};
 use crate::payload::Payload;
 use crate::process::child::Child;
@@ -53,6 +54,8 @@ pub(super) enum Step {
     Nothing,
     /// The worker is ready.
     Ready,
+    /// It has sent a record of its log.
+    Logged,
     /// The first task of the pipeline has been answered.
     Answer(InHand, Outcome, Payload),
     /// It can never be a worker of this pool.
@@ -76,6 +79,8 @@ pub(super) struct Worker {
     pub(super) hung_up: Option<Instant>,
     pub(super) pipeline: VecDeque<InHand>,
     memory_limit: Option<u64>,
+    /// Where the records of its log go, and how it is shown there.
+    records: Option<(Arc<Records>, Arc<str>)>,
     connection: Packets,
     opened: HashSet<u64>,
     outbox: VecDeque<Waiting>,
@@ -95,7 +100,9 @@ impl Worker {
                 |error| StartError::Spawn { path: config.program.path().to_owned(), error: Arc::new(error) },
             )?;
         drop(theirs);
+        let source = crate::logging::source("worker", process.pid());
         let mut worker = Worker {
+            records: Records::wanted().map_err(resources)?.map(|records| (records, source)),
             number,
             process,
             report,
@@ -111,7 +118,8 @@ impl Worker {
             sequence: 0,
         };
         let (parent, identity) = (std::process::id(), config.program.identity());
-        let hello = ToWorker::Hello { parent, identity, memory_limit: config.memory_limit };
+        let log_level = if worker.records.is_some() { log::max_level() as u8 } else { 0 };
+        let hello = ToWorker::Hello { parent, identity, memory_limit: config.memory_limit, log_level };
         let report = worker.report.as_fd().try_clone_to_owned().map_err(resources)?;
         // An empty connection has room for it; a worker that has died already shows as such.
         let _ = worker.send(&hello, &[], &[report.as_fd()]);
@@ -273,6 +281,14 @@ impl Worker {
                     },
                 }
             }
+            Ok((ToPool::Log { level, line, lost }, tail)) => match &self.records {
+                Some((records, source)) => match records.push(source, level, line, lost, tail) {
+                    Ok(()) => Step::Logged,
+                    Err(what) => Step::Broken(what.into()),
+                },
+                None => Step::Logged,
+            },
+            Ok((ToPool::Forked { .. } | ToPool::NotForked, _)) => Step::Broken("it speaks as a zygote".into()),
             Err(WireError::Version { theirs }) if !self.ready => {
                 Step::Refused(StartError::OtherProtocol { path: path(), ours: wire::VERSION, theirs })
             }
@@ -300,6 +316,7 @@ mod tests {
         let (text, stderr) = Text::new().expect("a pipe");
         let words = ["60".into()];
         let worker = Worker {
+            records: None,
             number: 1,
             process: Child::spawn("/bin/sleep".as_ref(), &words, stderr.as_fd(), stderr.as_fd()).expect("a process"),
             report: Report::new().expect("memory"),

@@ -1,17 +1,24 @@
 //! A child process, as the system has it: started, watched and ended through its pidfd, so that its number can never mean another process.
 
 use super::activity::{self, Activity, Usage};
-use nix::fcntl::{FcntlArg, fcntl};
+use super::spawn::{Spawn, Standard};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// How a process ended.
+///
+/// ```
+/// use multiprocessing::ExitStatus;
+///
+/// assert!(ExitStatus::Exited(0).success());
+/// assert_eq!(ExitStatus::Signal(15).code(), Some(-15));
+/// assert_eq!(ExitStatus::Signal(15).to_string(), "died of SIGTERM");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitStatus {
     /// It left with this code.
@@ -20,6 +27,23 @@ pub enum ExitStatus {
     Signal(i32),
     /// It has ended, and somebody else in this process took its status.
     Unknown,
+}
+
+impl ExitStatus {
+    /// Whether it left with code 0.
+    pub fn success(&self) -> bool {
+        *self == ExitStatus::Exited(0)
+    }
+
+    /// The status as one number, as CPython's `exitcode` is: the code, or the signal's number below zero. `None` if it is not
+    /// known.
+    pub fn code(&self) -> Option<i32> {
+        match *self {
+            ExitStatus::Exited(code) => Some(code),
+            ExitStatus::Signal(signal) => Some(-signal),
+            ExitStatus::Unknown => None,
+        }
+    }
 }
 
 impl fmt::Display for ExitStatus {
@@ -55,8 +79,6 @@ impl Child {
     /// Starts a program in a session of its own, with all signals at their defaults and unblocked. Its standard input and
     /// error are the given descriptors, its output goes nowhere, and it inherits no other descriptor.
     ///
-    /// This is safe in a process with many threads: nothing runs between the fork and the exec but the C library's own code.
-    ///
     /// # Errors
     /// The program is not there or cannot be run, or the system refuses another process.
     pub(crate) fn spawn(
@@ -65,18 +87,28 @@ impl Child {
         stdin: BorrowedFd,
         stderr: BorrowedFd,
     ) -> io::Result<Child> {
-        let path = c_string(program.as_os_str())?;
-        let mut words = vec![path.clone()];
-        for argument in arguments {
-            words.push(c_string(argument)?);
-        }
-        let environment: Vec<CString> = std::env::vars_os()
-            .filter_map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok())
-            .collect();
-        // A descriptor that is itself 0, 1 or 2 would be overwritten before it is used.
-        let stdin = above_standard(stdin)?;
-        let stderr = above_standard(stderr)?;
-        let pid = posix_spawn(&path, &words, &environment, stdin.as_fd(), stderr.as_fd())?;
+        Child::start(&Spawn {
+            program: program.to_owned(),
+            arguments: arguments.to_vec(),
+            environment: Vec::new(),
+            standard: [
+                Standard::Descriptor(stdin.try_clone_to_owned()?),
+                Standard::Null,
+                Standard::Descriptor(stderr.try_clone_to_owned()?),
+            ],
+            control: None,
+            session: true,
+        })
+    }
+
+    /// Starts a program.
+    ///
+    /// This is safe in a process with many threads: nothing runs between the fork and the exec but the C library's own code.
+    ///
+    /// # Errors
+    /// The program is not there or cannot be run, or the system refuses another process.
+    pub(crate) fn start(spawn: &Spawn) -> io::Result<Child> {
+        let pid = spawn.run()?;
         match pidfd_open(pid) {
             Ok(pidfd) => Ok(Child { pid: pid.unsigned_abs(), pidfd }),
             Err(error) => {
@@ -89,6 +121,11 @@ impl Child {
         }
     }
 
+    /// A child that somebody else has made for this process, who has passed on its pidfd.
+    pub(crate) fn adopt(pid: u32, pidfd: OwnedFd) -> Child {
+        Child { pid, pidfd }
+    }
+
     /// Its number.
     pub(crate) fn pid(&self) -> u32 {
         self.pid
@@ -96,17 +133,26 @@ impl Child {
 
     /// Sends SIGKILL. A process that has ended is left alone.
     pub(crate) fn kill(&self) {
-        // SAFETY: the system call takes a descriptor that lives, a number, no `siginfo_t`, and no flags. Its one failure is
-        // that the process has ended.
-        unsafe {
+        // The one failure is that the process has ended.
+        let _ = self.signal(libc::SIGKILL);
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// `ESRCH` if it has ended and its status was taken; the process has become another user's; there is no such signal.
+    pub(crate) fn signal(&self, signal: i32) -> io::Result<()> {
+        // SAFETY: the system call takes a descriptor that lives, a number, no `siginfo_t`, and no flags.
+        let failed = unsafe {
             libc::syscall(
                 libc::SYS_pidfd_send_signal,
                 self.pidfd.as_raw_fd(),
-                libc::SIGKILL,
+                signal,
                 std::ptr::null::<libc::siginfo_t>(),
                 0,
             )
-        };
+        } != 0;
+        if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
     /// Takes its status if it has ended; it is no zombie from then on.
@@ -163,7 +209,7 @@ impl Child {
     }
 
     /// Whether it has ended, whoever took its status.
-    fn ended(&self) -> bool {
+    pub(crate) fn ended(&self) -> bool {
         let mut entry = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
         poll(&mut entry, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
@@ -176,18 +222,8 @@ impl AsFd for Child {
     }
 }
 
-fn c_string(text: &OsStr) -> io::Result<CString> {
-    CString::new(text.as_bytes())
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "a zero byte in a path or argument"))
-}
-
-fn above_standard(descriptor: BorrowedFd) -> io::Result<OwnedFd> {
-    let raw = fcntl(descriptor, FcntlArg::F_DUPFD_CLOEXEC(3))?;
-    // SAFETY: `fcntl` has just made this descriptor for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
-}
-
-fn pidfd_open(pid: libc::pid_t) -> io::Result<OwnedFd> {
+/// A descriptor for a process: readable once it has ended.
+pub(crate) fn pidfd_open(pid: libc::pid_t) -> io::Result<OwnedFd> {
     // SAFETY: the system call takes two numbers.
     let raw = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     if raw < 0 {
@@ -195,74 +231,4 @@ fn pidfd_open(pid: libc::pid_t) -> io::Result<OwnedFd> {
     }
     // SAFETY: the kernel has just made this descriptor, close-on-exec, for us.
     Ok(unsafe { OwnedFd::from_raw_fd(raw as i32) })
-}
-
-/// `posix_spawn`'s two sets of wishes, given back in the end.
-struct Wishes {
-    actions: libc::posix_spawn_file_actions_t,
-    attributes: libc::posix_spawnattr_t,
-}
-
-impl Drop for Wishes {
-    fn drop(&mut self) {
-        // SAFETY: both were initialized when this was made, and are not used after this.
-        unsafe {
-            libc::posix_spawn_file_actions_destroy(&raw mut self.actions);
-            libc::posix_spawnattr_destroy(&raw mut self.attributes);
-        }
-    }
-}
-
-fn posix_spawn(
-    path: &CString,
-    arguments: &[CString],
-    environment: &[CString],
-    stdin: BorrowedFd,
-    stderr: BorrowedFd,
-) -> io::Result<libc::pid_t> {
-    let check = |code: libc::c_int| if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(code)) };
-    let pointers = |words: &[CString]| -> Vec<*mut libc::c_char> {
-        words.iter().map(|word| word.as_ptr().cast_mut()).chain([std::ptr::null_mut()]).collect()
-    };
-    let (arguments, environment) = (pointers(arguments), pointers(environment));
-    let mut pid = 0;
-    // SAFETY: the two sets are initialized before they are used and destroyed by `Wishes`; the C library copies the path of
-    // the open action; the pointer arrays end with null, and the strings behind them and the descriptors outlive the call.
-    // The child changes none of our memory: the C library runs it on a stack of its own until the exec.
-    unsafe {
-        let mut actions = MaybeUninit::uninit();
-        check(libc::posix_spawn_file_actions_init(actions.as_mut_ptr()))?;
-        let mut attributes = MaybeUninit::uninit();
-        if let Err(error) = check(libc::posix_spawnattr_init(attributes.as_mut_ptr())) {
-            libc::posix_spawn_file_actions_destroy(actions.as_mut_ptr());
-            return Err(error);
-        }
-        let mut wishes = Wishes { actions: actions.assume_init(), attributes: attributes.assume_init() };
-
-        let actions = &raw mut wishes.actions;
-        check(libc::posix_spawn_file_actions_adddup2(actions, stdin.as_raw_fd(), 0))?;
-        check(libc::posix_spawn_file_actions_addopen(actions, 1, c"/dev/null".as_ptr(), libc::O_WRONLY, 0))?;
-        check(libc::posix_spawn_file_actions_adddup2(actions, stderr.as_raw_fd(), 2))?;
-        check(libc::posix_spawn_file_actions_addclosefrom_np(actions, 3))?;
-
-        let attributes = &raw mut wishes.attributes;
-        let mut signals = MaybeUninit::uninit();
-        libc::sigfillset(signals.as_mut_ptr());
-        check(libc::posix_spawnattr_setsigdefault(attributes, signals.as_ptr()))?;
-        libc::sigemptyset(signals.as_mut_ptr());
-        check(libc::posix_spawnattr_setsigmask(attributes, signals.as_ptr()))?;
-        let flags =
-            libc::POSIX_SPAWN_SETSIGDEF | libc::POSIX_SPAWN_SETSIGMASK | libc::c_int::from(libc::POSIX_SPAWN_SETSID);
-        check(libc::posix_spawnattr_setflags(attributes, flags as libc::c_short))?;
-
-        check(libc::posix_spawn(
-            &raw mut pid,
-            path.as_ptr(),
-            actions,
-            attributes,
-            arguments.as_ptr(),
-            environment.as_ptr(),
-        ))?;
-    }
-    Ok(pid)
 }

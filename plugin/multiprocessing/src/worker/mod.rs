@@ -1,7 +1,11 @@
 //! A worker process: what a worker program's `main` does.
 
+mod clone;
+mod log;
 mod panic;
+mod run;
 mod serve;
+mod zygote;
 
 use crate::function::Registry;
 use crate::packets::Packets;
@@ -14,6 +18,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::thread;
 
+/// The exit code of a process whose function has failed.
+const FAILED: u8 = 1;
 /// The exit code of a worker that was not started by a pool.
 const NO_POOL: u8 = 2;
 /// The exit code of a worker whose pool says what it does not understand.
@@ -26,6 +32,9 @@ pub fn worker_main(registry: Registry) -> ExitCode {
 
 /// Serves, and returns the exit code.
 pub(crate) fn serve(registry: &Registry) -> u8 {
+    if let Some(connection) = run::control() {
+        return run::serve(registry, connection);
+    }
     match start() {
         Ok(connection) => serve::Worker::new(registry, connection).run(),
         Err(error) => {
@@ -40,11 +49,7 @@ fn start() -> io::Result<Packets> {
     // First of all, so that there is no moment in which the pool's death would go unseen for ever: what happened before
     // this shows as a hang-up, or as another parent, below.
     set_pdeathsig(Signal::SIGKILL)?;
-    for fatal in [Signal::SIGSEGV, Signal::SIGBUS] {
-        // SAFETY: the default action runs no code of ours. Rust's own handler, made to tell an overflow of the stack,
-        // swallows the first such signal that comes from outside.
-        unsafe { signal(fatal, SigHandler::SigDfl) }?;
-    }
+    restore_fatal_signals();
     let connection = Packets::from_descriptor(io::stdin().as_fd().try_clone_to_owned()?)?;
     let nowhere = OpenOptions::new().read(true).open("/dev/null")?;
     nix::unistd::dup2_stdin(&nowhere)?;
@@ -52,6 +57,14 @@ fn start() -> io::Result<Packets> {
     thread::Builder::new().name("watch".into()).stack_size(64 * 1024).spawn(move || end_with_the_pool(&watched))?;
     std::panic::set_hook(Box::new(panic::note));
     Ok(connection)
+}
+
+/// Rust's own handler, made to tell an overflow of the stack, swallows the first such signal that comes from outside.
+fn restore_fatal_signals() {
+    for fatal in [Signal::SIGSEGV, Signal::SIGBUS] {
+        // SAFETY: the default action runs no code of ours. It is refused for no signal of these.
+        let _ = unsafe { signal(fatal, SigHandler::SigDfl) };
+    }
 }
 
 /// Ends the process when the pool's end of the connection is closed, whatever the main thread is doing. It asks for no

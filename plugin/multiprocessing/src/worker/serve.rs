@@ -6,6 +6,7 @@ use crate::function::{Context, Refusal, Registry, Serve};
 use crate::memory::SharedMemory;
 use crate::packets::{Buffer, Packets};
 use crate::payload::{Outgoing, Payload};
+use crate::process::child::pidfd_open;
 use crate::report::{PANIC_MEMORY, Report};
 use crate::wire::{self, Outcome, Panic, ToPool, ToWorker, WireError};
 use nix::sys::resource::{Resource, setrlimit};
@@ -81,12 +82,15 @@ impl<'a> Worker<'a> {
         let mut descriptors = descriptors.into_iter();
         let missing = || io::Error::new(io::ErrorKind::InvalidData, "a message without its descriptors");
         match message {
-            ToWorker::Hello { parent, memory_limit, identity: _ } => {
+            ToWorker::Hello { parent, memory_limit, log_level, identity: _ } => {
                 if nix::unistd::getppid().as_raw().unsigned_abs() != parent {
                     return Err(io::ErrorKind::BrokenPipe.into());
                 }
                 let report = Report::from_descriptor(descriptors.next().ok_or_else(missing)?)?;
                 REPORT.set(report).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "a second greeting"))?;
+                let pidfd = pidfd_open(nix::unistd::getppid().as_raw())?;
+                crate::process::tell("worker", true, parent, "main", pidfd);
+                super::log::install(log_level, &self.connection);
                 // A crash is the pool's to report; it must not leave a core file in the user's folder.
                 setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
                 if let Some(limit) = memory_limit {
@@ -120,6 +124,9 @@ impl<'a> Worker<'a> {
                     let _ = catch_unwind(AssertUnwindSafe(|| drop(open)));
                 }
                 Ok(())
+            }
+            ToWorker::Process { .. } | ToWorker::Run { .. } | ToWorker::Preload { .. } | ToWorker::Fork { .. } => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, "a message for a process, to a worker"))
             }
         }
     }

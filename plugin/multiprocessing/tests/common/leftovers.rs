@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The names of the library's threads.
-const THREADS: [&str; 1] = ["pool"];
+const THREADS: [&str; 3] = ["pool", "processes", "log"];
 
 static ONE: Mutex<()> = Mutex::new(());
 
@@ -26,6 +26,13 @@ impl Drop for Alone {
     fn drop(&mut self) {
         if std::thread::panicking() {
             return;
+        }
+        // The library's threads end with what they serve, in a moment of their own.
+        for _ in 0..2000 {
+            if own_threads() == self.threads {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
         }
         assert_eq!(descriptors(), self.descriptors, "descriptors are left");
         assert_eq!(children(), Vec::<u32>::new(), "processes are left");

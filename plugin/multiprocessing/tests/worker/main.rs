@@ -2,6 +2,8 @@
 
 mod acts;
 mod connection;
+#[expect(dead_code, reason = "some of it is for the tests only")]
+mod process;
 
 use acts::{Act, Actor, Brought, IDENTITY, Setup};
 use multiprocessing::codec::Message;
@@ -25,21 +27,23 @@ fn main() -> ExitCode {
     let identity = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => IDENTITY,
         ["identity", other] => other,
+        ["preload-threads"] => IDENTITY,
         ["abort"] => std::process::abort(),
         ["silent"] => loop {
             thread::sleep(Duration::from_secs(60));
         },
         ["protocol"] => return answer(b"MP\x63\x00\x00\x00\x00\x00"),
         ["nonsense"] => return answer(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+        ["bomb"] | ["--multiprocessing-worker"] => return process::bomb(),
         ["host", worker] => return host(worker),
         _ => return ExitCode::FAILURE,
     };
-    worker_main(
-        Registry::new(identity)
-            .function::<Actor>()
-            .function::<connection::connect_and_say>()
-            .serve("echo", |_, _| Ok(Box::new(Echo))),
-    )
+    let registry = Registry::new(identity)
+        .function::<Actor>()
+        .function::<connection::connect_and_say>()
+        .serve("echo", |_, _| Ok(Box::new(Echo)));
+    let registry = process::register(registry);
+    worker_main(registry)
 }
 
 /// Answers the greeting with these bytes.
