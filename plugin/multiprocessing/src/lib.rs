@@ -86,6 +86,7 @@ mod pool;
 mod process;
 mod program;
 mod report;
+mod ring;
 pub mod wire;
 mod worker;
 

@@ -118,6 +118,11 @@ impl SharedMemory {
         self.len() == 0
     }
 
+    /// Where it begins in this process. It is aligned to a page.
+    pub(crate) fn address(&self) -> *mut u8 {
+        self.map.as_mut_ptr()
+    }
+
     /// Copies bytes from `offset` on into `to`.
     ///
     /// # Errors
