@@ -6,6 +6,9 @@ import platform
 import sys
 
 import find
+import processes
+
+BENCHES = {"find": find.rows, "multiprocessing": processes.rows}
 
 
 def machine():
@@ -23,11 +26,15 @@ def table(document):
     lines = [f"{document['bench']}, on {document['machine']}", ""]
     for row in document["rows"]:
         goal = ""
-        if row.get("goal") is not None:
+        if row["ours"] is None:
+            goal = "  MISSING"
+        elif row.get("goal") is not None:
             less = row["better"] == "less"
             met = row["ours"] <= row["goal"] if less else row["ours"] >= row["goal"]
             goal = f"  goal {'≤' if less else '≥'} {number(row['goal'])}: {'met' if met else 'MISSED'}"
-        lines.append(f"{row['row']}: {number(row['ours'])} {row['unit']}{goal}")
+        placement = f" ({row['placement']})" if "placement" in row else ""
+        ours = "-" if row["ours"] is None else number(row["ours"])
+        lines.append(f"{row['row']}{placement}: {ours} {row['unit']}{goal}")
         others = [(name, value) for name, value in row["peers"].items()]
         if row["limit"] is not None:
             others.insert(0, ("the machine's limit", row["limit"]))
@@ -37,7 +44,10 @@ def table(document):
                 lines.append(f"    {what}: {number(row[name])} {row['unit']}")
         for name, value in others:
             if value is None:
-                lines.append(f"    {name}: missing")
+                lines.append(f"    {name}: {row.get('nothing', {}).get(name, 'missing')}")
+                continue
+            if row["ours"] is None:
+                lines.append(f"    {name}: {number(value)} {row['unit']}")
                 continue
             ratio = value / row["ours"] if row["better"] == "less" else row["ours"] / value
             lines.append(f"    {name}: {number(value)} {row['unit']} (× {ratio:.2f})")
@@ -49,11 +59,13 @@ def table(document):
 
 def main():
     parser = argparse.ArgumentParser(prog="scripts/bench")
-    parser.add_argument("bench", choices=["find"])
-    parser.add_argument("--quick", action="store_true", help="256 MiB in the place of 2 GiB")
+    parser.add_argument("bench", choices=BENCHES)
+    parser.add_argument("--quick", action="store_true", help="less of everything, in about a minute")
     parser.add_argument("--json", action="store_true", help="one JSON document in the place of a table")
+    parser.add_argument("--row", action="append", help="only this row of `multiprocessing`; repeatable")
     arguments = parser.parse_args()
-    rows = find.rows(arguments.quick)
+    options = {"only": arguments.row} if arguments.row else {}
+    rows = BENCHES[arguments.bench](arguments.quick, **options)
     document = {"bench": arguments.bench, "machine": machine(), "rows": rows}
     print(json.dumps(document, ensure_ascii=False) if arguments.json else table(document))
     missed = [row["row"] for row in rows if row["ours"] is None]
