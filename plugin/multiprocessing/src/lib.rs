@@ -87,6 +87,8 @@ mod process;
 mod program;
 mod report;
 mod ring;
+mod shared;
+pub mod sync;
 pub mod wire;
 mod worker;
 
@@ -101,6 +103,11 @@ pub use process::{
     active_children, cpu_count, current, parent,
 };
 pub use program::Program;
+pub use shared::{Plain, Shared, SharedGuard, SharedSlice, SharedSliceGuard};
+pub use sync::{
+    Barrier, BarrierError, BoundedSemaphore, Condition, ConditionError, Event, Lock, LockError, LockGuard, OverRelease,
+    RLock, RLockGuard, Semaphore,
+};
 pub use worker::worker_main;
 
 /// Text of at most `limit` bytes.

@@ -1,9 +1,12 @@
 //! Memory that processes share: anonymous files, passed by descriptor, without a name anywhere that could be left behind.
 
+use crate::codec::{Descriptor, serialize_descriptor};
 use memmap2::{Mmap, MmapOptions, MmapRaw};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Deref;
@@ -11,7 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// An anonymous file that can be sealed.
-fn anonymous() -> io::Result<File> {
+pub(crate) fn anonymous() -> io::Result<File> {
     // `noexec` keeps kernels quiet that want to know; those before 6.3 do not know the flag.
     let noexec = MFdFlags::from_bits_retain(0x8);
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
@@ -22,13 +25,13 @@ fn anonymous() -> io::Result<File> {
     Ok(File::from(descriptor))
 }
 
-fn add_seals(file: &File, seals: SealFlag) -> io::Result<()> {
+pub(crate) fn add_seals(file: &File, seals: SealFlag) -> io::Result<()> {
     fcntl(file, FcntlArg::F_ADD_SEALS(seals))?;
     Ok(())
 }
 
 /// Whether the descriptor is an anonymous file with at least these seals; anything else could change under a mapping.
-fn require_seals(file: &File, seals: SealFlag) -> io::Result<()> {
+pub(crate) fn require_seals(file: &File, seals: SealFlag) -> io::Result<()> {
     let found = SealFlag::from_bits_retain(fcntl(file, FcntlArg::F_GET_SEALS)?);
     if found.contains(seals) {
         Ok(())
@@ -54,15 +57,18 @@ pub struct OutOfBounds {
 ///
 /// Every access is atomic byte by byte or word by word, in relaxed order, for another process may write at any time.
 ///
+/// It can be a part of any message between processes (an argument, a value, an item of a queue): there it is its descriptor,
+/// and the receiver maps the same memory. Nothing of it has a name, so nothing is left when the last process has let it go.
+///
 /// ```
 /// use multiprocessing::SharedMemory;
-/// use std::os::fd::AsFd;
 /// use std::sync::atomic::Ordering;
 ///
 /// let memory = SharedMemory::new(4096)?;
 /// memory.write(16, b"block")?;
-/// // The descriptor is what travels to another process, with a job or through a connection. This one may map it again, too.
-/// let other = SharedMemory::from_descriptor(memory.as_fd().try_clone_to_owned()?)?;
+/// // This is what happens to it on its way to another process.
+/// let message = multiprocessing::codec::encode(&memory)?;
+/// let other: SharedMemory = multiprocessing::codec::decode(&message.bytes, message.descriptors)?;
 /// let mut bytes = [0; 5];
 /// other.read(16, &mut bytes)?;
 /// assert_eq!(&bytes, b"block");
@@ -78,7 +84,7 @@ pub struct SharedMemory {
     file: File,
 }
 
-const FIXED: SealFlag = SealFlag::F_SEAL_SHRINK.union(SealFlag::F_SEAL_GROW);
+pub(crate) const FIXED: SealFlag = SealFlag::F_SEAL_SHRINK.union(SealFlag::F_SEAL_GROW);
 const FROZEN: SealFlag = FIXED.union(SealFlag::F_SEAL_WRITE);
 
 impl SharedMemory {
@@ -128,15 +134,7 @@ impl SharedMemory {
     /// # Errors
     /// The range is not inside of the memory.
     pub fn read(&self, offset: usize, to: &mut [u8]) -> Result<(), OutOfBounds> {
-        let (head, words, tail) = self.cells(offset, to.len())?;
-        let (to_head, rest) = to.split_at_mut(head.len());
-        let (to_words, to_tail) = rest.split_at_mut(words.len() * 8);
-        for (cell, byte) in head.iter().zip(to_head).chain(tail.iter().zip(to_tail)) {
-            *byte = cell.load(Ordering::Relaxed);
-        }
-        for (cell, word) in words.iter().zip(to_words.chunks_exact_mut(8)) {
-            word.copy_from_slice(&cell.load(Ordering::Relaxed).to_ne_bytes());
-        }
+        copy_out(self.cells(offset, to.len())?, to);
         Ok(())
     }
 
@@ -145,15 +143,7 @@ impl SharedMemory {
     /// # Errors
     /// The range is not inside of the memory.
     pub fn write(&self, offset: usize, from: &[u8]) -> Result<(), OutOfBounds> {
-        let (head, words, tail) = self.cells(offset, from.len())?;
-        let (from_head, rest) = from.split_at(head.len());
-        let (from_words, from_tail) = rest.split_at(words.len() * 8);
-        for (cell, byte) in head.iter().zip(from_head).chain(tail.iter().zip(from_tail)) {
-            cell.store(*byte, Ordering::Relaxed);
-        }
-        for (cell, word) in words.iter().zip(from_words.as_chunks().0) {
-            cell.store(u64::from_ne_bytes(*word), Ordering::Relaxed);
-        }
+        copy_in(self.cells(offset, from.len())?, from);
         Ok(())
     }
 
@@ -172,18 +162,59 @@ impl SharedMemory {
         inside.then(|| unsafe { AtomicU64::from_ptr(self.map.as_mut_ptr().add(offset).cast()) })
     }
 
-    /// A range as atomic bytes up to the first aligned word, words, and the bytes after them.
-    #[expect(clippy::type_complexity, reason = "three parts of one range, used in two places here")]
-    fn cells(&self, offset: usize, length: usize) -> Result<(&[AtomicU8], &[AtomicU64], &[AtomicU8]), OutOfBounds> {
+    /// A range, as atomic bytes.
+    fn cells(&self, offset: usize, length: usize) -> Result<&[AtomicU8], OutOfBounds> {
         if offset.checked_add(length).is_none_or(|end| end > self.len()) {
             return Err(OutOfBounds { offset, length, size: self.len() });
         }
         // SAFETY: the range is inside of the mapping, which lives as long as `self`; an `AtomicU8` may be anywhere and hold
         // any value; and all that reach these bytes do so through atomics.
-        let bytes: &[AtomicU8] =
-            unsafe { std::slice::from_raw_parts(self.map.as_mut_ptr().add(offset).cast(), length) };
-        // SAFETY: `align_to` gives the middle only where it is aligned, and eight atomic bytes are a valid atomic word.
-        Ok(unsafe { bytes.align_to::<AtomicU64>() })
+        Ok(unsafe { std::slice::from_raw_parts(self.map.as_mut_ptr().add(offset).cast(), length) })
+    }
+}
+
+/// Atomic bytes as bytes up to the first aligned word, words, and the bytes after them.
+fn words(cells: &[AtomicU8]) -> (&[AtomicU8], &[AtomicU64], &[AtomicU8]) {
+    // SAFETY: `align_to` gives the middle only where it is aligned, and eight atomic bytes are a valid atomic word.
+    unsafe { cells.align_to::<AtomicU64>() }
+}
+
+/// Copies shared bytes, of which there must be as many as there is place; each word or byte by itself is whole.
+pub(crate) fn copy_out(cells: &[AtomicU8], to: &mut [u8]) {
+    let (head, words, tail) = words(cells);
+    let (to_head, rest) = to.split_at_mut(head.len());
+    let (to_words, to_tail) = rest.split_at_mut(words.len() * 8);
+    for (cell, byte) in head.iter().zip(to_head).chain(tail.iter().zip(to_tail)) {
+        *byte = cell.load(Ordering::Relaxed);
+    }
+    for (cell, word) in words.iter().zip(to_words.chunks_exact_mut(8)) {
+        word.copy_from_slice(&cell.load(Ordering::Relaxed).to_ne_bytes());
+    }
+}
+
+/// Copies bytes to as many shared ones; each word or byte by itself is whole.
+pub(crate) fn copy_in(cells: &[AtomicU8], from: &[u8]) {
+    let (head, words, tail) = words(cells);
+    let (from_head, rest) = from.split_at(head.len());
+    let (from_words, from_tail) = rest.split_at(words.len() * 8);
+    for (cell, byte) in head.iter().zip(from_head).chain(tail.iter().zip(from_tail)) {
+        cell.store(*byte, Ordering::Relaxed);
+    }
+    for (cell, word) in words.iter().zip(from_words.as_chunks().0) {
+        cell.store(u64::from_ne_bytes(*word), Ordering::Relaxed);
+    }
+}
+
+impl Serialize for SharedMemory {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serialize_descriptor(self.as_fd(), serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for SharedMemory {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<SharedMemory, D::Error> {
+        let descriptor = Descriptor::deserialize(deserializer)?.into_inner();
+        SharedMemory::from_descriptor(descriptor).map_err(D::Error::custom)
     }
 }
 
