@@ -31,6 +31,12 @@ impl Message {
 #[error("{0}")]
 pub struct CodecError(String);
 
+impl CodecError {
+    pub(crate) fn new(reason: String) -> CodecError {
+        CodecError(reason)
+    }
+}
+
 thread_local! {
     /// What the value that is being encoded has referred to so far.
     static OUTGOING: RefCell<Option<Vec<OwnedFd>>> = const { RefCell::new(None) };

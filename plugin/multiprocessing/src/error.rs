@@ -62,6 +62,14 @@ pub enum StartError {
     /// The argument of a process cannot be encoded.
     #[error("cannot encode the argument: {0}")]
     Argument(crate::codec::CodecError),
+    /// The program runs, and what each new worker is to call first has failed.
+    #[error("worker {}: its initializer failed: {message}", path.display())]
+    Initializer {
+        /// The worker program.
+        path: PathBuf,
+        /// What the initializer said, or what it panicked with.
+        message: String,
+    },
     /// This process could not make what a worker needs: a thread, a descriptor, memory.
     #[error("cannot prepare a worker: {0}")]
     Resources(Arc<io::Error>),
@@ -183,6 +191,11 @@ impl TaskError {
         }
     }
 
+    /// Whether a task whose worker was lost so is worth another try. What needs too much time or memory will need it again.
+    pub(crate) fn may_be_retried(&self) -> bool {
+        self.lost_worker() && !matches!(self, TaskError::Timeout(_) | TaskError::OutOfMemory)
+    }
+
     /// What the death of a worker means for the task that it had begun.
     pub(crate) fn death(status: ExitStatus, stderr: String) -> TaskError {
         // What Rust's allocator says before it aborts.
@@ -194,6 +207,15 @@ impl TaskError {
             ExitStatus::Exited(code) => TaskError::Exited { code, stderr },
             ExitStatus::Unknown if stderr.contains("memory allocation of ") => TaskError::OutOfMemory,
             ExitStatus::Unknown => TaskError::Unknown { stderr },
+        }
+    }
+}
+
+impl From<JobError> for TaskError {
+    fn from(error: JobError) -> TaskError {
+        match error {
+            JobError::Closed => TaskError::Closed,
+            error => TaskError::Send(error.to_string()),
         }
     }
 }

@@ -2,8 +2,10 @@
 
 use crate::bounded;
 use crate::codec::{self, Message};
+use crate::flags::raised;
 use crate::memory::SharedMemory;
 use crate::program::{SERVING, is_worker};
+use crate::schema::schema;
 use crate::wire::NAME_LIMIT;
 use crate::worker;
 use serde::Serialize;
@@ -16,15 +18,47 @@ use std::sync::atomic::Ordering;
 /// What a running task may ask about its job.
 #[derive(Debug)]
 pub struct Context<'a> {
-    pub(crate) flag: &'a SharedMemory,
+    /// Where it is written down which jobs are cancelled, and where in it this one is; none outside of a pool.
+    job: Option<(&'a SharedMemory, u32, u64)>,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    /// That of a job whose flag is in `flags`, in this slot.
+    pub(crate) fn of_job(flags: &'a SharedMemory, slot: u32, job: u64) -> Context<'a> {
+        Context { job: Some((flags, slot, job)) }
+    }
+
+    /// That of a call that nobody can cancel.
+    pub(crate) fn alone() -> Context<'static> {
+        Context { job: None }
+    }
+
     /// Whether the task's job was cancelled. It costs one read of memory, so a task can ask often; one that does not return
     /// within 50 ms of its own time after this has turned true loses its process (see [`Job::cancel`](crate::Job::cancel)).
     pub fn cancelled(&self) -> bool {
-        self.flag.atomic_u32(0).is_some_and(|flag| flag.load(Ordering::Relaxed) != 0)
+        self.job.is_some_and(|(flags, slot, job)| raised(flags, slot, job))
     }
+}
+
+/// Whether the job of the task that this process runs was cancelled: [`Context::cancelled`] for functions that do not get a
+/// [`Context`], such as those of [`function!`](crate::function!), and for threads that a task has started. Never outside of a pool's worker.
+///
+/// ```
+/// multiprocessing::function! {
+///     /// Counts on and on, until it is told to stop.
+///     fn count() -> u64 {
+///         let mut number = 0;
+///         while !multiprocessing::cancelled() {
+///             number += 1;
+///         }
+///         number
+///     }
+/// }
+/// # let _ = count;
+/// assert!(!multiprocessing::cancelled());
+/// ```
+pub fn cancelled() -> bool {
+    worker::context().is_some_and(|context| context.cancelled())
 }
 
 /// Why a function gave no value.
@@ -82,10 +116,17 @@ impl<F: Function> Serve for Typed<F> {
 
 type Open = Box<dyn Fn(&[u8], Vec<OwnedFd>) -> Result<Box<dyn Serve>, Refusal>>;
 
+/// A function of the registry.
+struct Entry {
+    /// What its callers must have, too; 0 if nothing is known of its types.
+    schema: u64,
+    open: Open,
+}
+
 /// The functions of a worker program, and the identity of its build.
 pub struct Registry {
     identity: String,
-    functions: HashMap<String, Open>,
+    functions: HashMap<String, Entry>,
     preloads: Vec<Box<dyn Fn()>>,
 }
 
@@ -98,7 +139,7 @@ impl Registry {
 
     /// Adds a typed function. A later one of the same name takes its place.
     pub fn function<F: Function>(self) -> Registry {
-        self.serve(F::NAME, |setup, descriptors| {
+        self.insert(F::NAME, schema::<F>(), |setup, descriptors| {
             let setup = codec::decode(setup, descriptors)
                 .map_err(|error| Refusal::Decode(format!("the set-up of {}: {error}", F::NAME)))?;
             Ok(Box::new(Typed(F::open(setup)?)))
@@ -107,11 +148,20 @@ impl Registry {
 
     /// Adds a function over bytes. `open` is called in a worker before the first task of a job there.
     pub fn serve(
-        mut self,
+        self,
         name: &str,
         open: impl Fn(&[u8], Vec<OwnedFd>) -> Result<Box<dyn Serve>, Refusal> + 'static,
     ) -> Registry {
-        self.functions.insert(name.to_owned(), Box::new(open));
+        self.insert(name, 0, open)
+    }
+
+    fn insert(
+        mut self,
+        name: &str,
+        schema: u64,
+        open: impl Fn(&[u8], Vec<OwnedFd>) -> Result<Box<dyn Serve>, Refusal> + 'static,
+    ) -> Registry {
+        self.functions.insert(name.to_owned(), Entry { schema, open: Box::new(open) });
         self
     }
 
@@ -140,9 +190,21 @@ impl Registry {
         &self.identity
     }
 
-    pub(crate) fn open(&self, name: &str, setup: &[u8], descriptors: Vec<OwnedFd>) -> Result<Box<dyn Serve>, Refusal> {
+    /// Opens a function for a job whose owner knows it by this schema; 0 if it knows nothing of its types.
+    pub(crate) fn open(
+        &self,
+        name: &str,
+        schema: u64,
+        setup: &[u8],
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Box<dyn Serve>, Refusal> {
         match self.functions.get(name) {
-            Some(open) => open(setup, descriptors),
+            Some(entry) if schema != 0 && entry.schema != 0 && schema != entry.schema => {
+                let text =
+                    "has other types in this worker than in the program that calls it: build both from one source";
+                Err(Refusal::Error(format!("function '{name}' {text}")))
+            }
+            Some(entry) => (entry.open)(setup, descriptors),
             None => Err(Refusal::Error(format!("no function named '{name}' in this worker"))),
         }
     }

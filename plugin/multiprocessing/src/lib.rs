@@ -75,6 +75,7 @@
 pub mod codec;
 pub mod connection;
 mod error;
+mod flags;
 mod function;
 mod futex;
 mod logging;
@@ -87,17 +88,21 @@ mod process;
 mod program;
 mod report;
 mod ring;
+mod schema;
 mod shared;
 pub mod sync;
 pub mod wire;
 mod worker;
 
 pub use error::{JobError, StartError, TaskError};
-pub use function::{Context, Function, Refusal, Registry, Serve};
+pub use function::{Context, Function, Refusal, Registry, Serve, cancelled};
 pub use logging::log_to_stderr;
 pub use memory::{OutOfBounds, SealedMemory, SharedMemory};
 pub use payload::Payload;
-pub use pool::{Job, Next, Pool, PoolConfig, TypedJob, WorkerState, WorkerStatus};
+pub use pool::{
+    AsyncResult, Calls, Imap, ImapUnordered, Initializer, Job, MapResult, Next, Pool, PoolConfig, RetryPolicy,
+    TypedJob, WorkerState, WorkerStatus,
+};
 pub use process::{
     ActiveChild, Builder, CurrentProcess, ExitStatus, ParentProcess, Process, StartMethod, Stdio, StillRunning, Zygote,
     active_children, cpu_count, current, parent,

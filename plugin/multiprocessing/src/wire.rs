@@ -45,8 +45,8 @@ const MAGIC: [u8; 2] = *b"MP";
 /// What the pool says to a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToWorker<'a> {
-    /// The first message: under what rules the worker is to live. With it travels the memory in which the worker writes which
-    /// task it has begun.
+    /// The first message: under what rules the worker is to live. With it travel the memory in which the worker writes which
+    /// task it has begun, that in which it is written which jobs are cancelled, and what the initializer's argument has.
     Hello {
         /// The process whose death must end the worker.
         parent: u32,
@@ -56,14 +56,20 @@ pub enum ToWorker<'a> {
         memory_limit: Option<u64>,
         /// Which records of the worker's log are wanted: [`log::LevelFilter`] as a number.
         log_level: u8,
+        /// What the worker is to call before it is ready.
+        #[serde(borrow)]
+        initializer: Option<Initializer<'a>>,
     },
-    /// A job that tasks will name. With it travel the job's cancellation flag, the payload if it is `shared`, and the job's own
-    /// descriptors, in this order.
+    /// A job that tasks will name. With it travel the payload if it is `shared`, and the job's own descriptors, in this order.
     Open {
         /// The job's number, never used twice in a pool.
         job: u64,
+        /// Where its flag is in the memory that came with the greeting.
+        flag: u32,
         /// The name of the registered function.
         function: &'a str,
+        /// A number for the function's types that the worker's must equal; 0 if they are not known.
+        schema: u64,
         /// Whether the set-up message is a descriptor, not the tail.
         shared: bool,
     },
@@ -117,6 +123,17 @@ pub enum ToWorker<'a> {
     },
 }
 
+/// A function to be called once in a new worker. Its argument is the greeting's tail, or a descriptor if it is `shared`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Initializer<'a> {
+    /// The name of the registered function.
+    pub function: &'a str,
+    /// As for a job.
+    pub schema: u64,
+    /// Whether the argument is a descriptor, not the tail.
+    pub shared: bool,
+}
+
 /// What a worker says to its pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToPool<'a> {
@@ -125,6 +142,8 @@ pub enum ToPool<'a> {
         /// The identity of the worker's build.
         identity: &'a str,
     },
+    /// The other answer to `Hello`: the initializer has failed, with the message that is the tail, UTF-8. The worker ends after it.
+    Failed,
     /// A task has ended. What it brought is the tail, or a descriptor if it is `shared`.
     Ended {
         /// The task's number.
@@ -293,10 +312,11 @@ mod tests {
         let (parent, log_level) = (number as u32, kind);
         match kind % 8 {
             0 => {
+                let initializer = shared.then_some(Initializer { function: name, schema: number, shared });
                 let memory_limit = (number > 7).then_some(number);
-                ToWorker::Hello { parent, identity: name, memory_limit, log_level }
+                ToWorker::Hello { parent, identity: name, memory_limit, log_level, initializer }
             }
-            1 => ToWorker::Open { job: number, function: name, shared },
+            1 => ToWorker::Open { job: number, flag: 7, function: name, schema: number / 3, shared },
             2 => ToWorker::Task { job: number, sequence: number / 2, shared },
             3 => ToWorker::Process { parent, identity: name, name, parent_name: name, daemon: shared, log_level },
             4 => ToWorker::Run { function: name, shared },

@@ -8,28 +8,23 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 /// One wish.
 #[derive(Debug)]
 pub(super) enum Command {
-    Open {
-        inbox: Arc<Inbox>,
-        function: String,
-        setup: Outgoing,
-    },
+    Open(Opening),
     Submit {
         inbox: Arc<Inbox>,
-        id: u64,
-        payload: Outgoing,
+        tasks: Vec<Submission>,
     },
     /// Results were taken from a job that had too many of them.
     Resume,
     Cancel {
         job: u64,
     },
-    /// Nobody waits for this job any more.
+    /// Nobody waits for this job any more. Its tasks run to their end, unless it was cancelled.
     Close {
         job: u64,
     },
@@ -38,7 +33,26 @@ pub(super) enum Command {
     Resize(usize),
     TaskTimeout(Option<Duration>),
     MemoryLimit(Option<u64>),
+    /// There will be no more tasks: the end comes with that of the last.
+    Finish,
     Shutdown,
+}
+
+/// A task's id and what it is to be run with.
+pub(super) type Submission = (u64, Outgoing);
+
+/// What a job is opened with.
+#[derive(Debug)]
+pub(super) struct Opening {
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) function: String,
+    /// A number for the function's types; 0 if they are not known.
+    pub(super) schema: u64,
+    pub(super) setup: Outgoing,
+    /// How often a task may run again after it has cost a worker.
+    pub(super) retries: u32,
+    /// So many tasks in a row go to one worker.
+    pub(super) chunk: usize,
 }
 
 /// A queue that the dispatcher can wait for beside its sockets.
@@ -47,6 +61,9 @@ pub(super) struct Commands {
     /// `None` once the dispatcher has ended.
     queue: Mutex<Option<Queue>>,
     event: EventFd,
+    /// Whether the dispatcher and all its workers are gone.
+    over: Mutex<bool>,
+    over_changed: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -54,23 +71,28 @@ struct Queue {
     commands: Vec<Command>,
     /// Whether the dispatcher was told that there is something.
     told: bool,
+    /// Whether no more tasks are taken.
+    finished: bool,
 }
 
 impl Commands {
     pub(super) fn new() -> io::Result<Commands> {
         let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        Ok(Commands { queue: Mutex::new(Some(Queue::default())), event })
+        let queue = Mutex::new(Some(Queue::default()));
+        Ok(Commands { queue, event, over: Mutex::new(false), over_changed: Condvar::new() })
     }
 
     /// Gives the dispatcher a command. If it has ended, a task that the command brings ends too, and nothing else is owed.
     pub(super) fn send(&self, command: Command) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(waiting) = queue.as_mut() else {
+        let taken = |queue: &&mut Queue| !(queue.finished && matches!(command, Command::Submit { .. }));
+        let Some(waiting) = queue.as_mut().filter(taken) else {
             drop(queue);
             return refuse(command);
         };
+        waiting.finished |= matches!(command, Command::Finish);
         // There is nothing to do for a job before its first task: one command wakes the dispatcher for both.
-        let tell = !waiting.told && !matches!(command, Command::Open { .. });
+        let tell = !waiting.told && !matches!(command, Command::Open(_));
         waiting.told |= tell;
         waiting.commands.push(command);
         drop(queue);
@@ -85,7 +107,33 @@ impl Commands {
         // First the event, then the queue: a command that comes in between makes a new event.
         let _ = self.event.read();
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.as_mut().map(std::mem::take).unwrap_or_default().commands
+        let Some(queue) = queue.as_mut() else { return Vec::new() };
+        queue.told = false;
+        std::mem::take(&mut queue.commands)
+    }
+
+    /// Whether no task can be given any more.
+    pub(super) fn finished(&self) -> bool {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.as_ref().is_none_or(|queue| queue.finished)
+    }
+
+    /// Says that the dispatcher and all its workers are gone.
+    pub(super) fn say_over(&self) {
+        *self.over.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.over_changed.notify_all();
+    }
+
+    /// Waits until they are gone; whether it is so. `None` is for ever.
+    pub(super) fn wait_until_over(&self, patience: Option<Duration>) -> bool {
+        let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        match patience {
+            None => *self.over_changed.wait_while(over, |over| !*over).unwrap_or_else(PoisonError::into_inner),
+            Some(patience) => {
+                let waited = self.over_changed.wait_timeout_while(over, patience, |over| !*over);
+                *waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+        }
     }
 
     /// Takes no more commands.
@@ -97,8 +145,8 @@ impl Commands {
 
 /// What a command comes to when there is no dispatcher.
 fn refuse(command: Command) {
-    if let Command::Submit { inbox, id, .. } = command {
-        inbox.deliver(id, Err(crate::TaskError::Closed));
+    if let Command::Submit { inbox, tasks } = command {
+        inbox.deliver(tasks.into_iter().map(|(id, _)| (id, Err(crate::TaskError::Closed))));
     }
 }
 

@@ -6,6 +6,7 @@ use super::seats::Seats;
 use super::tasks::Jobs;
 use super::worker::{PIPELINE, Step};
 use crate::error::{StartError, TaskError};
+use crate::flags::Flags;
 use crate::packets::Buffer;
 use crate::process::child::Child;
 use crate::wire::Outcome;
@@ -37,6 +38,7 @@ pub(super) type Starter = Sender<Result<(), StartError>>;
 pub(super) struct Dispatcher {
     pub(super) config: PoolConfig,
     pub(super) commands: Arc<Commands>,
+    pub(super) flags: Arc<Flags>,
     pub(super) jobs: Jobs,
     pub(super) seats: Seats,
     /// Killed, and not yet gone.
@@ -53,12 +55,15 @@ pub(super) struct Dispatcher {
     pub(super) memory_checked: Instant,
     pub(super) buffer: Buffer,
     shutdown: bool,
+    /// No more tasks come: the end comes with that of the last.
+    finishing: bool,
 }
 
 impl Dispatcher {
     pub(super) fn new(
         config: PoolConfig,
         commands: Arc<Commands>,
+        flags: Arc<Flags>,
         deaths: Arc<AtomicU64>,
         starter: Starter,
     ) -> Dispatcher {
@@ -66,6 +71,7 @@ impl Dispatcher {
             seats: Seats::new(config.workers),
             config,
             commands,
+            flags,
             jobs: Jobs::default(),
             dying: Vec::new(),
             workers: 0,
@@ -77,6 +83,7 @@ impl Dispatcher {
             memory_checked: Instant::now(),
             buffer: Buffer::new(),
             shutdown: false,
+            finishing: false,
         }
     }
 
@@ -87,6 +94,7 @@ impl Dispatcher {
         while !self.shutdown {
             self.fill();
             self.hand_out();
+            self.jobs.tell();
             for source in self.wait() {
                 match source {
                     Source::Commands => self.obey(),
@@ -97,7 +105,9 @@ impl Dispatcher {
             }
             self.watch();
             self.reap();
+            self.jobs.tell();
             self.close_jobs();
+            self.shutdown |= self.finishing && self.jobs.idle();
         }
     }
 
@@ -140,18 +150,15 @@ impl Dispatcher {
     fn obey(&mut self) {
         for command in self.commands.take() {
             match command {
-                Command::Open { inbox, function, setup } => {
+                Command::Open(opening) => {
                     // Whatever kept workers from starting may have been mended since.
                     self.try_once_more();
-                    self.jobs.open(inbox, function, setup);
+                    self.jobs.open(opening);
                 }
-                Command::Submit { inbox, id, payload } => self.jobs.submit(&inbox, id, payload),
+                Command::Submit { inbox, tasks } => self.jobs.submit(&inbox, tasks),
                 Command::Resume => {}
                 Command::Cancel { job } => self.cancel(job),
-                Command::Close { job } => {
-                    self.cancel(job);
-                    self.jobs.close(job);
-                }
+                Command::Close { job } => self.jobs.close(job),
                 Command::Status(sender) => {
                     let _ = sender.send(self.seats.status());
                 }
@@ -159,6 +166,7 @@ impl Dispatcher {
                 Command::Resize(workers) => self.seats.resize(workers),
                 Command::TaskTimeout(timeout) => self.config.task_timeout = timeout,
                 Command::MemoryLimit(limit) => self.config.memory_limit = limit,
+                Command::Finish => self.finishing = true,
                 Command::Shutdown => self.shutdown = true,
             }
         }
@@ -188,10 +196,17 @@ impl Dispatcher {
             // The last tasks wait for whoever is free first.
             let pipeline = if self.jobs.queued() >= self.seats.len() { PIPELINE } else { 1 };
             let Some(worker) = self.seats.free(pipeline) else { return };
-            let Some(task) = self.jobs.next() else { return };
-            let Some(entry) = self.jobs.entry(task.job) else { continue };
-            if let Err((task, error)) = worker.assign(task, entry) {
-                self.jobs.end(task.job, task.id, Err(TaskError::Send(error.to_string())));
+            let Some(job) = self.jobs.turn() else { return };
+            let chunk = self.jobs.entry(job).map_or(1, |entry| entry.opening.chunk);
+            for _ in 0..chunk {
+                if !worker.serves_on() {
+                    break;
+                }
+                let Some(task) = self.jobs.take(job) else { break };
+                let Some(entry) = self.jobs.entry(job) else { break };
+                if let Err((task, error)) = worker.assign(task, entry) {
+                    self.jobs.end(task.job, task.id, Err(TaskError::Send(error.to_string())));
+                }
             }
         }
     }

@@ -1,14 +1,17 @@
 //! A job, as its owner has it.
 
-use super::commands::{Command, Commands};
-use super::inbox::Inbox;
+use super::commands::{Command, Commands, Opening, Submission};
+use super::inbox::{Ended, Inbox};
 use crate::codec::{self, CodecError, Message};
 use crate::error::{JobError, TaskError};
+use crate::flags::Flags;
 use crate::function::Function;
 use crate::payload::{Outgoing, Payload};
+use crate::wire::NAME_LIMIT;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How long [`Job::cancel`] waits. By then the tasks have ended for their owner, unless the dispatcher itself is held up.
@@ -32,24 +35,78 @@ pub enum Next<V = Payload> {
 pub struct Job {
     inbox: Arc<Inbox>,
     commands: Arc<Commands>,
+    detached: bool,
+}
+
+/// What a job needs of its pool.
+#[derive(Clone, Debug)]
+pub(super) struct Opener {
+    pub(super) commands: Arc<Commands>,
+    pub(super) flags: Arc<Flags>,
+    pub(super) numbers: Arc<AtomicU64>,
+}
+
+/// What a job is to be like.
+#[derive(Debug, Default)]
+pub(super) struct Wishes<'a> {
+    pub(super) function: &'a str,
+    pub(super) schema: u64,
+    pub(super) setup: Message,
+    pub(super) retries: u32,
+    pub(super) chunk: usize,
+    /// Results that nobody takes do not hold the tasks back.
+    pub(super) unbounded: bool,
+}
+
+impl Opener {
+    pub(super) fn open(&self, wishes: Wishes<'_>) -> Result<Job, JobError> {
+        let Wishes { function, schema, setup, retries, chunk, unbounded } = wishes;
+        if setup.descriptors.len() > JobError::DESCRIPTOR_LIMIT {
+            return Err(JobError::Descriptors(setup.descriptors.len()));
+        }
+        if function.len() > NAME_LIMIT {
+            return Err(JobError::Name(function.len()));
+        }
+        if self.commands.finished() {
+            return Err(JobError::Closed);
+        }
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let inbox = Arc::new(Inbox::new(number, self.flags.flag(number)?, !unbounded));
+        let mut setup = Outgoing::new(setup);
+        setup.prepare()?;
+        let job = Job { inbox: Arc::clone(&inbox), commands: Arc::clone(&self.commands), detached: false };
+        let function = function.to_owned();
+        job.commands.send(Command::Open(Opening { inbox, function, schema, setup, retries, chunk: chunk.max(1) }));
+        Ok(job)
+    }
 }
 
 impl Job {
-    pub(super) fn open(number: u64, commands: Arc<Commands>, function: &str, setup: Message) -> Result<Job, JobError> {
-        let inbox = Arc::new(Inbox::new(number)?);
-        let mut setup = Outgoing::new(setup);
-        setup.prepare()?;
-        let job = Job { inbox: Arc::clone(&inbox), commands };
-        job.commands.send(Command::Open { inbox, function: function.to_owned(), setup });
-        Ok(job)
+    /// Gives the pool a task. Any number may wait; `id` is for the caller to know it by. A task of a job that was cancelled
+    /// ends as [`TaskError::Cancelled`], one that comes after [`Pool::close`](crate::Pool::close) as [`TaskError::Closed`].
+    pub fn submit(&self, id: u64, payload: Message) {
+        self.submit_all(vec![(id, Outgoing::new(payload))]);
     }
 
-    /// Gives the pool a task. Any number may wait; `id` is for the caller to know it by. A task of a job that was cancelled
-    /// ends as [`TaskError::Cancelled`].
-    pub fn submit(&self, id: u64, payload: Message) {
-        self.inbox.expect();
-        let payload = Outgoing::new(payload);
-        self.commands.send(Command::Submit { inbox: Arc::clone(&self.inbox), id, payload });
+    pub(super) fn submit_all(&self, tasks: Vec<Submission>) {
+        self.inbox.expect(tasks.len());
+        self.commands.send(Command::Submit { inbox: Arc::clone(&self.inbox), tasks });
+    }
+
+    pub(super) fn inbox(&self) -> &Arc<Inbox> {
+        &self.inbox
+    }
+
+    /// As [`Job::next`], for many results at a time: see [`Inbox::take`].
+    pub(super) fn take(&self, wanted: usize, patience: Option<Duration>, into: &mut Vec<Ended>) {
+        if self.inbox.take(wanted, patience, into) {
+            self.commands.send(Command::Resume);
+        }
+    }
+
+    /// Lets the tasks run to their end although nobody will take their results.
+    pub(super) fn detach(mut self) {
+        self.detached = true;
     }
 
     /// Waits for a task to end, at most for `patience`.
@@ -70,13 +127,16 @@ impl Job {
     pub fn cancel(&self) {
         self.inbox.cancel();
         self.commands.send(Command::Cancel { job: self.inbox.job() });
-        self.inbox.wait_until_ended(CANCEL_PATIENCE);
+        self.inbox.wait_until_ended(Some(CANCEL_PATIENCE));
     }
 }
 
 impl Drop for Job {
     fn drop(&mut self) {
-        self.inbox.cancel();
+        if !self.detached {
+            self.inbox.cancel();
+            self.commands.send(Command::Cancel { job: self.inbox.job() });
+        }
         self.commands.send(Command::Close { job: self.inbox.job() });
     }
 }
@@ -104,10 +164,7 @@ impl<F: Function> TypedJob<F> {
     /// As [`Job::next`]. A value that cannot be decoded is a [`TaskError::Decode`] of that task.
     pub fn next(&self, patience: Duration) -> Next<F::Value> {
         match self.job.next(patience) {
-            Next::Ended(id, Ok(payload)) => {
-                let value = payload.decode();
-                Next::Ended(id, value.map_err(|error| TaskError::Decode(format!("the value of {}: {error}", F::NAME))))
-            }
+            Next::Ended(id, Ok(payload)) => Next::Ended(id, value::<F>(payload)),
             Next::Ended(id, Err(error)) => Next::Ended(id, Err(error)),
             Next::Nothing => Next::Nothing,
             Next::Idle => Next::Idle,
@@ -118,6 +175,11 @@ impl<F: Function> TypedJob<F> {
     pub fn cancel(&self) {
         self.job.cancel();
     }
+}
+
+/// The value that came from a task of this function.
+pub(super) fn value<F: Function>(payload: Payload) -> Result<F::Value, TaskError> {
+    payload.decode().map_err(|error| TaskError::Decode(format!("the value of {}: {error}", F::NAME)))
 }
 
 impl<F: Function> fmt::Debug for TypedJob<F> {

@@ -17,7 +17,7 @@ const START_PHASE: Duration = Duration::from_secs(1);
 const START_FAILURES: u32 = 3;
 /// So long after that, another one may try, if there is work.
 const START_PERIOD: Duration = Duration::from_secs(1);
-/// So many workers may die with a task in hand that they had not begun; then it is blamed all the same.
+/// So many workers may die when a task was the next that they were to begin; then it is blamed all the same.
 const UNLUCKY: u32 = 4;
 
 /// Why a worker does not go on.
@@ -41,6 +41,9 @@ impl Dispatcher {
         for number in self.seats.left() {
             self.retire(number, Verdict::Dismissed);
         }
+        for number in self.seats.spent() {
+            self.retire(number, Verdict::Dismissed);
+        }
         if self.next_attempt().is_some_and(|due| due <= Instant::now()) {
             self.try_once_more();
         }
@@ -48,7 +51,7 @@ impl Dispatcher {
             && let Some(seat) = self.seats.empty()
         {
             self.workers += 1;
-            match Worker::start(&self.config, self.workers) {
+            match Worker::start(&self.config, &self.flags, self.workers) {
                 Ok(worker) => seat.worker = Some(worker),
                 Err(error) => self.start_failed(error),
             }
@@ -66,7 +69,7 @@ impl Dispatcher {
     fn start_failed(&mut self, error: StartError) {
         // What is wrong with a program itself is wrong with its next process too.
         self.failures = match error {
-            StartError::Died { .. } => self.failures + 1,
+            StartError::Died { .. } | StartError::Initializer { .. } => self.failures + 1,
             _ => START_FAILURES,
         };
         self.failure = Some(error);
@@ -149,14 +152,19 @@ impl Dispatcher {
             _ => None,
         };
         let idle = worker.pipeline.is_empty();
-        for mut in_hand in worker.pipeline.drain(..).rev() {
+        // From the last to the first, so that they come back in their order.
+        for (place, mut in_hand) in worker.pipeline.drain(..).enumerate().rev() {
             match &blame {
                 _ if in_hand.abandoned => self.jobs.forget(in_hand.task.job),
+                Some(error) if in_hand.sequence <= begun && in_hand.task.retries > 0 && error.may_be_retried() => {
+                    in_hand.task.retries -= 1;
+                    self.jobs.give_back(in_hand.task);
+                }
                 Some(error) if in_hand.sequence <= begun || in_hand.task.unlucky >= UNLUCKY => {
                     self.jobs.end(in_hand.task.job, in_hand.task.id, Err(error.clone()));
                 }
                 blame => {
-                    in_hand.task.unlucky += u32::from(blame.is_some());
+                    in_hand.task.unlucky += u32::from(blame.is_some() && place == 0);
                     self.jobs.give_back(in_hand.task);
                 }
             }
@@ -192,6 +200,7 @@ impl Drop for Dispatcher {
         let numbers: Vec<u64> = self.seats.workers().map(|worker| worker.number).collect();
         numbers.into_iter().for_each(|number| self.retire(number, Verdict::Dismissed));
         self.jobs.fail_queued(&TaskError::Closed);
+        self.jobs.tell();
         self.commands.close();
         let deadline = Instant::now() + END_PATIENCE;
         self.reap();
@@ -202,5 +211,6 @@ impl Drop for Dispatcher {
             let _ = poll(&mut entries, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO));
             self.reap();
         }
+        self.commands.say_over();
     }
 }

@@ -1,64 +1,45 @@
 //! A pool of worker processes.
 
+mod callbacks;
+mod calls;
 mod commands;
+mod config;
 mod dispatcher;
+mod flow;
+mod imap;
 mod inbox;
 mod job;
 mod lifecycle;
 mod patience;
+mod results;
 mod seats;
 mod tasks;
 mod text;
 mod watch;
 mod worker;
 
+pub use calls::Calls;
+pub use config::{Initializer, PoolConfig, RetryPolicy};
+pub use imap::{Imap, ImapUnordered};
 pub use job::{Job, Next, TypedJob};
+pub use results::{AsyncResult, MapResult};
 
 use crate::codec::{self, Message};
 use crate::error::{JobError, StartError};
+use crate::flags::Flags;
 use crate::function::Function;
-use crate::program::Program;
-use crate::wire::NAME_LIMIT;
+use crate::schema::schema;
+use callbacks::Callbacks;
 use commands::{Command, Commands};
 use dispatcher::Dispatcher;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
+use job::{Opener, Wishes};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// How long [`Pool::status`] waits for the dispatcher, which answers within microseconds unless the machine is very busy.
 const STATUS_PATIENCE: Duration = Duration::from_secs(2);
-
-/// What a pool is to be like.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct PoolConfig {
-    /// The worker program. A worker of another identity is refused.
-    pub program: Program,
-    /// How many processes; 0 counts as 1.
-    pub workers: usize,
-    /// How many bytes of its own memory a worker may take (its writable private memory, which mapped files and shared
-    /// memory do not count in). One that needs more fails its task with [`OutOfMemory`](crate::TaskError::OutOfMemory).
-    pub memory_limit: Option<u64>,
-    /// How long a task may run. One whose worker is stopped by a signal does not last so long: it ends after about two seconds.
-    pub task_timeout: Option<Duration>,
-    /// How long a new worker may take until it is ready.
-    pub start_timeout: Duration,
-}
-
-impl PoolConfig {
-    /// As many workers as there are processors to run on, no limits, ten seconds to start.
-    pub fn new(program: Program) -> PoolConfig {
-        PoolConfig {
-            program,
-            workers: thread::available_parallelism().map_or(1, usize::from),
-            memory_limit: None,
-            task_timeout: None,
-            start_timeout: Duration::from_secs(10),
-        }
-    }
-}
 
 /// What a worker is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,30 +69,39 @@ pub struct WorkerStatus {
 
 /// Worker processes, and the thread that looks after them. Dropping it ends the workers, within a second, and all jobs.
 ///
-/// ```no_run
-/// use multiprocessing::codec::Message;
-/// use multiprocessing::{Next, Pool, PoolConfig, Program};
-/// use std::time::Duration;
+/// The call forms ([`apply`](Pool::apply), [`map`](Pool::map), [`imap`](Pool::imap) and their kin) run functions of one
+/// argument, or of one tuple of arguments; a [`Job`] is what they are made of, for whoever needs more say.
 ///
-/// let mut config = PoolConfig::new(Program::new("/usr/lib/example/worker", "build 1"));
-/// config.memory_limit = Some(64 << 20);
-/// let pool = Pool::start(config)?;
-/// let job = pool.job("reverse", Message::default())?;
-/// job.submit(1, Message::plain(b"stressed".to_vec()));
-/// match job.next(Duration::from_secs(1)) {
-///     Next::Ended(id, Ok(bytes)) => println!("task {id} brought {} bytes", bytes.len()),
-///     Next::Ended(id, Err(error)) if error.lost_worker() => println!("task {id} may be tried once more: {error}"),
-///     Next::Ended(id, Err(error)) => println!("task {id}: {error}"),
-///     Next::Nothing | Next::Idle => job.cancel(),
+/// ```
+/// use multiprocessing::{Pool, PoolConfig, Program, Registry, TaskError};
+///
+/// multiprocessing::function! {
+///     fn divide(a: u64, b: u64) -> u64 { a / b }
 /// }
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     Registry::new("example").function::<divide>().serve_if_worker();
+///     let mut config = PoolConfig::new(Program::current("example")?);
+///     config.workers = 2;
+///     config.memory_limit = Some(64 << 20);
+///     let pool = Pool::start(config)?;
+///     assert_eq!(pool.apply(divide, &(6, 3))?, 2);
+///     let quotients = pool.map(divide, [(8, 2), (1, 0), (9, 3)]);
+///     assert!(matches!(quotients[0], Ok(4)));
+///     assert!(matches!(&quotients[1], Err(TaskError::Panic { message, .. }) if message.contains("divide by zero")));
+///     assert!(matches!(quotients[2], Ok(3)));
+///     Ok(())
+/// }
 /// ```
 #[derive(Debug)]
 pub struct Pool {
-    commands: Arc<Commands>,
+    opener: Opener,
+    callbacks: Arc<Callbacks>,
     deaths: Arc<AtomicU64>,
-    jobs: AtomicU64,
-    thread: Option<JoinHandle<()>>,
+    /// How many places it has.
+    width: AtomicUsize,
+    retry: RetryPolicy,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Pool {
@@ -126,11 +116,15 @@ impl Pool {
         let spawn = |error| StartError::Spawn { path, error: Arc::new(error) };
         config.program = config.program.absolute().map_err(spawn)?;
         let commands = Arc::new(Commands::new().map_err(resources)?);
+        let flags = Arc::new(Flags::new().map_err(resources)?);
         let deaths = Arc::new(AtomicU64::new(0));
+        let (width, retry) = (AtomicUsize::new(config.workers.max(1)), config.retry);
         let (started, start) = mpsc::channel();
-        let dispatcher = Dispatcher::new(config, Arc::clone(&commands), Arc::clone(&deaths), started);
+        let dispatcher =
+            Dispatcher::new(config, Arc::clone(&commands), Arc::clone(&flags), Arc::clone(&deaths), started);
         let thread = thread::Builder::new().name("pool".into()).spawn(move || dispatcher.run()).map_err(resources)?;
-        let pool = Pool { commands, deaths, jobs: AtomicU64::new(1), thread: Some(thread) };
+        let opener = Opener { commands, flags, numbers: Arc::new(AtomicU64::new(1)) };
+        let pool = Pool { opener, callbacks: Arc::default(), deaths, width, retry, thread: Mutex::new(Some(thread)) };
         // On an error the pool is dropped, and so ended.
         start.recv().unwrap_or(Err(StartError::Closed))?;
         Ok(pool)
@@ -140,17 +134,10 @@ impl Pool {
     /// gets a task of it. Jobs share the workers by turns.
     ///
     /// # Errors
-    /// Too many descriptors (see [`JobError::DESCRIPTOR_LIMIT`]), too long a name, no memory or descriptor left. Whether the
-    /// workers know the function only its tasks can tell.
+    /// Too many descriptors (see [`JobError::DESCRIPTOR_LIMIT`]), too long a name, no memory or descriptor left, or the pool
+    /// was closed. Whether the workers know the function only its tasks can tell.
     pub fn job(&self, function: &str, setup: Message) -> Result<Job, JobError> {
-        if setup.descriptors.len() > JobError::DESCRIPTOR_LIMIT {
-            return Err(JobError::Descriptors(setup.descriptors.len()));
-        }
-        if function.len() > NAME_LIMIT {
-            return Err(JobError::Name(function.len()));
-        }
-        let number = self.jobs.fetch_add(1, Ordering::Relaxed);
-        Job::open(number, Arc::clone(&self.commands), function, setup)
+        self.opener.open(Wishes { function, setup, ..Wishes::default() })
     }
 
     /// [`Pool::job`] for a typed function.
@@ -158,13 +145,15 @@ impl Pool {
     /// # Errors
     /// As there; and the set-up message may refuse to be encoded.
     pub fn typed_job<F: Function>(&self, setup: &F::Setup) -> Result<TypedJob<F>, JobError> {
-        self.job(F::NAME, codec::encode(setup)?).map(TypedJob::new)
+        let wishes =
+            Wishes { function: F::NAME, schema: schema::<F>(), setup: codec::encode(setup)?, ..Wishes::default() };
+        self.opener.open(wishes).map(TypedJob::new)
     }
 
     /// What each worker is doing.
     pub fn status(&self) -> Vec<WorkerStatus> {
         let (sender, receiver) = mpsc::channel();
-        self.commands.send(Command::Status(sender));
+        self.opener.commands.send(Command::Status(sender));
         receiver.recv_timeout(STATUS_PATIENCE).unwrap_or_default()
     }
 
@@ -180,33 +169,65 @@ impl Pool {
     /// As for [`Pool::start`].
     pub fn restart(&self) -> Result<(), StartError> {
         let (started, start) = mpsc::channel();
-        self.commands.send(Command::Restart(started));
+        self.opener.commands.send(Command::Restart(started));
         start.recv().unwrap_or(Err(StartError::Closed))
     }
 
     /// Changes the number of workers; 0 counts as 1. A worker that is too many ends its task first.
     pub fn resize(&self, workers: usize) {
-        self.commands.send(Command::Resize(workers.max(1)));
+        self.width.store(workers.max(1), Ordering::Relaxed);
+        self.opener.commands.send(Command::Resize(workers.max(1)));
     }
 
     /// Changes how long a task may run; it counts for those that run already.
     pub fn set_task_timeout(&self, timeout: Option<Duration>) {
-        self.commands.send(Command::TaskTimeout(timeout));
+        self.opener.commands.send(Command::TaskTimeout(timeout));
     }
 
     /// Changes how much memory, in bytes, a worker may take. It counts for workers that are started from now on; see
     /// [`Pool::restart`].
     pub fn set_memory_limit(&self, limit: Option<u64>) {
-        self.commands.send(Command::MemoryLimit(limit));
+        self.opener.commands.send(Command::MemoryLimit(limit));
+    }
+
+    /// Takes no more tasks: those that are submitted from now on end as [`TaskError::Closed`](crate::TaskError::Closed), at
+    /// once. The tasks that were submitted before run to their end, and then the pool ends. Returns at once; see [`Pool::join`].
+    pub fn close(&self) {
+        self.opener.commands.send(Command::Finish);
+    }
+
+    /// Waits until a pool that was closed or terminated has ended, its workers included, for `timeout` at most; `None` is for
+    /// ever. Returns whether it has ended. A job whose results are not taken may hold its last tasks back, and so this.
+    pub fn join(&self, timeout: Option<Duration>) -> bool {
+        let over = self.opener.commands.wait_until_over(timeout);
+        if over {
+            self.join_thread();
+        }
+        over
+    }
+
+    /// Ends the workers whatever they do, and all tasks that have not ended, as [`TaskError::Closed`](crate::TaskError::Closed).
+    /// Returns when the workers are gone, after a second at the latest, even if they are stopped by a signal.
+    pub fn terminate(&self) {
+        self.opener.commands.send(Command::Shutdown);
+        self.join_thread();
+    }
+
+    fn join_thread(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // A panic there has been printed, and its unwinding has ended the workers.
+            let _ = thread.join();
+        } else {
+            self.opener.commands.wait_until_over(None);
+        }
     }
 }
 
 impl Drop for Pool {
+    /// Ends it as [`Pool::terminate`] does. Callbacks of calls that have ended are waited for.
     fn drop(&mut self) {
-        self.commands.send(Command::Shutdown);
-        if let Some(thread) = self.thread.take() {
-            // A panic there has been printed, and its unwinding has ended the workers.
-            let _ = thread.join();
-        }
+        self.terminate();
+        self.callbacks.end();
     }
 }

@@ -97,6 +97,11 @@ impl Seats {
         workers.filter(|worker| worker.pipeline.is_empty()).map(|worker| worker.number).collect()
     }
 
+    /// The workers that have ended all tasks that they may have.
+    pub(super) fn spent(&self) -> Vec<u64> {
+        self.workers().filter(|worker| worker.spent()).map(|worker| worker.number).collect()
+    }
+
     pub(super) fn status(&self) -> Vec<WorkerStatus> {
         self.places.iter().filter_map(Seat::status).collect()
     }

@@ -1,12 +1,12 @@
 //! The jobs that the dispatcher knows, and whose turn it is.
 
-use super::inbox::Inbox;
+use super::commands::{Opening, Submission};
+use super::inbox::{Ended, Inbox};
 use super::worker::InHand;
 use crate::error::TaskError;
 use crate::payload::{Outgoing, Payload};
 use crate::wire::{Outcome, Panic};
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 
 /// A task that has not ended.
 #[derive(Debug)]
@@ -17,25 +17,21 @@ pub(super) struct Task {
     pub(super) payload: Outgoing,
     /// How many workers died with it in hand before they had begun it.
     pub(super) unlucky: u32,
+    /// How often it may run again after it has cost a worker.
+    pub(super) retries: u32,
 }
 
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) inbox: Arc<Inbox>,
-    pub(super) function: String,
-    pub(super) setup: Outgoing,
+    pub(super) opening: Opening,
     queue: VecDeque<Task>,
+    /// Those that have ended, until the owner is told.
+    ended: Vec<Ended>,
     /// How many of its tasks workers have in hand.
     in_hand: usize,
     pub(super) cancelled: bool,
     /// Whether its owner is gone.
     closed: bool,
-}
-
-impl Entry {
-    fn deliver(&self, id: u64, result: Result<Payload, TaskError>) {
-        self.inbox.deliver(id, result);
-    }
 }
 
 /// All jobs. Jobs with queued tasks take turns.
@@ -45,13 +41,15 @@ pub(super) struct Jobs {
     /// The jobs with queued tasks, the next one first.
     turns: VecDeque<u64>,
     queued: usize,
+    /// Those whose owners are to be told of ended tasks.
+    to_tell: Vec<u64>,
 }
 
 impl Jobs {
-    pub(super) fn open(&mut self, inbox: Arc<Inbox>, function: String, setup: Outgoing) {
-        let entry =
-            Entry { inbox, function, setup, queue: VecDeque::new(), in_hand: 0, cancelled: false, closed: false };
-        self.entries.insert(entry.inbox.job(), entry);
+    pub(super) fn open(&mut self, opening: Opening) {
+        let job = opening.inbox.job();
+        let (queue, ended) = (VecDeque::new(), Vec::new());
+        self.entries.insert(job, Entry { opening, queue, ended, in_hand: 0, cancelled: false, closed: false });
     }
 
     /// How many tasks wait for a worker.
@@ -63,39 +61,70 @@ impl Jobs {
         self.entries.get(&job)
     }
 
-    /// Takes a new task.
-    pub(super) fn submit(&mut self, inbox: &Inbox, id: u64, payload: Outgoing) {
+    /// Whether no task waits for a worker or is in hand.
+    pub(super) fn idle(&self) -> bool {
+        self.queued == 0 && self.entries.values().all(|entry| entry.in_hand == 0)
+    }
+
+    /// Takes new tasks.
+    pub(super) fn submit(&mut self, inbox: &Inbox, tasks: Vec<Submission>) {
         let job = inbox.job();
         match self.entries.get_mut(&job) {
             Some(entry) if !entry.cancelled => {
-                entry.queue.push_back(Task { job, id, payload, unlucky: 0 });
-                self.queued += 1;
-                if entry.queue.len() == 1 {
+                if entry.queue.is_empty() && !tasks.is_empty() {
                     self.turns.push_back(job);
                 }
+                self.queued += tasks.len();
+                let retries = entry.opening.retries;
+                let task = |(id, payload)| Task { job, id, payload, unlucky: 0, retries };
+                entry.queue.extend(tasks.into_iter().map(task));
             }
-            _ => inbox.deliver(id, Err(TaskError::Cancelled)),
+            _ => inbox.deliver(tasks.into_iter().map(|(id, _)| (id, Err(TaskError::Cancelled)))),
         }
     }
 
-    /// The next task in turn, now in hand. Jobs whose owner lets results pile up are passed over.
-    pub(super) fn next(&mut self) -> Option<Task> {
+    /// Notes that a task has ended; its owner is told by [`Jobs::tell`].
+    fn ended(&mut self, job: u64, id: u64, result: Result<Payload, TaskError>) {
+        if let Some(entry) = self.entries.get_mut(&job) {
+            if entry.ended.is_empty() {
+                self.to_tell.push(job);
+            }
+            entry.ended.push((id, result));
+        }
+    }
+
+    /// Tells the owners what has ended.
+    pub(super) fn tell(&mut self) {
+        for job in self.to_tell.drain(..) {
+            if let Some(entry) = self.entries.get_mut(&job) {
+                entry.opening.inbox.deliver(entry.ended.drain(..));
+            }
+        }
+    }
+
+    /// The job whose turn it is. Jobs whose owner lets results pile up are passed over.
+    pub(super) fn turn(&mut self) -> Option<u64> {
         for _ in 0..self.turns.len() {
             let job = self.turns.pop_front()?;
-            let Some(entry) = self.entries.get_mut(&job) else { continue };
-            if entry.inbox.full() {
-                self.turns.push_back(job);
-                continue;
+            let Some(entry) = self.entries.get(&job) else { continue };
+            self.turns.push_back(job);
+            if !entry.opening.inbox.full() {
+                return Some(job);
             }
-            let Some(task) = entry.queue.pop_front() else { continue };
-            entry.in_hand += 1;
-            self.queued -= 1;
-            if !entry.queue.is_empty() {
-                self.turns.push_back(job);
-            }
-            return Some(task);
         }
         None
+    }
+
+    /// The next task of a job, now in hand.
+    pub(super) fn take(&mut self, job: u64) -> Option<Task> {
+        let entry = self.entries.get_mut(&job)?;
+        let task = entry.queue.pop_front()?;
+        entry.in_hand += 1;
+        self.queued -= 1;
+        if entry.queue.is_empty() {
+            self.turns.retain(|turn| *turn != job);
+        }
+        Some(task)
     }
 
     /// A task in hand comes back, for another worker.
@@ -103,7 +132,7 @@ impl Jobs {
         let Some(entry) = self.entries.get_mut(&task.job) else { return };
         entry.in_hand -= 1;
         if entry.cancelled {
-            return entry.deliver(task.id, Err(TaskError::Cancelled));
+            return self.ended(task.job, task.id, Err(TaskError::Cancelled));
         }
         if entry.queue.is_empty() {
             self.turns.push_front(task.job);
@@ -116,7 +145,7 @@ impl Jobs {
     pub(super) fn end(&mut self, job: u64, id: u64, result: Result<Payload, TaskError>) {
         if let Some(entry) = self.entries.get_mut(&job) {
             entry.in_hand -= 1;
-            entry.deliver(id, result);
+            self.ended(job, id, result);
         }
     }
 
@@ -148,10 +177,8 @@ impl Jobs {
     }
 
     /// Tells a task's owner that it was cancelled, while it is in hand.
-    pub(super) fn abandon(&self, job: u64, id: u64) {
-        if let Some(entry) = self.entries.get(&job) {
-            entry.deliver(id, Err(TaskError::Cancelled));
-        }
+    pub(super) fn abandon(&mut self, job: u64, id: u64) {
+        self.ended(job, id, Err(TaskError::Cancelled));
     }
 
     /// Ends the queued tasks of a job.
@@ -160,7 +187,7 @@ impl Jobs {
         entry.cancelled = true;
         self.queued -= entry.queue.len();
         for task in std::mem::take(&mut entry.queue) {
-            entry.deliver(task.id, Err(TaskError::Cancelled));
+            self.ended(job, task.id, Err(TaskError::Cancelled));
         }
         self.turns.retain(|turn| *turn != job);
     }
@@ -174,7 +201,8 @@ impl Jobs {
 
     /// Removes the jobs that have neither an owner nor a task in hand; their numbers.
     pub(super) fn remove_closed(&mut self) -> Vec<u64> {
-        let gone = |entry: &Entry| entry.closed && entry.in_hand == 0;
+        let gone =
+            |entry: &Entry| entry.closed && entry.in_hand == 0 && entry.queue.is_empty() && entry.ended.is_empty();
         if !self.entries.values().any(gone) {
             return Vec::new();
         }
@@ -186,7 +214,7 @@ impl Jobs {
         for job in std::mem::take(&mut self.turns) {
             let Some(entry) = self.entries.get_mut(&job) else { continue };
             for task in std::mem::take(&mut entry.queue) {
-                entry.deliver(task.id, Err(error.clone()));
+                self.ended(job, task.id, Err(error.clone()));
             }
         }
         self.queued = 0;

@@ -42,7 +42,7 @@ fn stopped(worker: &mut Worker, now: Instant) -> Option<Verdict> {
 
 /// Whether the worker has had its time to hear that its task is cancelled. The task's owner may be told before that: then the
 /// worker is put aside until it answers.
-fn deaf(worker: &mut Worker, jobs: &Jobs, now: Instant) -> Option<Verdict> {
+fn deaf(worker: &mut Worker, jobs: &mut Jobs, now: Instant) -> Option<Verdict> {
     let process = &worker.process;
     let first = worker.pipeline.front_mut()?;
     if !jobs.entry(first.task.job)?.cancelled {
@@ -87,7 +87,7 @@ impl Dispatcher {
                 _ if measure && worker.exceeds_its_memory() => Some(Verdict::Killed(TaskError::OutOfMemory)),
                 _ => None,
             };
-            let verdict = verdict.or_else(|| stopped(worker, now)).or_else(|| deaf(worker, &self.jobs, now));
+            let verdict = verdict.or_else(|| stopped(worker, now)).or_else(|| deaf(worker, &mut self.jobs, now));
             over.extend(verdict.map(|verdict| (worker.number, worker.progress(), verdict)));
         }
         for (number, progress, verdict) in over {

@@ -1,10 +1,12 @@
 //! One worker process, as the dispatcher sees it.
 
+use super::commands::Opening;
 use super::patience::{Grace, Stop};
 use super::tasks::{Entry, Task};
 use super::text::Text;
 use super::{PoolConfig, WorkerState};
 use crate::error::StartError;
+use crate::flags::Flags;
 use crate::logging::Records;
 use crate::packets::{Buffer, Packets};
 use crate::payload::Payload;
@@ -81,6 +83,8 @@ pub(super) struct Worker {
     memory_limit: Option<u64>,
     /// Where the records of its log go, and how it is shown there.
     records: Option<(Arc<Records>, Arc<str>)>,
+    /// It gets so many tasks at most.
+    max_tasks: u64,
     connection: Packets,
     opened: HashSet<u64>,
     outbox: VecDeque<Waiting>,
@@ -89,7 +93,7 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Starts the process; it becomes ready later.
-    pub(super) fn start(config: &PoolConfig, number: u64) -> Result<Worker, StartError> {
+    pub(super) fn start(config: &PoolConfig, flags: &Flags, number: u64) -> Result<Worker, StartError> {
         let resources = |error| StartError::Resources(Arc::new(error));
         let (connection, theirs) = Packets::pair().map_err(resources)?;
         let report = Report::new().map_err(resources)?;
@@ -112,6 +116,7 @@ impl Worker {
             hung_up: None,
             pipeline: VecDeque::new(),
             memory_limit: config.memory_limit,
+            max_tasks: config.max_tasks_per_worker.unwrap_or(u64::MAX).max(1),
             connection,
             opened: HashSet::new(),
             outbox: VecDeque::new(),
@@ -119,10 +124,18 @@ impl Worker {
         };
         let (parent, identity) = (std::process::id(), config.program.identity());
         let log_level = if worker.records.is_some() { log::max_level() as u8 } else { 0 };
-        let hello = ToWorker::Hello { parent, identity, memory_limit: config.memory_limit, log_level };
+        let initializer = config.initializer.as_ref().map(|initializer| wire::Initializer {
+            function: initializer.function,
+            schema: initializer.schema,
+            shared: initializer.argument.shared(),
+        });
+        let hello = ToWorker::Hello { parent, identity, memory_limit: config.memory_limit, log_level, initializer };
         let report = worker.report.as_fd().try_clone_to_owned().map_err(resources)?;
+        let argument = config.initializer.as_ref().map(|initializer| &initializer.argument);
+        let mut descriptors = vec![report.as_fd(), flags.as_fd()];
+        descriptors.extend(argument.into_iter().flat_map(|argument| argument.descriptors()));
         // An empty connection has room for it; a worker that has died already shows as such.
-        let _ = worker.send(&hello, &[], &[report.as_fd()]);
+        let _ = worker.send(&hello, argument.map_or(&[], |argument| argument.tail()), &descriptors);
         Ok(worker)
     }
 
@@ -164,7 +177,21 @@ impl Worker {
     /// Whether it can take a task, when so many in all are allowed.
     pub(super) fn has_room(&self, pipeline: usize) -> bool {
         let brief = self.pipeline.front().is_none_or(|first| first.grace.is_none() && first.since.elapsed() < BRIEF);
-        self.ready && self.hung_up.is_none() && self.pipeline.len() < pipeline && brief
+        self.ready
+            && self.hung_up.is_none()
+            && self.pipeline.len() < pipeline
+            && brief
+            && self.sequence < self.max_tasks
+    }
+
+    /// Whether it may have one more task before it is replaced.
+    pub(super) fn serves_on(&self) -> bool {
+        self.sequence < self.max_tasks
+    }
+
+    /// Whether it has ended all tasks that it may have.
+    pub(super) fn spent(&self) -> bool {
+        self.pipeline.is_empty() && !self.serves_on()
     }
 
     /// Sends a task, which is then in the pipeline; and its job before it, if the worker does not have it yet.
@@ -197,10 +224,10 @@ impl Worker {
         if self.opened.contains(&job) {
             return Ok(());
         }
-        let message = ToWorker::Open { job, function: &entry.function, shared: entry.setup.shared() };
-        let mut descriptors = vec![entry.inbox.flag().as_fd()];
-        descriptors.extend(entry.setup.descriptors());
-        self.send(&message, entry.setup.tail(), &descriptors)?;
+        let Opening { inbox, function, schema, setup, .. } = &entry.opening;
+        let (flag, schema) = (inbox.slot(), *schema);
+        let message = ToWorker::Open { job, flag, function, schema, shared: setup.shared() };
+        self.send(&message, setup.tail(), &setup.descriptors())?;
         self.opened.insert(job);
         Ok(())
     }
@@ -263,6 +290,10 @@ impl Worker {
                 self.ready = true;
                 Step::Ready
             }
+            Ok((ToPool::Failed, tail)) if !self.ready => {
+                let message = String::from_utf8_lossy(tail).into_owned();
+                Step::Refused(StartError::Initializer { path: path(), message })
+            }
             Ok((ToPool::Ended { sequence, outcome, shared }, tail)) => {
                 if self.pipeline.front().is_none_or(|first| first.sequence != sequence) {
                     return Step::Broken("an answer that nothing was asked for".into());
@@ -292,7 +323,7 @@ impl Worker {
             Err(WireError::Version { theirs }) if !self.ready => {
                 Step::Refused(StartError::OtherProtocol { path: path(), ours: wire::VERSION, theirs })
             }
-            Ok((ToPool::Ready { .. }, _)) => Step::Broken("it was ready twice".into()),
+            Ok((ToPool::Ready { .. } | ToPool::Failed, _)) => Step::Broken("it was ready twice".into()),
             Err(error) => Step::Broken(error.to_string()),
         }
     }
@@ -326,6 +357,7 @@ mod tests {
             hung_up: None,
             pipeline: VecDeque::new(),
             memory_limit: None,
+            max_tasks: u64::MAX,
             connection,
             opened: HashSet::new(),
             outbox: VecDeque::new(),
@@ -340,12 +372,14 @@ mod tests {
         let mut jobs = Jobs::default();
         let (reader, _writer) = io::pipe().expect("a pipe");
         let setup = Outgoing::new(Message { bytes: vec![1; 60_000], descriptors: vec![reader.into()] });
-        jobs.open(Arc::new(Inbox::new(5).expect("memory")), "function".into(), setup);
+        let flag = Arc::new(Flags::new().expect("memory")).flag(5).expect("room");
+        let inbox = Arc::new(Inbox::new(5, flag, true));
+        jobs.open(Opening { inbox, function: "function".into(), schema: 3, setup, retries: 0, chunk: 1 });
         let entry = jobs.entry(5).expect("it was opened");
         for id in 0..10 {
             // Every second one travels as a descriptor.
             let payload = Outgoing::new(Message::plain(vec![id as u8; if id % 2 == 0 { 60_000 } else { 70_000 }]));
-            worker.assign(Task { job: 5, id, payload, unlucky: 0 }, entry).expect("it is sent or kept");
+            worker.assign(Task { job: 5, id, payload, unlucky: 0, retries: 0 }, entry).expect("it is sent or kept");
         }
         worker.close(5);
         assert!(!worker.outbox.is_empty(), "there is no room for all of this");
@@ -360,8 +394,8 @@ mod tests {
         };
         let (packet, descriptors) = receive();
         let (message, tail) = wire::decode::<ToWorker>(&packet).expect("a frame");
-        assert_eq!(message, ToWorker::Open { job: 5, function: "function", shared: false });
-        assert_eq!((tail.len(), descriptors.len()), (60_000, 2));
+        assert_eq!(message, ToWorker::Open { job: 5, flag: 0, function: "function", schema: 3, shared: false });
+        assert_eq!((tail.len(), descriptors.len()), (60_000, 1));
         for id in 0..10 {
             let (packet, descriptors) = receive();
             let (message, tail) = wire::decode::<ToWorker>(&packet).expect("a frame");

@@ -7,6 +7,8 @@ mod run;
 mod serve;
 mod zygote;
 
+pub(crate) use serve::context;
+
 use crate::function::Registry;
 use crate::packets::Packets;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};

@@ -2,7 +2,6 @@
 
 use super::{FAILED, PROTOCOL, log, restore_fatal_signals, zygote};
 use crate::function::{Context, Registry};
-use crate::memory::SharedMemory;
 use crate::packets::{Buffer, Packets};
 use crate::payload::Payload;
 use crate::process::spawn::CONTROL;
@@ -85,11 +84,10 @@ fn run(registry: &Registry, connection: &Packets, buffer: &mut Buffer) -> Result
     };
     let mut payload = Payload::received(tail, shared, descriptors)?;
     // Nobody cancels a process: it is asked to end by a signal.
-    let flag = SharedMemory::new(size_of::<u32>())?;
     let result = catch_unwind(AssertUnwindSafe(|| {
-        let mut serve = registry.open(function, &[], Vec::new())?;
+        let mut serve = registry.open(function, 0, &[], Vec::new())?;
         let descriptors = payload.take_descriptors();
-        serve.call(&payload, descriptors, &Context { flag: &flag })
+        serve.call(&payload, descriptors, &Context::alone())
     }));
     Ok(match result {
         Ok(Ok(_)) => 0,

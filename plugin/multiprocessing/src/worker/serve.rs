@@ -1,6 +1,7 @@
 //! A worker of a pool: takes tasks and answers them, until the pool ends.
 
 use super::{PROTOCOL, panic};
+use crate::bounded;
 use crate::codec::Message;
 use crate::function::{Context, Refusal, Registry, Serve};
 use crate::memory::SharedMemory;
@@ -8,20 +9,36 @@ use crate::packets::{Buffer, Packets};
 use crate::payload::{Outgoing, Payload};
 use crate::process::child::pidfd_open;
 use crate::report::{PANIC_MEMORY, Report};
-use crate::wire::{self, Outcome, Panic, ToPool, ToWorker, WireError};
+use crate::wire::{self, INLINE_LIMIT, Initializer, Outcome, Panic, ToPool, ToWorker, WireError};
 use nix::sys::resource::{Resource, setrlimit};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// What the pool reads of this worker. It comes with the greeting.
 pub(super) static REPORT: OnceLock<Report> = OnceLock::new();
 
+/// Where it is written down which jobs are cancelled. It comes with the greeting.
+static FLAGS: OnceLock<SharedMemory> = OnceLock::new();
+
+/// The job whose task runs, or ran last, and its place among the flags. There is none yet while the job is 0.
+static CURRENT_JOB: AtomicU64 = AtomicU64::new(0);
+static CURRENT_FLAG: AtomicU32 = AtomicU32::new(0);
+
+/// The context of the task that this process runs, if it is a pool's.
+pub(crate) fn context() -> Option<Context<'static>> {
+    let job = CURRENT_JOB.load(Ordering::Acquire);
+    let flags = FLAGS.get().filter(|_| job != 0)?;
+    Some(Context::of_job(flags, CURRENT_FLAG.load(Ordering::Relaxed), job))
+}
+
 /// A job as this worker knows it.
 struct Open {
-    flag: SharedMemory,
+    /// Its place among the flags.
+    flag: u32,
     state: State,
 }
 
@@ -29,6 +46,7 @@ enum State {
     /// No task of it has begun here.
     Waiting {
         function: String,
+        schema: u64,
         setup: Payload,
     },
     Serving(Box<dyn Serve>),
@@ -82,12 +100,15 @@ impl<'a> Worker<'a> {
         let mut descriptors = descriptors.into_iter();
         let missing = || io::Error::new(io::ErrorKind::InvalidData, "a message without its descriptors");
         match message {
-            ToWorker::Hello { parent, memory_limit, log_level, identity: _ } => {
+            ToWorker::Hello { parent, memory_limit, log_level, identity: _, initializer } => {
                 if nix::unistd::getppid().as_raw().unsigned_abs() != parent {
                     return Err(io::ErrorKind::BrokenPipe.into());
                 }
+                let twice = || io::Error::new(io::ErrorKind::InvalidData, "a second greeting");
                 let report = Report::from_descriptor(descriptors.next().ok_or_else(missing)?)?;
-                REPORT.set(report).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "a second greeting"))?;
+                REPORT.set(report).map_err(|_| twice())?;
+                let flags = SharedMemory::from_descriptor(descriptors.next().ok_or_else(missing)?)?;
+                FLAGS.set(flags).map_err(|_| twice())?;
                 let pidfd = pidfd_open(nix::unistd::getppid().as_raw())?;
                 crate::process::tell("worker", true, parent, "main", pidfd);
                 super::log::install(log_level, &self.connection);
@@ -96,12 +117,19 @@ impl<'a> Worker<'a> {
                 if let Some(limit) = memory_limit {
                     setrlimit(Resource::RLIMIT_DATA, limit, limit.saturating_add(PANIC_MEMORY))?;
                 }
+                if let Some(initializer) = initializer {
+                    let argument = Payload::received(tail, initializer.shared, descriptors)?;
+                    if let Err(message) = self.initialize(initializer, argument) {
+                        let message = Message::plain(bounded(message, INLINE_LIMIT).into_bytes());
+                        self.send(&ToPool::Failed, &Outgoing::new(message))?;
+                        return Err(io::ErrorKind::BrokenPipe.into());
+                    }
+                }
                 self.send(&ToPool::Ready { identity: self.registry.identity() }, &Outgoing::new(Message::default()))
             }
-            ToWorker::Open { job, function, shared } => {
-                let flag = SharedMemory::from_descriptor(descriptors.next().ok_or_else(missing)?)?;
+            ToWorker::Open { job, flag, function, schema, shared } => {
                 let setup = Payload::received(tail, shared, descriptors)?;
-                let state = State::Waiting { function: function.to_owned(), setup };
+                let state = State::Waiting { function: function.to_owned(), schema, setup };
                 self.jobs.insert(job, Open { flag, state });
                 Ok(())
             }
@@ -131,6 +159,21 @@ impl<'a> Worker<'a> {
         }
     }
 
+    /// Calls the initializer; its message if it fails.
+    fn initialize(&self, initializer: Initializer<'_>, mut argument: Payload) -> Result<(), String> {
+        let descriptors = argument.take_descriptors();
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let mut serve = self.registry.open(initializer.function, initializer.schema, &[], Vec::new())?;
+            serve.call(&argument, descriptors, &Context::alone())
+        }));
+        match result {
+            Ok(result) => result.map(drop).map_err(|refusal| refusal.to_string()),
+            Err(_) => {
+                Err(panic::take().map_or_else(|| "it panicked".into(), |panic| format!("panicked: {}", panic.message)))
+            }
+        }
+    }
+
     /// Runs a task; `None` without a greeting, or for a job that was never opened.
     fn task(
         &mut self,
@@ -140,17 +183,19 @@ impl<'a> Worker<'a> {
         descriptors: Vec<OwnedFd>,
     ) -> Option<(Outcome, Message)> {
         let Open { flag, state } = self.jobs.get_mut(&job)?;
-        let context = Context { flag };
+        let context = Context::of_job(FLAGS.get()?, *flag, job);
         if context.cancelled() {
             return Some((Outcome::Cancelled, Message::default()));
         }
         // From here on a death is this task's.
         REPORT.get()?.begin(sequence);
+        CURRENT_FLAG.store(*flag, Ordering::Relaxed);
+        CURRENT_JOB.store(job, Ordering::Release);
         panic::take();
         let result = catch_unwind(AssertUnwindSafe(|| {
-            if let State::Waiting { function, setup } = state {
+            if let State::Waiting { function, schema, setup } = state {
                 let descriptors = setup.take_descriptors();
-                *state = match self.registry.open(function, setup, descriptors) {
+                *state = match self.registry.open(function, *schema, setup, descriptors) {
                     Ok(serve) => State::Serving(serve),
                     Err(refusal) => State::Refused(refusal),
                 };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The names of the library's threads.
-const THREADS: [&str; 3] = ["pool", "processes", "log"];
+const THREADS: &[&str] = &["pool", "pool callbacks", "processes", "log"];
 
 static ONE: Mutex<()> = Mutex::new(());
 
@@ -61,6 +61,12 @@ fn own_threads() -> usize {
         |entry: std::io::Result<std::fs::DirEntry>| std::fs::read_to_string(entry.ok()?.path().join("comm")).ok();
     let tasks = std::fs::read_dir("/proc/self/task").expect("own threads");
     tasks.filter_map(name).filter(|name| THREADS.contains(&name.trim())).count()
+}
+
+/// Whether this process has a thread of this name.
+pub fn has_thread(name: &str) -> bool {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("own threads");
+    tasks.flatten().any(|task| std::fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim() == name))
 }
 
 /// What has a name that could outlive its process, of the kinds that this library could make.

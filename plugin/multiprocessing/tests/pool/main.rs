@@ -2,10 +2,14 @@
 
 #[path = "../worker/acts.rs"]
 mod acts;
+mod callforms;
+#[path = "../worker/calls.rs"]
+mod calls;
 mod common;
 mod deaths;
 mod jobs;
 #[path = "../common/leftovers.rs"]
 mod leftovers;
+mod lives;
 mod starts;
 mod work;

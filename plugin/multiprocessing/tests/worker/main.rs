@@ -1,15 +1,17 @@
 //! The worker program of the tests; and, when it is told to, several that are none, and a host with a pool of its own.
 
 mod acts;
+mod calls;
 mod connection;
 #[expect(dead_code, reason = "some of it is for the tests only")]
 mod process;
 
 use acts::{Act, Actor, Brought, IDENTITY, Setup};
 use multiprocessing::codec::Message;
-use multiprocessing::{Context, Next, Pool, PoolConfig, Program, Refusal, Registry, Serve, worker_main};
+use multiprocessing::{Context, Next, Pool, PoolConfig, Program, Refusal, Registry, Serve, TaskError, worker_main};
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -36,14 +38,34 @@ fn main() -> ExitCode {
         ["nonsense"] => return answer(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
         ["bomb"] | ["--multiprocessing-worker"] => return process::bomb(),
         ["host", worker] => return host(worker),
+        ["interrupted", worker] => return interrupted(worker),
         _ => return ExitCode::FAILURE,
     };
     let registry = Registry::new(identity)
         .function::<Actor>()
         .function::<connection::connect_and_say>()
         .serve("echo", |_, _| Ok(Box::new(Echo)));
-    let registry = process::register(registry);
-    worker_main(registry)
+    worker_main(process::register(calls(registry)))
+}
+
+fn calls(registry: Registry) -> Registry {
+    registry
+        .function::<calls::square>()
+        .function::<calls::square_after>()
+        .function::<calls::divide>()
+        .function::<calls::halve>()
+        .function::<calls::process_id>()
+        .function::<calls::turn>()
+        .function::<calls::raise>()
+        .function::<calls::tries>()
+        .function::<calls::leave>()
+        .function::<calls::pipe_with>()
+        .function::<calls::until_cancelled>()
+        .function::<calls::prepare>()
+        .function::<calls::prepared>()
+        .function::<calls::fickle>()
+        .function::<calls::bytes>()
+        .function::<calls::peak>()
 }
 
 /// Answers the greeting with these bytes.
@@ -70,5 +92,38 @@ fn host(worker: &str) -> ExitCode {
     match job.next(Duration::from_secs(60)) {
         Next::Ended(_, Ok(Brought::Number(_))) => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
+    }
+}
+
+/// A program whose job is cancelled by SIGINT.
+fn interrupted(worker: &str) -> ExitCode {
+    static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+    extern "C" fn note(_: i32) {
+        INTERRUPTED.store(true, Ordering::Relaxed);
+    }
+    let note: extern "C" fn(i32) = note;
+    // SAFETY: the handler only stores a flag.
+    unsafe { libc::signal(libc::SIGINT, note as usize) };
+    let mut config = PoolConfig::new(Program::new(worker, IDENTITY));
+    config.workers = 2;
+    let Ok(pool) = Pool::start(config) else { return ExitCode::FAILURE };
+    let results = pool.map_async(calls::square_after, (0..100).map(|number| (number, 600_000)));
+    while pool.status().iter().filter(|worker| worker.state == multiprocessing::WorkerState::Busy).count() < 2 {
+        thread::sleep(Duration::from_millis(1));
+    }
+    println!("busy");
+    while !INTERRUPTED.load(Ordering::Relaxed) {
+        thread::sleep(Duration::from_millis(1));
+    }
+    let none_died = pool.deaths() == 0;
+    results.cancel();
+    let cancelled = results.get().iter().all(|result| matches!(result, Err(TaskError::Cancelled)));
+    let goes_on = pool.map(calls::square, 0..100).iter().all(Result::is_ok);
+    if cancelled && none_died && goes_on {
+        println!("all cancelled, none died, and the pool goes on");
+        ExitCode::SUCCESS
+    } else {
+        println!("cancelled {cancelled}, none died {none_died}, goes on {goes_on}");
+        ExitCode::FAILURE
     }
 }
