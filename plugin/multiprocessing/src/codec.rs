@@ -35,6 +35,11 @@ impl CodecError {
     pub(crate) fn new(reason: String) -> CodecError {
         CodecError(reason)
     }
+
+    /// For bytes that come from somebody who does not speak as this library does.
+    pub(crate) fn foreign() -> CodecError {
+        CodecError("the bytes are no message of this library".into())
+    }
 }
 
 thread_local! {

@@ -3,6 +3,7 @@
 use crate::bounded;
 use crate::codec::{self, Message};
 use crate::flags::raised;
+use crate::manager::{Managed, ManagedTypes, SERVER, Serving};
 use crate::memory::SharedMemory;
 use crate::program::{SERVING, is_worker};
 use crate::schema::schema;
@@ -128,13 +129,19 @@ pub struct Registry {
     identity: String,
     functions: HashMap<String, Entry>,
     preloads: Vec<Box<dyn Fn()>>,
+    managed: ManagedTypes,
 }
 
 impl Registry {
     /// No functions yet. Pool and worker must give the same `identity`; it is cut to
     /// [`NAME_LIMIT`] bytes.
     pub fn new(identity: impl Into<String>) -> Registry {
-        Registry { identity: bounded(identity.into(), NAME_LIMIT), functions: HashMap::new(), preloads: Vec::new() }
+        Registry {
+            identity: bounded(identity.into(), NAME_LIMIT),
+            functions: HashMap::new(),
+            preloads: Vec::new(),
+            managed: ManagedTypes::new(),
+        }
     }
 
     /// Adds a typed function. A later one of the same name takes its place.
@@ -162,6 +169,12 @@ impl Registry {
         open: impl Fn(&[u8], Vec<OwnedFd>) -> Result<Box<dyn Serve>, Refusal> + 'static,
     ) -> Registry {
         self.functions.insert(name.to_owned(), Entry { schema, open: Box::new(open) });
+        self
+    }
+
+    /// Adds a type whose objects a [`Manager`](crate::Manager) of this program can own. A later one of the same name takes its place.
+    pub fn managed<T: Managed>(mut self) -> Registry {
+        self.managed = self.managed.add::<T>();
         self
     }
 
@@ -205,6 +218,7 @@ impl Registry {
                 Err(Refusal::Error(format!("function '{name}' {text}")))
             }
             Some(entry) => (entry.open)(setup, descriptors),
+            None if name == SERVER => Ok(Box::new(Serving(self.managed.clone()))),
             None => Err(Refusal::Error(format!("no function named '{name}' in this worker"))),
         }
     }

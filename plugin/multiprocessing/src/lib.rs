@@ -80,6 +80,7 @@ mod function;
 mod futex;
 mod logging;
 mod macros;
+pub mod manager;
 mod memory;
 mod packets;
 mod payload;
@@ -97,6 +98,10 @@ mod worker;
 pub use error::{JobError, StartError, TaskError};
 pub use function::{Context, Function, Refusal, Registry, Serve, cancelled};
 pub use logging::log_to_stderr;
+pub use manager::{
+    ManagedDict, ManagedEvent, ManagedGuard, ManagedList, ManagedLock, ManagedQueue, ManagedSemaphore, ManagedTypes,
+    ManagedValue, Manager, ManagerError, Proxy,
+};
 pub use memory::{OutOfBounds, SealedMemory, SharedMemory};
 pub use payload::Payload;
 pub use pool::{

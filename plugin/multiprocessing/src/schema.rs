@@ -18,7 +18,7 @@ pub(crate) fn schema<F: Function>() -> u64 {
 }
 
 /// A type's name without the paths in it: `Vec<String>` of `alloc::vec::Vec<alloc::string::String>`.
-fn without_modules(name: &str) -> impl Iterator<Item = u8> + '_ {
+pub(crate) fn without_modules(name: &str) -> impl Iterator<Item = u8> + '_ {
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || !byte.is_ascii();
     let mut rest = name.as_bytes();
     std::iter::from_fn(move || {

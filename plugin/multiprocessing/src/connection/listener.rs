@@ -78,8 +78,34 @@ pub struct Listener {
     /// Waits for the door and for all newcomers.
     ready: Epoll,
     newcomers: Mutex<Newcomers>,
-    /// The socket's file, to be removed: its path, device and number.
-    file: Option<(PathBuf, u64, u64)>,
+    /// Removed when this is dropped.
+    file: Option<SocketFile>,
+}
+
+/// A socket's name in the file system, which is removed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    number: u64,
+}
+
+impl SocketFile {
+    fn of(address: &Address) -> io::Result<Option<SocketFile>> {
+        let Address::Unix(path) = address else { return Ok(None) };
+        let found = fs::symlink_metadata(path)?;
+        Ok(Some(SocketFile { path: path.clone(), device: found.dev(), number: found.ino() }))
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Somebody else's that has taken its place stays.
+        let found = fs::symlink_metadata(&self.path);
+        if found.is_ok_and(|found| found.dev() == self.device && found.ino() == self.number) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -133,17 +159,35 @@ impl Listener {
                 (Door::Unix(door.into()), Address::Abstract(name))
             }
         };
-        Listener::open(door, address, key, options)
+        let file = SocketFile::of(&address)?;
+        Listener::open(door, address, key, options, file)
     }
 
-    fn open(door: Door, address: Address, key: Option<AuthKey>, options: ListenOptions) -> io::Result<Listener> {
-        let file = match &address {
-            Address::Unix(path) => {
-                let found = fs::symlink_metadata(path)?;
-                Some((path.clone(), found.dev(), found.ino()))
-            }
-            Address::Tcp { .. } | Address::Abstract(_) => None,
+    /// Accepts at the socket that [`Listener::into_door`] has given, maybe to another process.
+    pub(crate) fn from_door(door: OwnedFd, address: Address, key: AuthKey) -> io::Result<Listener> {
+        let door = match address {
+            Address::Tcp { .. } => Door::Tcp(door.into()),
+            Address::Unix(_) | Address::Abstract(_) => Door::Unix(door.into()),
         };
+        Listener::open(door, address, Some(key), ListenOptions::default(), None)
+    }
+
+    /// The listening socket, and its file, which is to be kept as long as anybody accepts there.
+    pub(crate) fn into_door(self) -> (OwnedFd, Option<SocketFile>) {
+        let door = match self.door {
+            Door::Tcp(door) => door.into(),
+            Door::Unix(door) => door.into(),
+        };
+        (door, self.file)
+    }
+
+    fn open(
+        door: Door,
+        address: Address,
+        key: Option<AuthKey>,
+        options: ListenOptions,
+        file: Option<SocketFile>,
+    ) -> io::Result<Listener> {
         match &door {
             Door::Tcp(door) => door.set_nonblocking(true)?,
             Door::Unix(door) => door.set_nonblocking(true)?,
@@ -254,16 +298,6 @@ impl Listener {
 
     fn newcomers(&self) -> MutexGuard<'_, Newcomers> {
         self.newcomers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        let Some((path, device, number)) = &self.file else { return };
-        // Somebody else's that has taken its place stays.
-        if fs::symlink_metadata(path).is_ok_and(|found| found.dev() == *device && found.ino() == *number) {
-            let _ = fs::remove_file(path);
-        }
     }
 }
 

@@ -44,6 +44,8 @@ pub use client::Client;
 pub use error::{AcceptError, AuthenticationError, ConnectionError};
 pub use handshake::{Handshake, Reply, Role};
 pub use key::AuthKey;
+pub(crate) use listener::SocketFile;
 pub use listener::{ListenOptions, Listener};
 pub use socket::Stream;
+pub(crate) use socket::has_ended;
 pub use stream::Connection;

@@ -178,6 +178,13 @@ pub(crate) fn wait_readable(descriptor: BorrowedFd<'_>, deadline: Option<Instant
     }
 }
 
+/// Whether the other side of a stream has ended, whatever it has sent before that.
+pub(crate) fn has_ended(stream: BorrowedFd<'_>) -> bool {
+    // The flag is Linux's own, and has no name in nix.
+    let mut entry = [PollFd::new(stream, PollFlags::from_bits_retain(libc::POLLRDHUP))];
+    poll(&mut entry, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+}
+
 /// How long to wait in one call; rounded up, so that a wait does not end a moment too early.
 pub(crate) fn poll_timeout(deadline: Option<Instant>) -> PollTimeout {
     let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));

@@ -77,6 +77,11 @@ impl Connection {
                     tail = &tail[sent - of_head..];
                 }
                 Err(Errno::EINTR) => {}
+                Err(Errno::EPIPE | Errno::ECONNRESET) => {
+                    // It is the same error from now on.
+                    *broken = false;
+                    return Err(ConnectionError::Closed);
+                }
                 Err(error) => return Err(io::Error::from(error).into()),
             }
         }

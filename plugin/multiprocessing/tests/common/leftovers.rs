@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The names of the library's threads.
-const THREADS: &[&str] = &["pool", "pool callbacks", "processes", "log"];
+const THREADS: &[&str] = &["pool", "pool callbacks", "processes", "log", "manager", "manager-client"];
 
 static ONE: Mutex<()> = Mutex::new(());
 
@@ -64,6 +64,7 @@ fn own_threads() -> usize {
 }
 
 /// Whether this process has a thread of this name.
+#[allow(dead_code, clippy::allow_attributes, reason = "not every test asks")]
 pub fn has_thread(name: &str) -> bool {
     let tasks = std::fs::read_dir("/proc/self/task").expect("own threads");
     tasks.flatten().any(|task| std::fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim() == name))

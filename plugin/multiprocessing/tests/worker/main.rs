@@ -3,6 +3,7 @@
 mod acts;
 mod calls;
 mod connection;
+mod manager;
 #[expect(dead_code, reason = "some of it is for the tests only")]
 mod process;
 
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
         .function::<Actor>()
         .function::<connection::connect_and_say>()
         .serve("echo", |_, _| Ok(Box::new(Echo)));
-    worker_main(process::register(calls(registry)))
+    worker_main(manager::register(process::register(calls(registry))))
 }
 
 fn calls(registry: Registry) -> Registry {

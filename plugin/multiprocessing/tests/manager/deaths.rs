@@ -1,0 +1,129 @@
+//! Somebody dies: a client, a manager, or whoever has started one.
+
+use crate::worker::{AccountProxy, hold, lock_and_wait, own_a_manager, wait_for_item};
+use crate::{PATIENCE, WORKER, alone, manager, manager_here, program, signal, start, until};
+use multiprocessing::{ExitStatus, ManagedLock, ManagedQueue, Manager, ManagerError, Program};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_client_that_is_killed_holds_nothing_any_more() {
+    let _alone = alone();
+    let manager = manager();
+    let ready = ManagedQueue::new(&manager, None).expect("a queue");
+    let account = AccountProxy::new(&manager, 0).expect("an account");
+    let process = start(hold, &(account.clone(), ready.clone()));
+    assert!(ready.get(Some(PATIENCE)).expect("a call").is_some());
+    drop(account);
+    assert_eq!(manager.objects().expect("a call"), 2, "the process holds it");
+    process.kill().expect("a child");
+    assert_eq!(process.join(Some(PATIENCE)).expect("a child"), Some(ExitStatus::Signal(libc::SIGKILL)));
+    until("the process holds nothing", || manager.objects().expect("a call") == 1);
+}
+
+#[test]
+fn a_client_that_was_killed_while_it_waited_takes_no_item() {
+    let _alone = alone();
+    let manager = manager();
+    let ready = ManagedQueue::new(&manager, None).expect("a queue");
+    let items = ManagedQueue::<String>::new(&manager, None).expect("a queue");
+    let processes = [0; 3].map(|_| start(wait_for_item, &(items.clone(), ready.clone())));
+    for process in processes {
+        assert!(ready.get(Some(PATIENCE)).expect("a call").is_some());
+        thread::sleep(Duration::from_millis(20));
+        process.kill().expect("a child");
+        process.join(Some(PATIENCE)).expect("a child");
+    }
+    items.put("item", None).expect("a call");
+    assert_eq!(items.get(Some(PATIENCE)).expect("a call"), Some("item".into()));
+}
+
+#[test]
+fn the_lock_of_a_killed_client_is_given_to_the_next_who_is_told() {
+    let _alone = alone();
+    let manager = manager();
+    let ready = ManagedQueue::new(&manager, None).expect("a queue");
+    let lock = ManagedLock::new(&manager).expect("a lock");
+    let process = start(lock_and_wait, &(lock.clone(), ready.clone()));
+    assert!(ready.get(Some(PATIENCE)).expect("a call").is_some());
+    assert!(lock.lock(Some(Duration::ZERO)).expect("a call").is_none(), "the process has it");
+    thread::scope(|scope| {
+        let next = scope.spawn(|| lock.lock(Some(PATIENCE)).expect("a call").expect("the lock").owner_died());
+        process.kill().expect("a child");
+        assert!(next.join().expect("no panic"), "its owner died");
+    });
+    let guard = lock.lock(Some(PATIENCE)).expect("a call").expect("it was given back");
+    assert!(!guard.owner_died(), "that was said once");
+    process.join(Some(PATIENCE)).expect("a child");
+}
+
+#[test]
+fn when_the_manager_is_killed_each_call_ends_at_once() {
+    let _alone = alone();
+    let manager = manager();
+    let queue = ManagedQueue::<u32>::new(&manager, None).expect("a queue");
+    let account = AccountProxy::new(&manager, 0).expect("an account");
+    thread::scope(|scope| {
+        let waiting = [0; 3].map(|_| scope.spawn(|| queue.get(None)));
+        assert_eq!(account.add(1).expect("a call"), 1);
+        thread::sleep(Duration::from_millis(50));
+        signal(manager.pid().expect("our own"), libc::SIGKILL);
+        for waiting in waiting {
+            assert!(matches!(waiting.join().expect("no panic"), Err(ManagerError::Ended)));
+        }
+    });
+    assert!(matches!(account.add(1), Err(ManagerError::Ended)));
+    assert!(matches!(queue.put(&1, None), Err(ManagerError::Ended)));
+    assert!(matches!(manager.objects(), Err(ManagerError::Ended)));
+    assert!(matches!(AccountProxy::new(&manager, 1), Err(ManagerError::Ended)));
+}
+
+#[test]
+fn a_manager_that_is_dropped_ends_in_time_whatever_goes_on_in_it() {
+    let _alone = alone();
+    for manager in [manager(), manager_here()] {
+        let queue = ManagedQueue::<u32>::new(&manager, None).expect("a queue");
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| queue.get(None));
+            thread::sleep(Duration::from_millis(20));
+            drop(manager);
+            assert!(matches!(waiting.join().expect("no panic"), Err(ManagerError::Ended)));
+        });
+    }
+    let manager = manager();
+    let account = AccountProxy::new(&manager, 0).expect("an account");
+    thread::scope(|scope| {
+        let sleeping = scope.spawn(|| account.sleep(Duration::from_secs(600)));
+        thread::sleep(Duration::from_millis(20));
+        let begin = Instant::now();
+        drop(manager);
+        assert!(begin.elapsed() < PATIENCE, "it took {:?}", begin.elapsed());
+        assert!(matches!(sleeping.join().expect("no panic"), Err(ManagerError::Ended)));
+    });
+}
+
+#[test]
+fn a_manager_ends_with_whoever_has_started_it() {
+    let _alone = alone();
+    let manager = manager_here();
+    let pids = ManagedQueue::<u32>::new(&manager, None).expect("a queue");
+    let process = start(own_a_manager, &(WORKER.into(), pids.clone()));
+    let pid = pids.get(Some(PATIENCE)).expect("a call").expect("its number");
+    let path = format!("/proc/{pid}");
+    assert!(Path::new(&path).exists());
+    process.kill().expect("a child");
+    process.join(Some(PATIENCE)).expect("a child");
+    until("it has gone too", || !Path::new(&path).exists());
+}
+
+#[test]
+fn a_program_that_is_no_manager_is_an_error() {
+    let _alone = alone();
+    for program in
+        [Program::new("/nowhere/at/all", "test build"), program().argument("abort"), Program::new(WORKER, "x")]
+    {
+        let error = Manager::start(&program).expect_err("no manager");
+        assert!(!matches!(error, ManagerError::Io(_)), "{error:?}");
+    }
+}
