@@ -70,6 +70,14 @@ pub enum StartError {
         /// What the initializer said, or what it panicked with.
         message: String,
     },
+    /// A worker on another machine could not be started, or was not ready.
+    #[error("no worker by '{launcher}': {reason}")]
+    Launch {
+        /// Which launcher it was, by its name.
+        launcher: String,
+        /// What went wrong.
+        reason: String,
+    },
     /// This process could not make what a worker needs: a thread, a descriptor, memory.
     #[error("cannot prepare a worker: {0}")]
     Resources(Arc<io::Error>),

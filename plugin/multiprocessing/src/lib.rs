@@ -75,9 +75,12 @@
 pub mod codec;
 pub mod connection;
 mod error;
+mod failure;
 mod flags;
 mod function;
 mod futex;
+mod launch;
+mod link;
 mod logging;
 mod macros;
 pub mod manager;
@@ -91,12 +94,14 @@ mod report;
 mod ring;
 mod schema;
 mod shared;
+pub mod stream;
 pub mod sync;
 pub mod wire;
 mod worker;
 
 pub use error::{JobError, StartError, TaskError};
 pub use function::{Context, Function, Refusal, Registry, Serve, cancelled};
+pub use launch::{Carrier, CommandPrefix, Launcher, Local, Transport};
 pub use logging::log_to_stderr;
 pub use manager::{
     ManagedDict, ManagedEvent, ManagedGuard, ManagedList, ManagedLock, ManagedQueue, ManagedSemaphore, ManagedTypes,
@@ -105,8 +110,8 @@ pub use manager::{
 pub use memory::{OutOfBounds, SealedMemory, SharedMemory};
 pub use payload::Payload;
 pub use pool::{
-    AsyncResult, Calls, Imap, ImapUnordered, Initializer, Job, MapResult, Next, Pool, PoolConfig, RetryPolicy,
-    TypedJob, WorkerState, WorkerStatus,
+    AsyncResult, Calls, Imap, ImapUnordered, Initializer, Job, JobSpec, MakeRemote, MapResult, Next, Pool, PoolConfig,
+    RetryPolicy, TypedJob, WorkerState, WorkerStatus,
 };
 pub use process::{
     ActiveChild, Builder, CurrentProcess, ExitStatus, ParentProcess, Process, StartMethod, Stdio, StillRunning, Zygote,

@@ -237,8 +237,18 @@ impl SealedMemory {
     /// # Errors
     /// The process has no descriptor, or the machine no memory, left.
     pub fn descriptor(bytes: &[u8]) -> io::Result<OwnedFd> {
-        let mut file = anonymous()?;
+        let mut file = SealedMemory::begin()?;
         file.write_all(bytes)?;
+        SealedMemory::finish(file)
+    }
+
+    /// Memory that is not sealed yet, to be written from its beginning on.
+    pub(crate) fn begin() -> io::Result<File> {
+        anonymous()
+    }
+
+    /// Seals it.
+    pub(crate) fn finish(file: File) -> io::Result<OwnedFd> {
         add_seals(&file, FROZEN | SealFlag::F_SEAL_SEAL)?;
         Ok(file.into())
     }

@@ -8,6 +8,7 @@ use std::fmt;
 use std::io;
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 /// Bytes that came from another process. Small ones were copied; large ones are where the other process put them, and are
 /// given back to the system when this is dropped. So are the descriptors of handles that came with them.
@@ -102,6 +103,28 @@ impl fmt::Debug for Payload {
 pub(crate) struct Outgoing {
     bytes: OutgoingBytes,
     descriptors: Vec<OwnedFd>,
+    elsewhere: Option<Elsewhere>,
+}
+
+/// What makes a message for another machine, whose name it is given.
+pub(crate) type Make = dyn Fn(&str) -> Result<Vec<u8>, String> + Send + Sync;
+
+/// What is sent to another machine in a message's place.
+#[derive(Clone)]
+pub(crate) enum Elsewhere {
+    /// Other bytes.
+    Bytes(Arc<Vec<u8>>),
+    /// Bytes that are made when it is known where they go.
+    Made(Arc<Make>),
+}
+
+impl fmt::Debug for Elsewhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Elsewhere::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
+            Elsewhere::Made(_) => f.write_str("Made"),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -119,7 +142,35 @@ impl Outgoing {
         let Message { bytes, descriptors } = message;
         let bytes =
             if bytes.len() <= INLINE_LIMIT { OutgoingBytes::Inline(bytes) } else { OutgoingBytes::Large(bytes) };
-        Outgoing { bytes, descriptors }
+        Outgoing { bytes, descriptors, elsewhere: None }
+    }
+
+    /// Bytes that are in sealed memory already.
+    pub(crate) fn sealed(memory: OwnedFd) -> Outgoing {
+        Outgoing { bytes: OutgoingBytes::Shared(memory), descriptors: Vec::new(), elsewhere: None }
+    }
+
+    /// With what another machine gets in its place.
+    pub(crate) fn or_elsewhere(mut self, elsewhere: Option<Elsewhere>) -> Outgoing {
+        self.elsewhere = elsewhere;
+        self
+    }
+
+    pub(crate) fn elsewhere(&self) -> Option<&Elsewhere> {
+        self.elsewhere.as_ref()
+    }
+
+    /// Whether it can go to another machine, where descriptors mean nothing.
+    pub(crate) fn is_portable(&self) -> bool {
+        self.descriptors.is_empty() || self.elsewhere.is_some()
+    }
+
+    /// Its bytes, wherever they are.
+    pub(crate) fn contents(&self) -> io::Result<Payload> {
+        match &self.bytes {
+            OutgoingBytes::Inline(bytes) | OutgoingBytes::Large(bytes) => Ok(bytes.clone().into()),
+            OutgoingBytes::Shared(memory) => Payload::received(&[], true, [memory.try_clone()?]),
+        }
     }
 
     /// Makes it ready to be sent.

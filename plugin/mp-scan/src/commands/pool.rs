@@ -99,6 +99,7 @@ fn workers() -> Vec<WorkerRow> {
     let row = |worker: &multiprocessing::WorkerStatus| WorkerRow {
         pid: worker.pid,
         state: match worker.state {
+            WorkerState::Down => "down",
             WorkerState::Starting => "starting",
             WorkerState::Idle => "idle",
             WorkerState::Busy => "busy",

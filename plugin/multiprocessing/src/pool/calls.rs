@@ -217,7 +217,7 @@ impl<F: Function<Setup = ()>> Calls<'_, F> {
     }
 
     fn width(&self) -> usize {
-        self.pool.width.load(Ordering::Relaxed)
+        (self.pool.width.load(Ordering::Relaxed) + self.pool.remote_width.load(Ordering::Relaxed)).max(1)
     }
 
     fn chunk(&self, count: usize) -> usize {

@@ -2,7 +2,9 @@
 
 use super::WorkerStatus;
 use super::inbox::Inbox;
+use super::remote;
 use crate::error::StartError;
+use crate::launch::Launcher;
 use crate::payload::Outgoing;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::io;
@@ -31,6 +33,9 @@ pub(super) enum Command {
     Status(Sender<Vec<WorkerStatus>>),
     Restart(Sender<Result<(), StartError>>),
     Resize(usize),
+    SetRemote(Vec<Arc<dyn Launcher>>),
+    /// Something has happened to a worker on another machine.
+    Remote(u64, remote::Event),
     TaskTimeout(Option<Duration>),
     MemoryLimit(Option<u64>),
     /// There will be no more tasks: the end comes with that of the last.

@@ -2,6 +2,7 @@
 
 use crate::codec::{self, CodecError};
 use crate::function::Function;
+use crate::launch::Launcher;
 use crate::payload::Outgoing;
 use crate::program::Program;
 use crate::schema::schema;
@@ -15,8 +16,11 @@ use std::time::Duration;
 pub struct PoolConfig {
     /// The worker program. A worker of another identity is refused.
     pub program: Program,
-    /// How many processes; 0 counts as 1.
+    /// How many processes on this machine; 0 counts as 1 unless there are `remote` ones.
     pub workers: usize,
+    /// Workers on other machines: a seat for each launcher. One that cannot be started, or is lost, does not hold up the others:
+    /// its status says why, and it is tried again after a while.
+    pub remote: Vec<Arc<dyn Launcher>>,
     /// How many bytes of its own memory a worker may take (its writable private memory, which mapped files and shared
     /// memory do not count in). One that needs more fails its task with [`OutOfMemory`](crate::TaskError::OutOfMemory).
     pub memory_limit: Option<u64>,
@@ -24,6 +28,10 @@ pub struct PoolConfig {
     pub task_timeout: Option<Duration>,
     /// How long a new worker may take until it is ready, its initializer included.
     pub start_timeout: Duration,
+    /// How long a launcher may take, from its start to a worker that is ready. An engine such as Slurm may have to find room first.
+    pub remote_start_timeout: Duration,
+    /// After so long without a sign of life, a connection to another machine is lost. Both sides give one three times as often.
+    pub remote_silence: Duration,
     /// What each new worker calls before its first task. If that fails, so does the start:
     /// [`StartError::Initializer`](crate::StartError::Initializer).
     pub initializer: Option<Initializer>,
@@ -35,14 +43,17 @@ pub struct PoolConfig {
 }
 
 impl PoolConfig {
-    /// As many workers as there are processors to run on, no limits, ten seconds to start, one retry.
+    /// As many workers as there are processors to run on, none elsewhere, no limits, ten seconds to start, one retry.
     pub fn new(program: Program) -> PoolConfig {
         PoolConfig {
             program,
             workers: thread::available_parallelism().map_or(1, usize::from),
             memory_limit: None,
             task_timeout: None,
+            remote: Vec::new(),
             start_timeout: Duration::from_secs(10),
+            remote_start_timeout: Duration::from_secs(60),
+            remote_silence: Duration::from_secs(15),
             initializer: None,
             max_tasks_per_worker: None,
             retry: RetryPolicy::ONCE,
@@ -82,6 +93,11 @@ pub struct Initializer {
 }
 
 impl Initializer {
+    /// What has come from another machine. The name is kept for good: a process is given one such function at most.
+    pub(crate) fn carried(function: String, schema: u64, argument: Outgoing) -> Initializer {
+        Initializer { function: function.leak(), schema, argument: Arc::new(argument) }
+    }
+
     /// The function `function`, with this argument, which may hold handles.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use super::PoolConfig;
 use super::commands::{Command, Commands};
+use super::remote::Remotes;
 use super::seats::Seats;
 use super::tasks::Jobs;
 use super::worker::{PIPELINE, Step};
@@ -34,6 +35,11 @@ enum Source {
 /// Where the outcome of a start is told.
 pub(super) type Starter = Sender<Result<(), StartError>>;
 
+/// How many workers there are on this machine.
+fn local_workers(wanted: usize, remote: usize) -> usize {
+    if remote == 0 { wanted.max(1) } else { wanted }
+}
+
 #[derive(Debug)]
 pub(super) struct Dispatcher {
     pub(super) config: PoolConfig,
@@ -41,6 +47,8 @@ pub(super) struct Dispatcher {
     pub(super) flags: Arc<Flags>,
     pub(super) jobs: Jobs,
     pub(super) seats: Seats,
+    /// The seats whose workers are on other machines.
+    pub(super) remote: Remotes,
     /// Killed, and not yet gone.
     pub(super) dying: Vec<Child>,
     /// How many workers were started so far.
@@ -68,7 +76,8 @@ impl Dispatcher {
         starter: Starter,
     ) -> Dispatcher {
         Dispatcher {
-            seats: Seats::new(config.workers),
+            seats: Seats::new(local_workers(config.workers, config.remote.len())),
+            remote: Remotes::new(&config.remote, Arc::clone(&deaths)),
             config,
             commands,
             flags,
@@ -153,6 +162,9 @@ impl Dispatcher {
                 Command::Open(opening) => {
                     // Whatever kept workers from starting may have been mended since.
                     self.try_once_more();
+                    if !self.alive() {
+                        self.remote.try_once_more();
+                    }
                     self.jobs.open(opening);
                 }
                 Command::Submit { inbox, tasks } => self.jobs.submit(&inbox, tasks),
@@ -160,11 +172,26 @@ impl Dispatcher {
                 Command::Cancel { job } => self.cancel(job),
                 Command::Close { job } => self.jobs.close(job),
                 Command::Status(sender) => {
-                    let _ = sender.send(self.seats.status());
+                    let _ = sender.send(self.seats.status().into_iter().chain(self.remote.status()).collect());
                 }
                 Command::Restart(starter) => self.restart(starter),
-                Command::Resize(workers) => self.seats.resize(workers),
-                Command::TaskTimeout(timeout) => self.config.task_timeout = timeout,
+                Command::Resize(workers) => {
+                    self.config.workers = workers;
+                    self.seats.resize(local_workers(workers, self.remote.len()));
+                }
+                Command::SetRemote(launchers) => {
+                    self.remote.set(launchers, &mut self.jobs);
+                    self.seats.resize(local_workers(self.config.workers, self.remote.len()));
+                }
+                Command::Remote(attempt, event) => {
+                    if self.remote.take(attempt, event, &mut self.jobs) {
+                        self.started();
+                    }
+                }
+                Command::TaskTimeout(timeout) => {
+                    self.config.task_timeout = timeout;
+                    self.remote.set_task_timeout(timeout);
+                }
                 Command::MemoryLimit(limit) => self.config.memory_limit = limit,
                 Command::Finish => self.finishing = true,
                 Command::Shutdown => self.shutdown = true,
@@ -175,6 +202,7 @@ impl Dispatcher {
     /// Ends a job's tasks: queued ones at once, those that a worker runs when they have stopped or it was killed.
     fn cancel(&mut self, job: u64) {
         self.jobs.cancel(job);
+        self.remote.cancel(job, &mut self.jobs);
         for worker in self.seats.workers_mut() {
             for later in worker.pipeline.iter_mut().skip(1).filter(|later| later.task.job == job && !later.abandoned) {
                 later.abandoned = true;
@@ -187,14 +215,23 @@ impl Dispatcher {
     fn close_jobs(&mut self) {
         for job in self.jobs.remove_closed() {
             self.seats.workers_mut().for_each(|worker| worker.close(job));
+            self.remote.close(job);
         }
     }
 
     /// Gives tasks to workers, to those with the fewest first.
     fn hand_out(&mut self) {
+        for pipeline in 1..=PIPELINE {
+            self.hand_out_here(pipeline);
+            self.remote.hand_out(&mut self.jobs, pipeline);
+        }
+    }
+
+    /// Gives tasks to workers of this machine, until they have so many.
+    fn hand_out_here(&mut self, limit: usize) {
         while self.jobs.queued() > 0 {
             // The last tasks wait for whoever is free first.
-            let pipeline = if self.jobs.queued() >= self.seats.len() { PIPELINE } else { 1 };
+            let pipeline = if self.jobs.queued() >= self.seats.len() + self.remote.len() { limit } else { 1 };
             let Some(worker) = self.seats.free(pipeline) else { return };
             let Some(job) = self.jobs.turn() else { return };
             let chunk = self.jobs.entry(job).map_or(1, |entry| entry.opening.chunk);
@@ -208,6 +245,13 @@ impl Dispatcher {
                     self.jobs.end(task.job, task.id, Err(TaskError::Send(error.to_string())));
                 }
             }
+        }
+    }
+
+    /// A worker is ready.
+    fn started(&mut self) {
+        for starter in self.starters.drain(..) {
+            let _ = starter.send(Ok(()));
         }
     }
 
@@ -227,11 +271,7 @@ impl Dispatcher {
             match worker.step(&self.config, &mut self.buffer) {
                 Step::Nothing => return,
                 Step::Logged => {}
-                Step::Ready => {
-                    for starter in self.starters.drain(..) {
-                        let _ = starter.send(Ok(()));
-                    }
-                }
+                Step::Ready => self.started(),
                 Step::Answer(in_hand, outcome, payload) => {
                     seat.tasks += 1;
                     self.failures = 0;

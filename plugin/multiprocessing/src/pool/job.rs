@@ -6,7 +6,7 @@ use crate::codec::{self, CodecError, Message};
 use crate::error::{JobError, TaskError};
 use crate::flags::Flags;
 use crate::function::Function;
-use crate::payload::{Outgoing, Payload};
+use crate::payload::{Elsewhere, Outgoing, Payload};
 use crate::wire::NAME_LIMIT;
 use std::fmt;
 use std::marker::PhantomData;
@@ -16,6 +16,39 @@ use std::time::Duration;
 
 /// How long [`Job::cancel`] waits. By then the tasks have ended for their owner, unless the dispatcher itself is held up.
 const CANCEL_PATIENCE: Duration = Duration::from_millis(100);
+
+/// What makes a task's message for another machine, whose name it is given: see [`Job::submit_either`].
+pub type MakeRemote = dyn Fn(&str) -> Result<Vec<u8>, String> + Send + Sync;
+
+/// A job to be opened, when there is more to say than [`Pool::job`](crate::Pool::job) takes.
+///
+/// ```
+/// use multiprocessing::JobSpec;
+/// use multiprocessing::codec::{Descriptor, encode};
+///
+/// // A local worker is given the file itself, one on another machine its content.
+/// let file = std::fs::File::open("/etc/hostname")?;
+/// let mut spec = JobSpec::new("count", encode(&Some(Descriptor::from(file)))?);
+/// spec.remote_setup = Some(encode(&None::<Descriptor>)?.bytes);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct JobSpec {
+    /// The registered function.
+    pub function: String,
+    /// What is sent once to each worker that gets a task of it.
+    pub setup: Message,
+    /// What is sent in its place to a worker on another machine. Without it, a job whose set-up message has descriptors runs on
+    /// this machine only.
+    pub remote_setup: Option<Vec<u8>>,
+}
+
+impl JobSpec {
+    /// A job whose set-up message is the same everywhere.
+    pub fn new(function: impl Into<String>, setup: Message) -> JobSpec {
+        JobSpec { function: function.into(), setup, remote_setup: None }
+    }
+}
 
 /// What [`Job::next`] came back with.
 #[derive(Debug)]
@@ -52,6 +85,10 @@ pub(super) struct Wishes<'a> {
     pub(super) function: &'a str,
     pub(super) schema: u64,
     pub(super) setup: Message,
+    /// What takes the set-up message's place on another machine.
+    pub(super) elsewhere: Option<Elsewhere>,
+    /// What has come as the set-up message from another machine.
+    pub(super) carried: Option<Outgoing>,
     pub(super) retries: u32,
     pub(super) chunk: usize,
     /// Results that nobody takes do not hold the tasks back.
@@ -60,7 +97,7 @@ pub(super) struct Wishes<'a> {
 
 impl Opener {
     pub(super) fn open(&self, wishes: Wishes<'_>) -> Result<Job, JobError> {
-        let Wishes { function, schema, setup, retries, chunk, unbounded } = wishes;
+        let Wishes { function, schema, setup, elsewhere, carried, retries, chunk, unbounded } = wishes;
         if setup.descriptors.len() > JobError::DESCRIPTOR_LIMIT {
             return Err(JobError::Descriptors(setup.descriptors.len()));
         }
@@ -72,7 +109,7 @@ impl Opener {
         }
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let inbox = Arc::new(Inbox::new(number, self.flags.flag(number)?, !unbounded));
-        let mut setup = Outgoing::new(setup);
+        let mut setup = carried.unwrap_or_else(|| Outgoing::new(setup).or_elsewhere(elsewhere));
         setup.prepare()?;
         let job = Job { inbox: Arc::clone(&inbox), commands: Arc::clone(&self.commands), detached: false };
         let function = function.to_owned();
@@ -109,6 +146,26 @@ impl Job {
         self.detached = true;
     }
 
+    /// [`Job::submit`] of a task that takes another form on another machine. `remote` makes that, on a thread of the pool's own and
+    /// only if the task goes there; it is given where: the launcher's name, and the machine's in parentheses, such as
+    /// `ssh -T w1 (w1.example.org)`. It may be called more than once, and an error of it is the task's
+    /// [`TaskError::Send`]. So a task whose message has descriptors can run anywhere, and what a local worker reads by itself can
+    /// be sent to others.
+    pub fn submit_either(&self, id: u64, payload: Message, remote: Arc<MakeRemote>) {
+        self.submit_all(vec![(id, Outgoing::new(payload).or_elsewhere(Some(Elsewhere::Made(remote))))]);
+    }
+
+    /// [`Job::submit`] of what came from another machine.
+    pub(crate) fn hand_in(&self, id: u64, payload: Outgoing) {
+        self.submit_all(vec![(id, payload)]);
+    }
+
+    /// [`Job::cancel`] without waiting.
+    pub(crate) fn cancel_soon(&self) {
+        self.inbox.cancel();
+        self.commands.send(Command::Cancel { job: self.inbox.job() });
+    }
+
     /// Waits for a task to end, at most for `patience`.
     pub fn next(&self, patience: Duration) -> Next {
         let (next, resume) = self.inbox.next(patience);
@@ -125,8 +182,7 @@ impl Job {
     /// is killed and replaced once it has had 50 ms of its own to hear of it (time in which it waits for a processor does not
     /// count) or a second has passed. So on a busy machine a task may run on for a moment after this has returned.
     pub fn cancel(&self) {
-        self.inbox.cancel();
-        self.commands.send(Command::Cancel { job: self.inbox.job() });
+        self.cancel_soon();
         self.inbox.wait_until_ended(Some(CANCEL_PATIENCE));
     }
 }

@@ -56,14 +56,34 @@ impl Dispatcher {
                 Err(error) => self.start_failed(error),
             }
         }
-        if self.failures >= START_FAILURES && self.seats.all_empty() {
+        self.remote.fill(&self.config, &self.commands, self.jobs.queued() > 0);
+        if !self.alive_here() {
+            let elsewhere_only = TaskError::Send(
+                "it has descriptors, which mean nothing on other machines, and no worker is on this one".into(),
+            );
+            let error =
+                self.failure.clone().filter(|_| self.seats.len() > 0).map_or(elsewhere_only, TaskError::NoWorker);
+            self.jobs.fail_bound(&error);
+        }
+        if !self.alive() {
             // Nobody is left, and nobody will come.
-            let error = self.failure.clone().unwrap_or(StartError::Closed);
+            let failure = self.failure.clone().filter(|_| self.seats.len() > 0);
+            let error = failure.or_else(|| self.remote.error()).unwrap_or(StartError::Closed);
             for starter in self.starters.drain(..) {
                 let _ = starter.send(Err(error.clone()));
             }
             self.jobs.fail_queued(&TaskError::NoWorker(error));
         }
+    }
+
+    /// Whether there is a worker on this machine, or may be one soon.
+    fn alive_here(&self) -> bool {
+        self.seats.len() > 0 && (self.failures < START_FAILURES || !self.seats.all_empty())
+    }
+
+    /// Whether there is a worker anywhere, or may be one soon.
+    pub(super) fn alive(&self) -> bool {
+        self.alive_here() || self.remote.hopeful()
     }
 
     fn start_failed(&mut self, error: StartError) {
@@ -79,7 +99,8 @@ impl Dispatcher {
     /// When another attempt is due, although too many have failed: while others work, in case what failed was for the moment.
     pub(super) fn next_attempt(&self) -> Option<Instant> {
         let wanted = self.failures >= START_FAILURES && self.jobs.queued() > 0;
-        (wanted && self.seats.vacant() && !self.seats.all_empty()).then(|| self.failed + START_PERIOD)
+        (wanted && self.seats.vacant() && (!self.seats.all_empty() || self.remote.hopeful()))
+            .then(|| self.failed + START_PERIOD)
     }
 
     /// One more worker may try.
@@ -91,6 +112,7 @@ impl Dispatcher {
     pub(super) fn restart(&mut self, starter: Starter) {
         let numbers: Vec<u64> = self.seats.workers().map(|worker| worker.number).collect();
         numbers.into_iter().for_each(|number| self.retire(number, Verdict::Dismissed));
+        self.remote.restart(&mut self.jobs);
         self.failures = 0;
         self.starters.push(starter);
     }
@@ -199,6 +221,7 @@ impl Drop for Dispatcher {
     fn drop(&mut self) {
         let numbers: Vec<u64> = self.seats.workers().map(|worker| worker.number).collect();
         numbers.into_iter().for_each(|number| self.retire(number, Verdict::Dismissed));
+        self.remote.end(&mut self.jobs);
         self.jobs.fail_queued(&TaskError::Closed);
         self.jobs.tell();
         self.commands.close();

@@ -11,6 +11,7 @@ mod inbox;
 mod job;
 mod lifecycle;
 mod patience;
+mod remote;
 mod results;
 mod seats;
 mod tasks;
@@ -21,13 +22,15 @@ mod worker;
 pub use calls::Calls;
 pub use config::{Initializer, PoolConfig, RetryPolicy};
 pub use imap::{Imap, ImapUnordered};
-pub use job::{Job, Next, TypedJob};
+pub use job::{Job, JobSpec, MakeRemote, Next, TypedJob};
 pub use results::{AsyncResult, MapResult};
 
 use crate::codec::{self, Message};
 use crate::error::{JobError, StartError};
 use crate::flags::Flags;
 use crate::function::Function;
+use crate::launch::Launcher;
+use crate::payload::{Elsewhere, Outgoing};
 use crate::schema::schema;
 use callbacks::Callbacks;
 use commands::{Command, Commands};
@@ -44,6 +47,8 @@ const STATUS_PATIENCE: Duration = Duration::from_secs(2);
 /// What a worker is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkerState {
+    /// There is none: it cannot be started, for the reason that [`WorkerStatus::error`] gives.
+    Down,
     /// It is not ready yet.
     Starting,
     /// It waits for a task.
@@ -53,9 +58,13 @@ pub enum WorkerState {
 }
 
 /// One place in the pool: its worker of the moment, and what happened to all that had the place.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct WorkerStatus {
-    /// The process.
+    /// The name of its launcher; `None` on this machine.
+    pub host: Option<String>,
+    /// The name of its machine; `None` on this machine, or while there is no worker.
+    pub machine: Option<String>,
+    /// The process; on another machine, the one that passes tasks on to the worker. 0 while there is none.
     pub pid: u32,
     /// What it is doing.
     pub state: WorkerState,
@@ -63,8 +72,10 @@ pub struct WorkerStatus {
     pub tasks: u64,
     /// How many workers died here, or had to be killed.
     pub deaths: u64,
-    /// The worker's own memory, in bytes (RssAnon); 0 if it cannot be read.
+    /// The worker's own memory, in bytes (RssAnon); 0 if it cannot be read, and on another machine.
     pub memory: u64,
+    /// Why there is no worker, while there is none.
+    pub error: Option<String>,
 }
 
 /// Worker processes, and the thread that looks after them. Dropping it ends the workers, within a second, and all jobs.
@@ -98,8 +109,10 @@ pub struct Pool {
     opener: Opener,
     callbacks: Arc<Callbacks>,
     deaths: Arc<AtomicU64>,
-    /// How many places it has.
+    /// How many places it has on this machine.
     width: AtomicUsize,
+    /// How many more on other machines.
+    remote_width: AtomicUsize,
     retry: RetryPolicy,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -118,13 +131,15 @@ impl Pool {
         let commands = Arc::new(Commands::new().map_err(resources)?);
         let flags = Arc::new(Flags::new().map_err(resources)?);
         let deaths = Arc::new(AtomicU64::new(0));
-        let (width, retry) = (AtomicUsize::new(config.workers.max(1)), config.retry);
+        let (width, retry) = (AtomicUsize::new(config.workers), config.retry);
+        let remote_width = AtomicUsize::new(config.remote.len());
         let (started, start) = mpsc::channel();
         let dispatcher =
             Dispatcher::new(config, Arc::clone(&commands), Arc::clone(&flags), Arc::clone(&deaths), started);
         let thread = thread::Builder::new().name("pool".into()).spawn(move || dispatcher.run()).map_err(resources)?;
         let opener = Opener { commands, flags, numbers: Arc::new(AtomicU64::new(1)) };
-        let pool = Pool { opener, callbacks: Arc::default(), deaths, width, retry, thread: Mutex::new(Some(thread)) };
+        let thread = Mutex::new(Some(thread));
+        let pool = Pool { opener, callbacks: Arc::default(), deaths, width, remote_width, retry, thread };
         // On an error the pool is dropped, and so ended.
         start.recv().unwrap_or(Err(StartError::Closed))?;
         Ok(pool)
@@ -137,7 +152,22 @@ impl Pool {
     /// Too many descriptors (see [`JobError::DESCRIPTOR_LIMIT`]), too long a name, no memory or descriptor left, or the pool
     /// was closed. Whether the workers know the function only its tasks can tell.
     pub fn job(&self, function: &str, setup: Message) -> Result<Job, JobError> {
-        self.opener.open(Wishes { function, setup, ..Wishes::default() })
+        self.open(JobSpec::new(function, setup))
+    }
+
+    /// [`Pool::job`] with what else there is to say about it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open(&self, spec: JobSpec) -> Result<Job, JobError> {
+        let JobSpec { function, setup, remote_setup } = spec;
+        let elsewhere = remote_setup.map(|bytes| Elsewhere::Bytes(Arc::new(bytes)));
+        self.opener.open(Wishes { function: &function, setup, elsewhere, ..Wishes::default() })
+    }
+
+    /// Opens a job of another machine's pool.
+    pub(crate) fn open_carried(&self, function: &str, schema: u64, setup: Outgoing) -> Result<Job, JobError> {
+        self.opener.open(Wishes { function, schema, carried: Some(setup), ..Wishes::default() })
     }
 
     /// [`Pool::job`] for a typed function.
@@ -173,10 +203,18 @@ impl Pool {
         start.recv().unwrap_or(Err(StartError::Closed))
     }
 
-    /// Changes the number of workers; 0 counts as 1. A worker that is too many ends its task first.
+    /// Changes the number of workers on this machine; 0 counts as 1 unless there are others. A worker that is too many ends its
+    /// task first.
     pub fn resize(&self, workers: usize) {
-        self.width.store(workers.max(1), Ordering::Relaxed);
-        self.opener.commands.send(Command::Resize(workers.max(1)));
+        self.width.store(workers, Ordering::Relaxed);
+        self.opener.commands.send(Command::Resize(workers));
+    }
+
+    /// Changes the workers on other machines: one for each launcher. Those whose launcher (the same [`Arc`]) was there before stay; the
+    /// others end at once, and their tasks begin anew elsewhere.
+    pub fn set_remote(&self, launchers: Vec<Arc<dyn Launcher>>) {
+        self.remote_width.store(launchers.len(), Ordering::Relaxed);
+        self.opener.commands.send(Command::SetRemote(launchers));
     }
 
     /// Changes how long a task may run; it counts for those that run already.

@@ -15,11 +15,14 @@ impl Seat {
     fn status(&self) -> Option<WorkerStatus> {
         let worker = self.worker.as_ref()?;
         Some(WorkerStatus {
+            host: None,
+            machine: None,
             pid: worker.process.pid(),
             state: worker.state(),
             tasks: self.tasks,
             deaths: self.deaths,
             memory: worker.memory(),
+            error: None,
         })
     }
 }
@@ -38,7 +41,7 @@ impl Seats {
         seats
     }
 
-    /// How many places there are; at least 1.
+    /// How many places there are.
     pub(super) fn len(&self) -> usize {
         self.places.len()
     }
@@ -48,9 +51,9 @@ impl Seats {
             // Those that have nothing to do go first.
             let busy = |seat: &Seat| seat.worker.as_ref().map(|worker| worker.pipeline.len());
             self.places.sort_by_key(|seat| std::cmp::Reverse(busy(seat)));
-            self.leaving.extend(self.places.drain(count.max(1)..));
+            self.leaving.extend(self.places.drain(count..));
         }
-        self.places.resize_with(count.max(1), Seat::default);
+        self.places.resize_with(count, Seat::default);
     }
 
     /// A place without a worker.

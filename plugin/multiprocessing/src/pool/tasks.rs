@@ -34,6 +34,13 @@ pub(super) struct Entry {
     closed: bool,
 }
 
+impl Entry {
+    /// Whether its next task can go to another machine.
+    fn is_portable(&self) -> bool {
+        self.opening.setup.is_portable() && self.queue.front().is_none_or(|task| task.payload.is_portable())
+    }
+}
+
 /// All jobs. Jobs with queued tasks take turns.
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
@@ -104,11 +111,26 @@ impl Jobs {
 
     /// The job whose turn it is. Jobs whose owner lets results pile up are passed over.
     pub(super) fn turn(&mut self) -> Option<u64> {
+        self.turn_of(|_| true)
+    }
+
+    /// The job whose turn it is on another machine: those whose next task cannot go there are passed over, too.
+    pub(super) fn turn_elsewhere(&mut self) -> Option<u64> {
+        self.turn_of(Entry::is_portable)
+    }
+
+    /// The next task of a job, if it can go to another machine, now in hand.
+    pub(super) fn take_elsewhere(&mut self, job: u64) -> Option<Task> {
+        self.entries.get(&job).filter(|entry| entry.is_portable())?;
+        self.take(job)
+    }
+
+    fn turn_of(&mut self, fits: impl Fn(&Entry) -> bool) -> Option<u64> {
         for _ in 0..self.turns.len() {
             let job = self.turns.pop_front()?;
             let Some(entry) = self.entries.get(&job) else { continue };
             self.turns.push_back(job);
-            if !entry.opening.inbox.full() {
+            if fits(entry) && !entry.opening.inbox.full() {
                 return Some(job);
             }
         }
@@ -207,6 +229,25 @@ impl Jobs {
             return Vec::new();
         }
         self.entries.extract_if(|_, entry| gone(entry)).map(|(job, _)| job).collect()
+    }
+
+    /// Ends the queued tasks that can only run on this machine.
+    pub(super) fn fail_bound(&mut self, error: &TaskError) {
+        let mut ended = Vec::new();
+        for (job, entry) in &mut self.entries {
+            let portable = entry.opening.setup.is_portable();
+            let bound = |task: &Task| !portable || !task.payload.is_portable();
+            if entry.queue.iter().any(bound) {
+                let (here, rest) = std::mem::take(&mut entry.queue).into_iter().partition::<VecDeque<_>, _>(bound);
+                entry.queue = rest;
+                self.queued -= here.len();
+                ended.extend(here.into_iter().map(|task| (*job, task.id)));
+            }
+        }
+        for (job, id) in ended {
+            self.ended(job, id, Err(error.clone()));
+        }
+        self.turns.retain(|job| self.entries.get(job).is_some_and(|entry| !entry.queue.is_empty()));
     }
 
     /// Ends all queued tasks.

@@ -3,7 +3,7 @@
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::collections::VecDeque;
 use std::io::{self, PipeReader, PipeWriter, Read};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// So many bytes are kept, the last ones.
 const LIMIT: usize = 16 * 1024;
@@ -26,6 +26,12 @@ impl Text {
         let (reader, writer) = io::pipe()?;
         fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         Ok((Text { pipe: Some(reader), last: VecDeque::new() }, writer))
+    }
+
+    /// What is read from this end of a pipe.
+    pub(super) fn over(pipe: OwnedFd) -> io::Result<Text> {
+        fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        Ok(Text { pipe: Some(pipe.into()), last: VecDeque::new() })
     }
 
     /// What to wait for.

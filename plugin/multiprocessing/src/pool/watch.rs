@@ -70,7 +70,13 @@ impl Dispatcher {
         });
         let measured = self.seats.workers().any(Worker::to_be_measured).then(|| self.memory_checked + MEMORY_PERIOD);
         let reap = (!self.dying.is_empty()).then(|| Instant::now() + REAP_PERIOD);
-        limits.chain(looks).chain(measured).chain(reap).chain(self.next_attempt()).min()
+        limits
+            .chain(looks)
+            .chain(measured)
+            .chain(reap)
+            .chain(self.next_attempt())
+            .chain(self.remote.next_attempt(self.jobs.queued() > 0))
+            .min()
     }
 
     /// Ends the workers that are waited for no longer.

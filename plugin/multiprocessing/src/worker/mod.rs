@@ -1,5 +1,6 @@
 //! A worker process: what a worker program's `main` does.
 
+mod agent;
 mod clone;
 mod log;
 mod panic;
@@ -37,6 +38,9 @@ pub(crate) fn serve(registry: &Registry) -> u8 {
     if let Some(connection) = run::control() {
         return run::serve(registry, connection);
     }
+    if let Some(arguments) = agent::arguments() {
+        return agent::run(registry.identity(), arguments);
+    }
     match start() {
         Ok(connection) => serve::Worker::new(registry, connection).run(),
         Err(error) => {
@@ -56,7 +60,10 @@ fn start() -> io::Result<Packets> {
     let nowhere = OpenOptions::new().read(true).open("/dev/null")?;
     nix::unistd::dup2_stdin(&nowhere)?;
     let watched = connection.as_fd().try_clone_to_owned()?;
-    thread::Builder::new().name("watch".into()).stack_size(64 * 1024).spawn(move || end_with_the_pool(&watched))?;
+    thread::Builder::new()
+        .name("watch".into())
+        .stack_size(64 * 1024)
+        .spawn(move || end_with_the_pool(&watched, PollFlags::empty()))?;
     std::panic::set_hook(Box::new(panic::note));
     Ok(connection)
 }
@@ -70,10 +77,10 @@ fn restore_fatal_signals() {
 }
 
 /// Ends the process when the pool's end of the connection is closed, whatever the main thread is doing. It asks for no
-/// event, so only the hang-up, which is always told, wakes it.
-fn end_with_the_pool(connection: &OwnedFd) {
+/// event but those that mean the same, so only the hang-up, which is always told, wakes it.
+fn end_with_the_pool(connection: &OwnedFd, events: PollFlags) {
     loop {
-        let mut entry = [PollFd::new(connection.as_fd(), PollFlags::empty())];
+        let mut entry = [PollFd::new(connection.as_fd(), events)];
         match poll(&mut entry, PollTimeout::NONE) {
             Ok(0) | Err(nix::errno::Errno::EINTR) => {}
             // SAFETY: `_exit` ends the process at once; nothing of this process needs an orderly end.

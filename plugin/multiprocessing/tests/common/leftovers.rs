@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The names of the library's threads.
-const THREADS: &[&str] = &["pool", "pool callbacks", "processes", "log", "manager", "manager-client"];
+const THREADS: &[&str] =
+    &["pool", "pool callbacks", "processes", "log", "manager", "manager-client", "remote", "remote-send"];
 
 static ONE: Mutex<()> = Mutex::new(());
 

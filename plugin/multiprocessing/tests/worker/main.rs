@@ -26,7 +26,9 @@ impl Serve for Echo {
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    // What makes it a worker of a pool on another machine is for the library.
+    arguments.pop_if(|last| last == "--stdio");
     let identity = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => IDENTITY,
         ["identity", other] => other,

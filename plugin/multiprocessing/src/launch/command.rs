@@ -1,0 +1,101 @@
+//! A command of this machine whose standard input and output are a connection.
+
+use super::{Carrier, Transport};
+use crate::process::ExitStatus;
+use crate::process::child::Child;
+use crate::process::spawn::{Spawn, Standard};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// The running command.
+#[derive(Debug)]
+pub(super) struct Command {
+    process: Child,
+}
+
+impl Command {
+    /// Starts it, in a session of its own.
+    pub(super) fn start(program: OsString, arguments: Vec<OsString>) -> io::Result<Transport> {
+        let path = find(&program, std::env::var_os("PATH").as_deref())
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no command '{}'", program.display())))?;
+        let (stdin, writer) = io::pipe()?;
+        let (reader, stdout) = io::pipe()?;
+        let (errors, stderr) = io::pipe()?;
+        let standard = [stdin.into(), stdout.into(), stderr.into()].map(Standard::Descriptor);
+        let spawn =
+            Spawn { program: path.clone(), arguments, environment: Vec::new(), standard, control: None, session: true };
+        let process = Child::start(&spawn)
+            .map_err(|error| io::Error::new(error.kind(), format!("cannot run '{}': {error}", path.display())))?;
+        // Our own copies of its ends go with this, so that the end of the command is the end of the streams.
+        drop(spawn);
+        Ok(Transport::new(reader, writer).stderr(errors).carrier(Command { process }))
+    }
+
+    /// Waits until it has ended, at most until then.
+    fn wait_until(&self, deadline: Instant) -> Option<ExitStatus> {
+        loop {
+            if let Some(status) = self.process.try_wait() {
+                return Some(status);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            let mut entry = [PollFd::new(self.process.as_fd(), PollFlags::POLLIN)];
+            // Rounded up, lest the last millisecond is spent in asking.
+            let _ =
+                poll(&mut entry, PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX));
+        }
+    }
+}
+
+impl Carrier for Command {
+    /// It sees the end of its standard input, and has half of the time to end by itself; then it is asked, and then it is killed.
+    fn end(&mut self, patience: Duration) -> Option<String> {
+        let start = Instant::now();
+        let status = self.wait_until(start + patience / 2).or_else(|| {
+            let _ = self.process.signal(Signal::SIGTERM as i32);
+            self.wait_until(start + patience)
+        });
+        let status = status.or_else(|| {
+            self.process.kill();
+            // Only one that hangs in the kernel outlasts this.
+            self.wait_until(Instant::now() + Duration::from_secs(1))
+        });
+        status.map(|status| status.to_string())
+    }
+}
+
+/// A program's file: the path itself if it has a slash, the first of that name in the folders otherwise.
+fn find(program: &OsStr, folders: Option<&OsStr>) -> Option<PathBuf> {
+    if program.as_bytes().contains(&b'/') {
+        return Some(program.into());
+    }
+    if program.is_empty() {
+        return None;
+    }
+    let runs = |path: &Path| path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
+    std::env::split_paths(folders?).map(|folder| folder.join(program)).find(|path| runs(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_found_as_a_shell_finds_it() {
+        let folders = Some(OsStr::new("/nowhere:/bin:/usr/bin"));
+        assert_eq!(find(OsStr::new("sh"), folders), Some("/bin/sh".into()));
+        assert_eq!(find(OsStr::new("./sh"), folders), Some("./sh".into()));
+        for (name, folders) in [("no such program", folders), ("", folders), ("sh", None)] {
+            assert_eq!(find(OsStr::new(name), folders), None);
+        }
+    }
+}

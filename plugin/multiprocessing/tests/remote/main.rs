@@ -1,0 +1,10 @@
+//! A pool whose workers are on other machines, or behind what leads there.
+
+#[path = "../worker/acts.rs"]
+mod acts;
+#[expect(dead_code, unused_imports, reason = "the tests of the pool need more of it")]
+#[path = "../pool/common.rs"]
+mod common;
+#[path = "../common/leftovers.rs"]
+mod leftovers;
+mod pipes;
