@@ -185,13 +185,13 @@ type Create = fn(&[u8]) -> Result<Arc<dyn Object>, Failure>;
 /// assert!(format!("{types:?}").contains("Counter"));
 /// # let _ = CounterProxy::add;
 /// ```
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct ManagedTypes(HashMap<&'static str, (&'static str, Create)>);
 
 impl ManagedTypes {
     /// Those that every manager knows: dictionaries, lists, values, queues, locks, semaphores, events.
     pub fn new() -> ManagedTypes {
-        super::objects::add_all(ManagedTypes::default())
+        super::objects::add_all(ManagedTypes(HashMap::new()))
     }
 
     /// Adds a type. A later one of the same name takes its place.
@@ -207,6 +207,12 @@ impl ManagedTypes {
             Some((known, create)) if *known == schema => caught(|| create(arguments)),
             _ => Err(Failure::NoType(crate::bounded(kind.to_owned(), 256))),
         }
+    }
+}
+
+impl Default for ManagedTypes {
+    fn default() -> ManagedTypes {
+        ManagedTypes::new()
     }
 }
 

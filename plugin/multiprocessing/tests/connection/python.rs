@@ -220,6 +220,67 @@ fn a_listener_and_a_python_client_with_different_keys_refuse_each_other() {
     }
 }
 
+/// Runs an example of this package; it is built if it is not there.
+fn example(name: &str, arguments: &[&str]) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
+    let mut build = Command::new(&cargo);
+    build.args(["build", "--quiet", "--example", name]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    assert!(build.status().expect("cargo").success(), "example {name}");
+    // Not through cargo, so that it is this process's own child.
+    let folder = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    let folder = folder.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"));
+    let mut command = Command::new(folder.join("debug/examples").join(name));
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+#[test]
+fn the_example_client_asks_a_python_listener() {
+    let _alone = alone();
+    for python in pythons() {
+        for (key, answer) in [("a key", Some("olleh\n")), ("another key", None)] {
+            let mut running = python.start(LISTENER, &[("KEY", "a key")]);
+            let address = format!("127.0.0.1:{}", running.said());
+            let output = example("client", &[&address, key, "hello"]).output().expect("the example");
+            assert_eq!(output.status.success(), answer.is_some(), "{output:?}");
+            assert_eq!(String::from_utf8_lossy(&output.stdout), answer.unwrap_or_default());
+            assert_eq!(output.stderr.is_empty(), answer.is_some(), "{output:?}");
+            assert_eq!(running.said(), if answer.is_some() { "5" } else { "AuthenticationError" });
+            running.end();
+        }
+    }
+}
+
+#[test]
+fn the_example_listener_serves_a_python_client() {
+    let _alone = alone();
+    let client = CLIENT.replace(
+        "        while True:\n",
+        "        connection.send_bytes(b'hello')\n        connection.send('pickled')\n        say(connection.recv_bytes().decode())\n        \
+         say(connection.recv())\n        raise EOFError\n        while True:\n",
+    );
+    for python in pythons() {
+        for (key, works) in [("a key", true), ("another key", false)] {
+            let mut listener = example("listener", &["127.0.0.1:0", "a key"]).spawn().expect("the example");
+            let mut output = BufReader::new(listener.stdout.take().expect("a pipe"));
+            let mut line = String::new();
+            output.read_line(&mut line).expect("its output");
+            let port = line.trim().strip_prefix("listening at 127.0.0.1:").expect("its address");
+            let mut running = python.start(&client, &[("KEY", key), ("PORT", port)]);
+            let expected: &[&str] = if works { &["hello", "pickled", "EOFError"] } else { &["AuthenticationError"] };
+            expected.iter().for_each(|expected| assert_eq!(running.said(), *expected));
+            running.end();
+            let mut rest = String::new();
+            output.read_to_string(&mut rest).expect("its output");
+            assert_eq!(rest, if works { "hello\npickled\n" } else { "" });
+            let mut errors = String::new();
+            listener.stderr.take().expect("a pipe").read_to_string(&mut errors).expect("its errors");
+            assert_eq!(listener.wait().expect("a child").success(), works, "{errors}");
+            assert_eq!(errors.contains("does not have the same key"), !works, "{errors}");
+        }
+    }
+}
+
 fn port(listener: &Listener) -> String {
     match listener.address() {
         Address::Tcp { port, .. } => port.to_string(),

@@ -104,6 +104,15 @@ fn a_manager_that_is_dropped_ends_in_time_whatever_goes_on_in_it() {
 }
 
 #[test]
+fn an_interrupt_from_the_terminal_leaves_the_manager_to_its_owner() {
+    let _alone = alone();
+    let manager = manager();
+    let account = AccountProxy::new(&manager, 0).expect("an account");
+    signal(manager.pid().expect("our own"), libc::SIGINT);
+    assert_eq!(account.add(1).expect("it goes on"), 1);
+}
+
+#[test]
 fn a_manager_ends_with_whoever_has_started_it() {
     let _alone = alone();
     let manager = manager_here();

@@ -1,6 +1,7 @@
 //! The side that owns the objects: a thread that accepts clients, and one for each connection.
 
 mod client;
+mod interrupt;
 pub(crate) mod process;
 mod store;
 

@@ -1,6 +1,6 @@
 //! A manager in a process of its own.
 
-use super::Server;
+use super::{Server, interrupt};
 use crate::codec::{self, Descriptor, Message};
 use crate::connection::{Address, AuthKey, Listener, SocketFile};
 use crate::function::{Context, Function, Refusal, Serve};
@@ -61,6 +61,8 @@ impl Serve for Serving {
 
 fn serve(start: Start, types: ManagedTypes) -> io::Result<()> {
     let Start { door, address, key, wanted } = start;
+    // A Ctrl-C is for whoever has started this, and may need its objects to end in an orderly way.
+    interrupt::ignore()?;
     let listener = Listener::from_door(door.into_inner(), address, AuthKey::from(key.into_vec()))?;
     let mut server = Server::start(listener, types)?;
     // Nothing is ever written to it.
