@@ -162,7 +162,7 @@ pub enum ToPool<'a> {
         /// How many records before this one found no room and are lost.
         lost: u64,
     },
-    /// A zygote has made a process, whose pidfd travels with this.
+    /// A zygote has made this process, whose pidfd travels with this: the first message on its own connection.
     Forked {
         /// The process's number.
         pid: u32,

@@ -12,8 +12,8 @@ mod zygote;
 pub use builder::{Builder, StartMethod, Stdio};
 pub use child::ExitStatus;
 pub(crate) use child::SignalName;
-pub(crate) use own::tell;
 pub use own::{CurrentProcess, ParentProcess, cpu_count, current, parent};
+pub(crate) use own::{own_pidfd, tell};
 pub use zygote::Zygote;
 pub(crate) use zygote::environment;
 

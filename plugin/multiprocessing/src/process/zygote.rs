@@ -9,6 +9,8 @@ use crate::packets::{Buffer, Packets};
 use crate::payload::Outgoing;
 use crate::program::Program;
 use crate::wire::{self, ToPool, ToWorker};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -20,6 +22,8 @@ use std::time::{Duration, Instant};
 /// So long it may take to answer. Its preloading counts only at its start.
 const PATIENCE: Duration = Duration::from_secs(10);
 const START_PATIENCE: Duration = Duration::from_secs(60);
+/// So long a process that it has made may take to speak for itself once the zygote has ended.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A process that has preloaded a worker program, and makes others by forking itself: CPython's `forkserver`.
 ///
@@ -124,7 +128,7 @@ impl Zygote {
             let (connection, theirs) = prepare()?;
             let fresh = self.ensure(&mut running)?;
             let Some(zygote) = running.as_ref() else { return Err(StartError::Closed) };
-            match zygote.fork(&self.program, fresh, environment, standard, theirs.as_fd()) {
+            match zygote.fork(&self.program, fresh, environment, standard, &connection, theirs) {
                 Ok(child) => return Ok((child, connection)),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Lost(error)) => {
@@ -173,7 +177,8 @@ impl Running {
         fresh: bool,
         environment: &[(OsString, OsString)],
         standard: &[Standard; 3],
-        control: BorrowedFd<'_>,
+        ours: &Packets,
+        theirs: Packets,
     ) -> Result<Child, Failure> {
         let resources = |error| Failure::Final(StartError::Resources(Arc::new(error)));
         let pairs: Vec<(&[u8], &[u8])> =
@@ -184,7 +189,7 @@ impl Running {
         let folder = File::open(".").map_err(resources)?;
         let streams = standard_descriptors(standard).map_err(resources)?;
         let mut descriptors = added.descriptors();
-        descriptors.extend([control, folder.as_fd()]);
+        descriptors.extend([theirs.as_fd(), folder.as_fd()]);
         descriptors.extend(streams.iter().map(AsFd::as_fd));
         if let Err(error) =
             send(&self.connection, &ToWorker::Fork { shared: added.shared() }, added.tail(), &descriptors)
@@ -194,30 +199,49 @@ impl Running {
                 _ => resources(error),
             });
         }
+        // So that only the new process, or none, has the other end.
+        drop(descriptors);
+        drop(theirs);
         let patience = if fresh { START_PATIENCE } else { PATIENCE };
-        match super::entry::wait_readable(self.connection.as_fd(), Instant::now().checked_add(patience)) {
-            Ok(true) => {}
-            Ok(false) => {
-                return Err(Failure::Lost(StartError::Silent { path: program.path().to_owned(), after: patience }));
-            }
-            Err(error) => return Err(resources(error)),
-        }
+        let silent = || Failure::Lost(StartError::Silent { path: program.path().to_owned(), after: patience });
+        let mut until = Instant::now().checked_add(patience);
+        let mut zygote_speaks = true;
         let mut buffer = Buffer::new();
-        let received = match self.connection.receive(&mut buffer, false) {
-            Ok(Some(received)) => received,
-            Ok(None) => return Err(self.lost(program)),
-            Err(error) => return Err(Failure::Lost(StartError::Resources(Arc::new(error)))),
-        };
-        match wire::decode::<ToPool>(&buffer.bytes[..received.length]) {
-            Ok((ToPool::Forked { pid }, _)) => match received.descriptors.into_iter().next() {
-                Some(pidfd) => Ok(Child::adopt(pid, pidfd)),
-                None => Err(resources(io::Error::other("a process without its descriptor"))),
-            },
-            Ok((ToPool::NotForked, reason)) => {
-                let reason = String::from_utf8_lossy(reason).into_owned();
-                Err(resources(io::Error::other(format!("the zygote cannot make a process: {reason}"))))
-            }
-            _ => Err(Failure::Lost(StartError::Silent { path: program.path().to_owned(), after: patience })),
+        loop {
+            let zygote = zygote_speaks.then(|| self.connection.as_fd());
+            // When it cannot make one, the zygote says so before it lets go of the other end.
+            let ready = wait_either(zygote, ours.as_fd(), until).map_err(resources)?;
+            let (connection, by_zygote) = match ready {
+                Some(true) => (&self.connection, true),
+                Some(false) => (ours, false),
+                None if zygote_speaks => return Err(silent()),
+                None => return Err(self.lost(program)),
+            };
+            let received = match connection.receive(&mut buffer, false) {
+                Ok(Some(received)) => received,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Ok(None) if by_zygote => {
+                    // It is no more. What it has made before speaks for itself; the other end of its connection is gone soon if
+                    // there is none.
+                    zygote_speaks = false;
+                    until = Some(Instant::now() + LAST_PATIENCE);
+                    continue;
+                }
+                // The end of a process that did not even come to its greeting, or that was never made.
+                Ok(None) => return Err(self.lost(program)),
+                Err(_) => return Err(silent()),
+            };
+            return match wire::decode::<ToPool>(&buffer.bytes[..received.length]) {
+                Ok((ToPool::Forked { pid }, _)) if !by_zygote => match received.descriptors.into_iter().next() {
+                    Some(pidfd) => Ok(Child::adopt(pid, pidfd)),
+                    None => Err(resources(io::Error::other("a process without its descriptor"))),
+                },
+                Ok((ToPool::NotForked, reason)) if by_zygote => {
+                    let reason = String::from_utf8_lossy(reason).into_owned();
+                    Err(resources(io::Error::other(format!("the zygote cannot make a process: {reason}"))))
+                }
+                _ => Err(silent()),
+            };
         }
     }
 
@@ -229,6 +253,28 @@ impl Running {
             Some(status) => StartError::Died { path, status, stderr: String::new() },
             None => StartError::Silent { path, after: Duration::from_secs(1) },
         })
+    }
+}
+
+/// Waits until one of two has something to tell; whether it is the first of them, which counts before the other.
+fn wait_either(
+    first: Option<BorrowedFd<'_>>,
+    second: BorrowedFd<'_>,
+    until: Option<Instant>,
+) -> io::Result<Option<bool>> {
+    loop {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let timeout = left.map_or(PollTimeout::NONE, |left| {
+            PollTimeout::try_from((left + Duration::from_micros(999)).as_millis()).unwrap_or(PollTimeout::MAX)
+        });
+        let wanted = |one| PollFd::new(one, PollFlags::POLLIN);
+        let mut entries: Vec<_> = [Some(second), first].into_iter().flatten().map(wanted).collect();
+        match poll(&mut entries, timeout) {
+            Ok(0) if left == Some(Duration::ZERO) => return Ok(None),
+            Ok(0) | Err(Errno::EINTR) => {}
+            Ok(_) => return Ok(Some(entries.get(1).is_some_and(|first| first.any().unwrap_or(true)))),
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

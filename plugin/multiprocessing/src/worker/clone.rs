@@ -1,12 +1,10 @@
 //! A fork of a process with one thread, whose child is a child of this process's parent.
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
 
 /// Which side of a fork this is.
 pub(super) enum Side {
-    /// The process that was there, with the number and the pidfd of the new one.
-    Old(u32, OwnedFd),
+    Old,
     New,
 }
 
@@ -32,22 +30,20 @@ pub(super) fn sibling() -> io::Result<Side> {
     // SAFETY: the kernel writes an address and a size to the two variables. 0 is the calling thread.
     unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &raw mut robust_head, &raw mut robust_size) };
 
-    let mut flags = libc::CLONE_PARENT | libc::CLONE_PIDFD;
+    let mut flags = libc::CLONE_PARENT;
     if number_address != 0 {
         flags |= libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID;
     }
-    let mut pidfd: i32 = -1;
     // SAFETY: without CLONE_VM and with no stack given this is a fork: the new process has a copy of all memory, its stack too. This
     // process has one thread, so no lock of the C library or of ours is held by anybody who would not be there to release it. The kernel
-    // writes the pidfd to the variable of this process, and the new process's number to the C library's own place for it, in that
-    // process only. The fourth and the fifth argument are the latter's address and the thread-local storage, in an order that depends
+    // writes the new process's number to the C library's own place for it, in that process only. The fourth and the fifth argument are the latter's address and the thread-local storage, in an order that depends
     // on the machine; the storage is not looked at without CLONE_SETTLS.
     let pid = unsafe {
         libc::syscall(
             libc::SYS_clone,
             libc::c_long::from(flags | libc::SIGCHLD),
             0_usize,
-            &raw mut pidfd,
+            0_usize,
             number_address,
             number_address,
         )
@@ -60,10 +56,7 @@ pub(super) fn sibling() -> io::Result<Side> {
             }
             Ok(Side::New)
         }
-        1.. if pidfd >= 0 => {
-            // SAFETY: the kernel has just made this descriptor, close-on-exec, for us.
-            Ok(Side::Old(pid as u32, unsafe { OwnedFd::from_raw_fd(pidfd) }))
-        }
+        1.. => Ok(Side::Old),
         _ => Err(io::Error::last_os_error()),
     }
 }

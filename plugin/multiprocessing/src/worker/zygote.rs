@@ -5,7 +5,7 @@ use super::run::{become_standard, compare, invalid, receive};
 use crate::function::Registry;
 use crate::packets::{Buffer, Packets};
 use crate::payload::Payload;
-use crate::process::environment;
+use crate::process::{environment, own_pidfd};
 use crate::wire::{self, INLINE_LIMIT, ToPool, ToWorker};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigHandler, Signal, signal};
@@ -45,10 +45,8 @@ pub(super) fn serve(
         let request = Request::received(tail, shared, descriptors)?;
         match sibling() {
             Ok(Side::New) => return request.begin().map(Some).map_err(Into::into),
-            Ok(Side::Old(pid, pidfd)) => {
-                let head = wire::encode(&ToPool::Forked { pid }, 0)?;
-                connection.send(&head, &[], &[pidfd.as_fd()], true)?;
-            }
+            // It speaks for itself, so that it is known even if this process is killed now.
+            Ok(Side::Old) => {}
             Err(error) => {
                 let reason = error.to_string();
                 let reason = &reason.as_bytes()[..reason.len().min(INLINE_LIMIT)];
@@ -87,8 +85,12 @@ impl Request {
         Ok(Request { environment: environment(&added)?, control, folder, standard: [stdin, stdout, stderr] })
     }
 
-    /// In the new process: becomes what was wanted; the connection to the parent.
+    /// In the new process: tells the parent of it, and becomes what was wanted; the connection to the parent.
     fn begin(self) -> io::Result<Packets> {
+        let connection = Packets::from_descriptor(self.control)?;
+        let pid = std::process::id();
+        let head = wire::encode(&ToPool::Forked { pid }, 0).map_err(io::Error::other)?;
+        connection.send(&head, &[], &[own_pidfd()?.as_fd()], true)?;
         for (number, descriptor) in (0..).zip(&self.standard) {
             become_standard(descriptor, number)?;
         }
@@ -101,6 +103,6 @@ impl Request {
             // SAFETY: a new process of a zygote has one thread, so nobody else looks at the environment.
             unsafe { std::env::set_var(name, value) };
         }
-        Packets::from_descriptor(self.control)
+        Ok(connection)
     }
 }

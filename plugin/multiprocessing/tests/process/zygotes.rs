@@ -94,3 +94,42 @@ fn a_zygote_that_cannot_start_says_so() {
     let error = Process::builder(&program()).start_method(zygote).start(nothing, &()).expect_err("another program");
     assert!(error.to_string().contains("another program"), "{error}");
 }
+
+#[test]
+fn a_zygote_that_is_killed_at_any_moment_makes_each_process_once() {
+    let _alone = alone();
+    let zygote = Zygote::new(&program());
+    let (mut reader, writer) = pipe();
+    let ended_all = std::sync::atomic::AtomicBool::new(false);
+    const COUNT: usize = 100;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut pause = 0;
+            while !ended_all.load(std::sync::atomic::Ordering::Relaxed) {
+                if let Some(pid) = zygote.pid() {
+                    // Asking for it waits for a start to end; this ends in another one.
+                    pause = (pause + 37) % 700;
+                    std::thread::sleep(Duration::from_micros(pause));
+                    signal(pid, libc::SIGKILL);
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        for _ in 0..COUNT {
+            // It may be killed more often than anybody tries.
+            let process = loop {
+                match by(&zygote).start(says_once, &writer) {
+                    Ok(process) => break process,
+                    Err(StartError::Died { status: ExitStatus::Signal(libc::SIGKILL), .. }) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            };
+            assert_eq!(ended(&process), DONE);
+        }
+        ended_all.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    drop(writer);
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut reader, &mut said).expect("text");
+    assert_eq!(said.len(), COUNT, "as many as were started, and no other");
+}

@@ -265,6 +265,10 @@ multiprocessing::function! {
     pub fn holds(handles: Vec<Descriptor>) -> () { assert!(handles.iter().all(|handle| handle.as_fd().try_clone_to_owned().is_ok())) }
 }
 
+multiprocessing::function! {
+    pub fn says_once(to: Descriptor) -> () { answer(to, "x") }
+}
+
 /// All of these functions, and what a zygote preloads.
 pub fn register(registry: Registry) -> Registry {
     registry
@@ -287,6 +291,7 @@ pub fn register(registry: Registry) -> Registry {
         .function::<logs_below>()
         .function::<interrupt>()
         .function::<says>()
+        .function::<says_once>()
         .function::<holds>()
 }
 
