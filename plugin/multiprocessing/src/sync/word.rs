@@ -87,7 +87,7 @@ pub(crate) mod model {
     //! The same word as loom has it: a wait that nobody ends is a deadlock, which loom reports.
 
     use super::{Until, Word};
-    use loom::sync::atomic::{AtomicU32, Ordering};
+    use loom::sync::atomic::{AtomicU32, Ordering, fence};
     use loom::sync::{Condvar, Mutex};
 
     pub(crate) struct ModelWord {
@@ -110,10 +110,14 @@ pub(crate) mod model {
 
         fn store(&self, value: u32) {
             self.value.store(value, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
         }
 
         fn add(&self, value: u32) -> u32 {
-            self.value.fetch_add(value, Ordering::SeqCst)
+            let before = self.value.fetch_add(value, Ordering::SeqCst);
+            // To loom an access is never sequentially consistent, but a fence is.
+            fence(Ordering::SeqCst);
+            before
         }
 
         fn subtract(&self, value: u32) -> u32 {
@@ -121,11 +125,15 @@ pub(crate) mod model {
         }
 
         fn and(&self, mask: u32) -> u32 {
-            self.value.fetch_and(mask, Ordering::SeqCst)
+            let before = self.value.fetch_and(mask, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
+            before
         }
 
         fn exchange(&self, from: u32, to: u32) -> Result<u32, u32> {
-            self.value.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst)
+            let outcome = self.value.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
+            outcome
         }
 
         fn wait(&self, expected: u32, until: Until) -> bool {

@@ -6,6 +6,7 @@ mod connection;
 mod manager;
 #[expect(dead_code, reason = "some of it is for the tests only")]
 mod process;
+mod sync;
 
 use acts::{Act, Actor, Brought, IDENTITY, Setup};
 use multiprocessing::codec::Message;
@@ -48,7 +49,7 @@ fn main() -> ExitCode {
         .function::<Actor>()
         .function::<connection::connect_and_say>()
         .serve("echo", |_, _| Ok(Box::new(Echo)));
-    worker_main(manager::register(process::register(calls(registry))))
+    worker_main(sync::register(manager::register(process::register(calls(registry)))))
 }
 
 fn calls(registry: Registry) -> Registry {
