@@ -118,7 +118,7 @@ pub use process::{
     active_children, cpu_count, current, parent,
 };
 pub use program::Program;
-pub use shared::{Plain, Shared, SharedGuard, SharedSlice, SharedSliceGuard};
+pub use shared::{Plain, Segment, Segments, SegmentsError, Shared, SharedGuard, SharedSlice, SharedSliceGuard};
 pub use sync::{
     Barrier, BarrierError, BoundedSemaphore, Condition, ConditionError, Event, Lock, LockError, LockGuard, OverRelease,
     RLock, RLockGuard, Semaphore,

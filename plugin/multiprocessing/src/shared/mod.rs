@@ -1,8 +1,12 @@
 //! Plain values and slices that processes share.
 
+mod lent;
+mod received;
+mod segments;
 mod slice;
 mod value;
 
+pub use segments::{Segment, Segments, SegmentsError};
 pub use slice::{SharedSlice, SharedSliceGuard};
 pub use value::{Shared, SharedGuard};
 

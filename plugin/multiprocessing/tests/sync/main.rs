@@ -3,6 +3,7 @@
 #[path = "../common/leftovers.rs"]
 mod leftovers;
 mod processes;
+mod segments;
 mod threads;
 mod torture;
 #[path = "../worker/sync.rs"]

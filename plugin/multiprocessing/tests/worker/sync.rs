@@ -3,7 +3,7 @@
 use multiprocessing::sync::{
     Barrier, BarrierError, Condition, ConditionError, Event, Lock, LockError, RLock, Semaphore,
 };
-use multiprocessing::{Registry, Shared, SharedMemory, SharedSlice};
+use multiprocessing::{Registry, Segment, Shared, SharedMemory, SharedSlice};
 use std::time::Duration;
 
 multiprocessing::function! {
@@ -139,6 +139,19 @@ multiprocessing::function! {
     }
 }
 
+multiprocessing::function! {
+    /// Takes segments one after the other, says what is in each, and keeps the last until it is told to let go.
+    pub fn sum_segments(segments: Vec<Segment>, sums: SharedSlice<u64>, done: Event, enough: Event) -> Result<(), String> {
+        for (index, segment) in segments.iter().enumerate() {
+            let sum = segment.to_vec().iter().map(|byte| u64::from(*byte)).sum();
+            sums.set(index, sum).map_err(|error| error.to_string())?;
+        }
+        done.set();
+        enough.wait();
+        Ok(())
+    }
+}
+
 pub fn register(registry: Registry) -> Registry {
     registry
         .function::<hold>()
@@ -151,4 +164,5 @@ pub fn register(registry: Registry) -> Registry {
         .function::<take_permits>()
         .function::<double>()
         .function::<torture>()
+        .function::<sum_segments>()
 }
