@@ -72,6 +72,7 @@
 //!
 //! Linux 5.4 or later. A worker program must call [`worker_main`] before it starts threads of its own.
 
+mod bulk;
 pub mod codec;
 pub mod connection;
 mod error;

@@ -163,7 +163,7 @@ impl SharedMemory {
     }
 
     /// A range, as atomic bytes.
-    fn cells(&self, offset: usize, length: usize) -> Result<&[AtomicU8], OutOfBounds> {
+    pub(crate) fn cells(&self, offset: usize, length: usize) -> Result<&[AtomicU8], OutOfBounds> {
         if offset.checked_add(length).is_none_or(|end| end > self.len()) {
             return Err(OutOfBounds { offset, length, size: self.len() });
         }

@@ -2,6 +2,7 @@
 
 use super::lent::{is_alone, lend, share};
 use super::received;
+use crate::bulk;
 use crate::codec::{Descriptor, serialize_descriptor};
 use crate::memory::{OutOfBounds, SharedMemory};
 use nix::fcntl::{FallocateFlags, fallocate};
@@ -216,13 +217,14 @@ impl Segment {
         self.memory().read(offset, to)
     }
 
-    /// Copies `from` to `offset` and on.
+    /// Copies `from` to `offset` and on, in no particular order: nobody else should use that range meanwhile.
     ///
     /// # Errors
     /// The range is not inside of it.
     pub fn write(&self, offset: usize, from: &[u8]) -> Result<(), OutOfBounds> {
         self.check(offset, from.len())?;
-        self.memory().write(offset, from)
+        bulk::copy_in(self.memory().cells(offset, from.len())?, from);
+        Ok(())
     }
 
     /// All of its bytes, copied.

@@ -58,6 +58,22 @@ fn a_segment_that_others_have_is_not_taken_again() {
 }
 
 #[test]
+fn a_segment_is_written_at_any_offset_and_length() {
+    let _alone = alone();
+    let segments = Segments::new(SIZE);
+    let segment = segments.take(100_000).expect("there is place");
+    let mut expected = vec![0; 100_000];
+    for (offset, length) in
+        [(0, 100_000), (1, 4095), (63, 4096), (64, 5000), (99, 50_001), (95_000, 5000), (100_000, 0)]
+    {
+        let bytes: Vec<u8> = (0..length).map(|index| (index * 7 + offset) as u8).collect();
+        segment.write(offset, &bytes).expect("inside");
+        expected[offset..offset + length].copy_from_slice(&bytes);
+        assert!(segment.to_vec() == expected, "{length} bytes at {offset}");
+    }
+}
+
+#[test]
 fn segments_travel_and_come_back_even_from_the_killed() {
     let _alone = alone();
     let segments = Segments::new(4 * SIZE);
