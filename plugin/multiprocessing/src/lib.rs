@@ -1,7 +1,7 @@
 //! Processes as the unit of parallelism: a pool of workers that survives their deaths.
 //!
 //! A closure cannot cross a process, and a plugin cannot run its host once more. So work is a *registered function* in a
-//! *worker program*: a small binary whose `main` is [`worker_main`]. A [`Pool`] starts some processes of it and hands them
+//! *worker program*: a small binary whose `main` is [`worker_main`](fn@worker_main). A [`Pool`] starts some processes of it and hands them
 //! tasks. What a task does wrong costs that task only: it may crash, be killed, leave, hang, or take too much memory, and
 //! its own result says so ([`TaskError`]), while the others go on and the pool has a new worker.
 //!
@@ -54,12 +54,18 @@
 //! }
 //! ```
 //!
+//! A [`Process`] is one process for one function, to be joined, watched and ended as a child of this program; what a pool does, it does
+//! with no more than that.
+//!
 //! # How it works
 //!
 //! - One thread, the dispatcher, starts the workers, owns all that is known of them, and lives as long as the pool. It waits
 //!   for packets, for deaths (by pidfd) and for commands in one `poll`.
 //! - Workers are started by `posix_spawn`, so a host with many threads is safe, and its size does not matter. They are in a
 //!   session of their own, with default signals, without the host's descriptors.
+//! - A [`Process`] is started in the same way, or forked by a [`Zygote`], a process with one thread that has preloaded: never by this
+//!   one. It shares the terminal's session with this program, and keeps no descriptor of it but those that it is given.
+//! - The `log` records of workers and processes reach this program's logger.
 //! - A worker dies with its pool, however that ended: its parent's death is a signal to it, and a thread of its own waits for
 //!   the connection to hang up.
 //! - A worker has at most two tasks at a time. It writes down which one it has begun, in shared memory; when it dies, only that
@@ -70,7 +76,7 @@
 //!   `/dev/shm`, `/tmp`, or anywhere else where it could be left behind.
 //! - Memory is bounded both ways: a job whose results are not taken gets no more tasks started.
 //!
-//! Linux 5.4 or later. A worker program must call [`worker_main`] before it starts threads of its own.
+//! Linux 5.4 or later. A worker program must call [`worker_main`](fn@worker_main) before it starts threads of its own.
 
 mod bulk;
 pub mod codec;

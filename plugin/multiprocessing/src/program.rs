@@ -13,7 +13,7 @@ pub(crate) const MARK: &str = "--multiprocessing-worker";
 /// Whether this process has come to its registry.
 pub(crate) static SERVING: AtomicBool = AtomicBool::new(false);
 
-/// A worker program: a file to run whose `main` is [`worker_main`](crate::worker_main), or begins with
+/// A worker program: a file to run whose `main` is [`worker_main`](fn@crate::worker_main), or begins with
 /// [`serve_if_worker`](crate::Registry::serve_if_worker).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {

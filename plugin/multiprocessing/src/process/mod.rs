@@ -33,6 +33,9 @@ const DROP_PATIENCE: Duration = Duration::from_secs(1);
 /// As a descriptor it is CPython's `sentinel`: readable once the process has ended, for `poll` and its like. All that this does to the
 /// process goes through that descriptor, so that it can never meet another one of the same number.
 ///
+/// It is in this process's session and group, so what the terminal sends for Ctrl-C reaches it too, and its signals are at their
+/// defaults.
+///
 /// A process that is dropped goes on, and its status is taken when it has ended, so that no zombie is left; a daemon that is dropped is
 /// killed. All of this can be used from several threads at a time.
 ///

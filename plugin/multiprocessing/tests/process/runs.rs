@@ -1,6 +1,7 @@
 //! What a process that runs shows of itself, and how it ends. After CPython's test_process and its siblings.
 
 use crate::common::*;
+use multiprocessing::sync::{Lock, LockError};
 use multiprocessing::{active_children, cpu_count, current, parent};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::AsFd;
@@ -183,6 +184,23 @@ fn the_threads_that_a_process_waits_for_end_before_it() {
         drop(writer);
         assert_eq!(ended(&process), DONE);
         assert_eq!(read(reader), "the thread's end");
+    }
+}
+
+#[test]
+fn a_lock_that_a_process_held_when_it_was_killed_is_the_next_ones() {
+    let _alone = alone();
+    for method in methods() {
+        let lock = Lock::new().expect("memory");
+        let (reader, writer) = pipe();
+        let argument = (lock.clone(), writer);
+        let process = Process::builder(&program()).start_method(method).start(holds_lock, &argument);
+        let process = process.expect("a process");
+        drop(argument);
+        assert_eq!(read(reader), "held");
+        process.kill().expect("it is ours");
+        assert!(matches!(lock.lock(), Err(LockError::OwnerDied(_))));
+        assert_eq!(ended(&process), ExitStatus::Signal(libc::SIGKILL));
     }
 }
 

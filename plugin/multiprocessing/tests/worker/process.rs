@@ -2,6 +2,7 @@
 
 use crate::acts::IDENTITY;
 use multiprocessing::codec::Descriptor;
+use multiprocessing::sync::Lock;
 use multiprocessing::{Process, Program, Registry, StartMethod, Zygote, active_children, current, parent};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -269,6 +270,16 @@ multiprocessing::function! {
     pub fn says_once(to: Descriptor) -> () { answer(to, "x") }
 }
 
+multiprocessing::function! {
+    /// Takes the lock, and never gives it back.
+    pub fn holds_lock(lock: Lock, to: Descriptor) -> Result<(), String> {
+        let _guard = lock.lock().map_err(|error| error.to_string())?;
+        answer(to, "held");
+        thread::sleep(Duration::from_secs(60));
+        Ok(())
+    }
+}
+
 /// All of these functions, and what a zygote preloads.
 pub fn register(registry: Registry) -> Registry {
     registry
@@ -291,12 +302,15 @@ pub fn register(registry: Registry) -> Registry {
         .function::<logs_below>()
         .function::<interrupt>()
         .function::<says>()
+        .function::<holds_lock>()
         .function::<says_once>()
         .function::<holds>()
 }
 
 fn preload() {
     PRELOADED.fetch_add(1, Ordering::Relaxed);
+    // So that whatever a thread remembers of itself is of this process.
+    drop(Lock::new().expect("memory").lock().expect("nobody else has it"));
     if std::env::args().nth(1).as_deref() == Some("preload-threads") {
         thread::spawn(|| thread::sleep(Duration::from_secs(60)));
     }
