@@ -3,12 +3,12 @@
 use super::error::ConnectionError;
 use super::framing::{Header, Start, start};
 use super::socket::Stream;
-use crate::codec;
+use crate::codec::{self, Descriptor};
 use crate::futex::deadline;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, sendmsg};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::io::{self, IoSlice, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -168,6 +168,21 @@ impl AsFd for Connection {
 impl From<Connection> for OwnedFd {
     fn from(connection: Connection) -> OwnedFd {
         connection.stream.into()
+    }
+}
+
+/// A connection travels to another process of this machine, where it is the same: whoever receives first gets the next message.
+/// It is to be sent between messages, and this process had better drop its own.
+impl Serialize for Connection {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        codec::serialize_descriptor(self.as_fd(), serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Connection {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Connection, D::Error> {
+        let socket = Descriptor::deserialize(deserializer)?;
+        Connection::from_stream(socket.into_inner()).map_err(D::Error::custom)
     }
 }
 

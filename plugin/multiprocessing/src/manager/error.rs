@@ -3,6 +3,7 @@
 use crate::codec::CodecError;
 use crate::connection::ConnectionError;
 use crate::error::StartError;
+use crate::process::ExitStatus;
 use serde::{Deserialize, Serialize};
 use std::io;
 
@@ -28,6 +29,9 @@ pub enum ManagerError {
     /// The manager's process could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The manager's process ended before it served anyone. Its standard error, which is that of this process, may say why.
+    #[error("the manager's process {0} at its start: is it a worker program of the same build?")]
+    Died(ExitStatus),
     /// The system refuses.
     #[error(transparent)]
     Io(#[from] io::Error),

@@ -73,7 +73,7 @@ impl Manager {
         let listener = Listener::bind(address, Some(key.clone()))?;
         let address = listener.address().clone();
         let process = ServerProcess::start(program, listener, &key)?;
-        let link = Link::connect(&address, &key)?;
+        let link = Link::connect(&address, &key).map_err(|error| process.why(error))?;
         Ok(Manager { link, owned: Owned::Process(process) })
     }
 

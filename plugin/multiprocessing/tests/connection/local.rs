@@ -1,10 +1,10 @@
 //! Two sides that mean well.
 
-use crate::worker::connect_and_say;
+use crate::worker::{connect_and_say, send_back};
 use crate::{PATIENCE, accept, alone, anywhere, connect, key, listener, pair};
 use multiprocessing::codec::Descriptor;
 use multiprocessing::connection::{AcceptError, Address, AuthKey, Client, ConnectionError, Listener};
-use multiprocessing::{Next, Pool, PoolConfig, Program};
+use multiprocessing::{ExitStatus, Next, Pool, PoolConfig, Process, Program};
 use nix::poll::{PollFd, PollFlags, poll};
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -37,6 +37,21 @@ fn a_client_in_another_process_is_heard_at_every_kind_of_address() {
             assert!(matches!(connection.recv_bytes(LIMIT), Err(ConnectionError::Closed)), "it has gone");
         }
     }
+}
+
+#[test]
+fn a_connection_is_given_to_another_process() {
+    let _alone = alone();
+    let (accepted, client) = pair(&listener());
+    let program = Program::new(env!("CARGO_BIN_EXE_multiprocessing-test-worker"), "test build");
+    let process = Process::builder(&program).start(send_back, &accepted).expect("a process");
+    drop(accepted);
+    for message in [&b"hello"[..], b""] {
+        client.send_bytes(message).expect("room");
+        assert_eq!(client.recv_bytes(LIMIT).expect("it came back"), message);
+    }
+    drop(client);
+    assert_eq!(process.join(Some(PATIENCE)).expect("a child"), Some(ExitStatus::Exited(0)));
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Somebody dies: a client, a manager, or whoever has started one.
 
-use crate::worker::{AccountProxy, hold, lock_and_wait, own_a_manager, wait_for_item};
+use crate::worker::{AccountProxy, add_many, count_under, hold, lock_and_wait, own_a_manager, wait_for_item};
 use crate::{PATIENCE, WORKER, alone, manager, manager_here, program, signal, start, until};
-use multiprocessing::{ExitStatus, ManagedLock, ManagedQueue, Manager, ManagerError, Program};
+use multiprocessing::{ExitStatus, ManagedDict, ManagedLock, ManagedQueue, Manager, ManagerError, Program};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -56,6 +56,39 @@ fn the_lock_of_a_killed_client_is_given_to_the_next_who_is_told() {
     let guard = lock.lock(Some(PATIENCE)).expect("a call").expect("it was given back");
     assert!(!guard.owner_died(), "that was said once");
     process.join(Some(PATIENCE)).expect("a child");
+}
+
+/// Killed at any moment, a client costs at most what it had in its hands.
+#[test]
+fn clients_that_are_killed_at_random_leave_the_manager_whole() {
+    let _alone = alone();
+    let seconds = std::env::var("MULTIPROCESSING_TORTURE_SECONDS").ok().and_then(|value| value.parse().ok());
+    let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(3));
+    let manager = manager();
+    let lock = ManagedLock::new(&manager).expect("a lock");
+    let counts = ManagedDict::<String, u64>::new(&manager).expect("a dictionary");
+    let account = AccountProxy::new(&manager, 0).expect("an account");
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut last = 0;
+    while Instant::now() < end {
+        let counters = [0; 2].map(|_| start(count_under, &(lock.clone(), counts.clone(), u32::MAX)));
+        let adder = start(add_many, &(account.clone(), u32::MAX));
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        thread::sleep(Duration::from_millis(5 + (random >> 58)));
+        for process in counters.iter().chain([&adder]) {
+            process.kill().expect("a child");
+        }
+        for process in counters.iter().chain([&adder]) {
+            process.join(Some(PATIENCE)).expect("a child");
+        }
+        let guard = lock.lock(Some(PATIENCE)).expect("a call").expect("nobody has it any more");
+        let count = counts.get("count").expect("a call").unwrap_or(0);
+        assert!(count >= last, "{count} after {last}");
+        last = count;
+        drop(guard);
+    }
+    assert!(account.balance().expect("it goes on") > 0);
+    until("only what is held here is left", || manager.objects().expect("a call") == 3);
 }
 
 #[test]
@@ -133,6 +166,6 @@ fn a_program_that_is_no_manager_is_an_error() {
         [Program::new("/nowhere/at/all", "test build"), program().argument("abort"), Program::new(WORKER, "x")]
     {
         let error = Manager::start(&program).expect_err("no manager");
-        assert!(!matches!(error, ManagerError::Io(_)), "{error:?}");
+        assert!(matches!(error, ManagerError::Start(_) | ManagerError::Died(_)), "{error:?}");
     }
 }

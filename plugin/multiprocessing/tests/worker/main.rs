@@ -48,6 +48,7 @@ fn main() -> ExitCode {
     let registry = Registry::new(identity)
         .function::<Actor>()
         .function::<connection::connect_and_say>()
+        .function::<connection::send_back>()
         .serve("echo", |_, _| Ok(Box::new(Echo)));
     worker_main(sync::register(manager::register(process::register(calls(registry)))))
 }

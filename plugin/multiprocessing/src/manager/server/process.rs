@@ -105,6 +105,14 @@ impl ServerProcess {
         self.process.pid()
     }
 
+    /// Why it cannot be connected to: it has ended, if it has, or is just ending.
+    pub(in crate::manager) fn why(&self, error: ManagerError) -> ManagerError {
+        match self.process.join(Some(Duration::from_millis(500))) {
+            Ok(Some(status)) => ManagerError::Died(status),
+            _ => error,
+        }
+    }
+
     /// Lets it end, and ends it if it does not.
     pub(in crate::manager) fn stop(&mut self) {
         self.wanted = None;
