@@ -45,8 +45,8 @@ const MAGIC: [u8; 2] = *b"MP";
 /// What the pool says to a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToWorker<'a> {
-    /// The first message: under what rules the worker is to live. With it travel the memory in which the worker writes which
-    /// task it has begun, that in which it is written which jobs are cancelled, and what the initializer's argument has.
+    /// The first message: under what rules the worker is to live. With it travel the memory for its answers, that in which it is
+    /// written which jobs are cancelled, the eventfd that wakes the pool, and what the initializer's argument has.
     Hello {
         /// The process whose death must end the worker.
         parent: u32,
@@ -144,7 +144,7 @@ pub enum ToPool<'a> {
     },
     /// The other answer to `Hello`: the initializer has failed, with the message that is the tail, UTF-8. The worker ends after it.
     Failed,
-    /// A task has ended. What it brought is the tail, or a descriptor if it is `shared`.
+    /// A task has ended. What it brought is the tail, or a descriptor if it is `shared`. Small ones come in the shared memory.
     Ended {
         /// The task's number.
         sequence: u64,
@@ -197,6 +197,14 @@ pub enum Outcome {
     Decode,
     /// The job was cancelled before the task began, or while it ran.
     Cancelled,
+}
+
+impl Outcome {
+    /// The one that is this number.
+    pub(crate) fn from_number(number: u8) -> Option<Outcome> {
+        const ALL: [Outcome; 5] = [Outcome::Value, Outcome::Error, Outcome::Panic, Outcome::Decode, Outcome::Cancelled];
+        ALL.into_iter().find(|outcome| *outcome as u8 == number)
+    }
 }
 
 /// The payload of [`Outcome::Panic`].
@@ -258,6 +266,14 @@ pub fn split(bytes: &[u8]) -> Result<Option<(&[u8], usize)>, WireError> {
     Ok(rest.get(..length as usize).map(|body| (body, HEADER + length as usize)))
 }
 
+/// Reads the first frame of a packet that may hold several: the message, the tail, and the frames after it.
+pub fn decode_first<'a, M: Deserialize<'a>>(packet: &'a [u8]) -> Result<(M, &'a [u8], &'a [u8]), WireError> {
+    let frame = split(packet)?.map_or(packet.len(), |(_, frame)| frame);
+    let (first, rest) = packet.split_at(frame);
+    let (message, tail) = decode(first)?;
+    Ok((message, tail, rest))
+}
+
 /// Reads a packet that holds one frame: the message and the tail, each as long at most as [`encode`] lets it be.
 pub fn decode<'a, M: Deserialize<'a>>(packet: &'a [u8]) -> Result<(M, &'a [u8]), WireError> {
     match split(packet)? {
@@ -289,6 +305,31 @@ pub fn encode<M: Serialize>(message: &M, tail: usize) -> Result<Vec<u8>, WireErr
     head[2..4].copy_from_slice(&VERSION.to_le_bytes());
     head[4..HEADER].copy_from_slice(&body.to_le_bytes());
     Ok(head)
+}
+
+/// Adds a whole frame to a packet.
+///
+/// # Errors
+/// As for [`encode`]; the packet is then as it was.
+pub fn append<M: Serialize>(packet: &mut Vec<u8>, message: &M, tail: &[u8]) -> Result<(), WireError> {
+    let start = packet.len();
+    let mut extended = std::mem::take(packet);
+    extended.extend_from_slice(&[0; HEADER]);
+    // What has been written when it fails is lost with the vector; a message of ours never fails.
+    *packet = postcard::to_extend(message, extended).map_err(WireError::Message)?;
+    match within_limits(packet.len() - start - HEADER, tail.len()) {
+        Ok(body) => {
+            packet[start..start + 2].copy_from_slice(&MAGIC);
+            packet[start + 2..start + 4].copy_from_slice(&VERSION.to_le_bytes());
+            packet[start + 4..start + HEADER].copy_from_slice(&body.to_le_bytes());
+            packet.extend_from_slice(tail);
+            Ok(())
+        }
+        Err(error) => {
+            packet.truncate(start);
+            Err(error)
+        }
+    }
 }
 
 /// The length of a message and its tail together, if neither is too long.

@@ -74,8 +74,8 @@ pub(super) struct Commands {
 #[derive(Debug, Default)]
 struct Queue {
     commands: Vec<Command>,
-    /// Whether the dispatcher was told that there is something.
-    told: bool,
+    /// Whether the dispatcher sleeps and is to be woken.
+    asleep: bool,
     /// Whether no more tasks are taken.
     finished: bool,
 }
@@ -97,8 +97,8 @@ impl Commands {
         };
         waiting.finished |= matches!(command, Command::Finish);
         // There is nothing to do for a job before its first task: one command wakes the dispatcher for both.
-        let tell = !waiting.told && !matches!(command, Command::Open(_));
-        waiting.told |= tell;
+        let tell = waiting.asleep && !matches!(command, Command::Open(_));
+        waiting.asleep &= !tell;
         waiting.commands.push(command);
         drop(queue);
         if tell {
@@ -109,12 +109,29 @@ impl Commands {
 
     /// All commands since the last call, in order.
     pub(super) fn take(&self) -> Vec<Command> {
-        // First the event, then the queue: a command that comes in between makes a new event.
-        let _ = self.event.read();
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(queue) = queue.as_mut() else { return Vec::new() };
-        queue.told = false;
-        std::mem::take(&mut queue.commands)
+        queue.as_mut().map(|queue| std::mem::take(&mut queue.commands)).unwrap_or_default()
+    }
+
+    /// The dispatcher is about to sleep; whether it may: nothing has come since it last looked but what alone is no work.
+    pub(super) fn sleep(&self) -> bool {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(queue) = queue.as_mut() else { return false };
+        queue.asleep = queue.commands.iter().all(|command| matches!(command, Command::Open(_)));
+        queue.asleep
+    }
+
+    /// The dispatcher is awake.
+    pub(super) fn awake(&self) {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(queue) = queue.as_mut() {
+            queue.asleep = false;
+        }
+    }
+
+    /// Takes back the event that has woken the dispatcher.
+    pub(super) fn silence(&self) {
+        let _ = self.event.read();
     }
 
     /// Whether no task can be given any more.

@@ -5,7 +5,7 @@ use super::commands::{Command, Commands};
 use super::remote::Remotes;
 use super::seats::Seats;
 use super::tasks::Jobs;
-use super::worker::{PIPELINE, Step};
+use super::worker::{BRIEF, HOARD, PIPELINE, Step, Worker};
 use crate::error::{StartError, TaskError};
 use crate::flags::Flags;
 use crate::packets::Buffer;
@@ -20,15 +20,18 @@ use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-/// So many packets of one worker are taken before the others have their turn.
-const PACKETS: usize = 16;
+/// So many answers of one worker are taken before the others have their turn.
+const ANSWERS: usize = 512;
+/// So long at most small tasks are answered without anybody being woken for it.
+const QUIET: Duration = Duration::from_millis(1);
 
 /// What woke the dispatcher.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Source {
     Commands,
     Text(u64),
-    Connection(u64),
+    /// Whether it is the connection, or only the ring of answers.
+    Connection(u64, bool),
     Death(u64),
 }
 
@@ -102,13 +105,15 @@ impl Dispatcher {
         let _ = SigSet::all().thread_block();
         while !self.shutdown {
             self.fill();
+            self.spread();
             self.hand_out();
+            self.seats.workers_mut().for_each(Worker::post);
             self.jobs.tell();
             for source in self.wait() {
                 match source {
                     Source::Commands => self.obey(),
                     Source::Text(number) => self.listen(number),
-                    Source::Connection(number) => self.receive(number),
+                    Source::Connection(number, packets) => self.receive(number, packets),
                     Source::Death(number) => self.bury(number),
                 }
             }
@@ -121,23 +126,52 @@ impl Dispatcher {
     }
 
     /// Waits until something happens or a deadline passes.
-    fn wait(&self) -> Vec<Source> {
+    fn wait(&mut self) -> Vec<Source> {
+        self.seats.workers().for_each(Worker::wake_me);
+        let answered = self.seats.workers_mut().any(Worker::has_answered);
+        let ready = if self.commands.sleep() && !answered {
+            let quiet = self.seats.workers().any(Worker::is_quiet).then(|| Instant::now() + QUIET);
+            self.poll(self.deadline().into_iter().chain(quiet).min())
+        } else {
+            self.poll(Some(Instant::now()))
+        };
+        self.commands.awake();
+        // In the order in which a worker comes to an end: it prints, it answers, it dies.
+        let mut sources = vec![Source::Commands];
+        for worker in self.seats.workers_mut() {
+            worker.report.awake();
+            let is = |source| ready.contains(&source);
+            if is(Source::Text(worker.number)) {
+                sources.push(Source::Text(worker.number));
+            }
+            let packets = is(Source::Connection(worker.number, true));
+            if packets || worker.has_answered() {
+                sources.push(Source::Connection(worker.number, packets));
+            }
+            if is(Source::Death(worker.number)) {
+                sources.push(Source::Death(worker.number));
+            }
+        }
+        sources
+    }
+
+    /// Asks the system what is ready, and waits for it until the deadline.
+    fn poll(&self, deadline: Option<Instant>) -> Vec<Source> {
         let mut sources = vec![Source::Commands];
         let mut entries = vec![PollFd::new(self.commands.as_fd(), PollFlags::POLLIN)];
         for worker in self.seats.workers() {
-            // In the order in which a worker comes to an end: it prints, it answers, it dies.
             if let Some(pipe) = worker.text.pipe() {
                 sources.push(Source::Text(worker.number));
                 entries.push(PollFd::new(pipe, PollFlags::POLLIN));
             }
             if let Some((descriptor, events)) = worker.interest() {
-                sources.push(Source::Connection(worker.number));
+                sources.push(Source::Connection(worker.number, true));
                 entries.push(PollFd::new(descriptor, events));
             }
             sources.push(Source::Death(worker.number));
             entries.push(PollFd::new(worker.process.as_fd(), PollFlags::POLLIN));
         }
-        let timeout = self.deadline().map_or(PollTimeout::NONE, |deadline| {
+        let timeout = deadline.map_or(PollTimeout::NONE, |deadline| {
             // Rounded up, lest it wakes too early again and again.
             let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_micros(999);
             PollTimeout::try_from(left.as_millis()).unwrap_or(PollTimeout::MAX)
@@ -147,11 +181,19 @@ impl Dispatcher {
             Err(_) => {
                 // The system is short of memory: that is no reason to ask again without a pause.
                 std::thread::sleep(Duration::from_millis(1));
-                vec![Source::Commands]
+                Vec::new()
             }
             Ok(_) => {
                 let ready = |entry: &PollFd| entry.revents().is_none_or(|events| !events.is_empty());
-                sources.into_iter().zip(&entries).filter(|(_, entry)| ready(entry)).map(|(source, _)| source).collect()
+                let ready =
+                    sources.into_iter().zip(&entries).filter(|(_, entry)| ready(entry)).map(|(source, _)| source);
+                ready
+                    .inspect(|source| {
+                        if *source == Source::Commands {
+                            self.commands.silence()
+                        }
+                    })
+                    .collect()
             }
         }
     }
@@ -231,21 +273,63 @@ impl Dispatcher {
     fn hand_out_here(&mut self, limit: usize) {
         while self.jobs.queued() > 0 {
             // The last tasks wait for whoever is free first.
-            let pipeline = if self.jobs.queued() >= self.seats.len() + self.remote.len() { limit } else { 1 };
+            let places = (self.seats.len() + self.remote.len()).max(1);
+            let pipeline = if self.jobs.queued() >= places { limit } else { 1 };
             let Some(worker) = self.seats.free(pipeline) else { return };
             let Some(job) = self.jobs.turn() else { return };
             let chunk = self.jobs.entry(job).map_or(1, |entry| entry.opening.chunk);
-            for _ in 0..chunk {
-                if !worker.serves_on() {
-                    break;
-                }
+            // Small tasks go many at a time, but none has more than its share of the last ones.
+            let share = (self.jobs.queued() / places).max(1);
+            let now = Instant::now();
+            let mut given = 0;
+            while worker.serves_on() && (given < chunk || (chunk == 1 && given < share && worker.wants_more())) {
+                given += 1;
                 let Some(task) = self.jobs.take(job) else { break };
                 let Some(entry) = self.jobs.entry(job) else { break };
-                if let Err((task, error)) = worker.assign(task, entry) {
+                if let Err((task, error)) = worker.assign(task, entry, now) {
                     self.jobs.end(task.job, task.id, Err(TaskError::Send(error.to_string())));
                 }
             }
         }
+    }
+
+    /// Whether some worker of this machine has nothing to do, and nothing is left for it.
+    fn is_short(&self) -> bool {
+        self.jobs.queued() == 0 && self.seats.workers().any(Worker::is_idle)
+    }
+
+    /// Takes back what waits behind a task that turns out to be long, when others have nothing to do.
+    fn spread(&mut self) {
+        if !self.is_short() {
+            return;
+        }
+        let now = Instant::now();
+        for worker in self.seats.workers_mut() {
+            let Some(entry) = worker.pipeline.front().and_then(|first| self.jobs.entry(first.task.job)) else {
+                continue;
+            };
+            if !worker.hoards(now, entry.pace, entry.opening.chunk) {
+                continue;
+            }
+            for in_hand in worker.recall() {
+                match in_hand.abandoned {
+                    true => self.jobs.forget(in_hand.task.job),
+                    false => self.jobs.give_back(in_hand.task),
+                }
+            }
+        }
+    }
+
+    /// When to look whether there is something to be taken back.
+    pub(super) fn next_spread(&self) -> Option<Instant> {
+        if !self.is_short() {
+            return None;
+        }
+        let hoards = |worker: &&Worker| worker.pipeline.len() > 1;
+        let firsts = self.seats.workers().filter(hoards).filter_map(|worker| worker.pipeline.front());
+        let patience =
+            |job| if self.jobs.entry(job).is_some_and(|entry| entry.opening.chunk > 1) { BRIEF } else { HOARD };
+        firsts.map(|first| first.since + patience(first.task.job)).min()
     }
 
     /// A worker is ready.
@@ -262,35 +346,45 @@ impl Dispatcher {
         }
     }
 
-    /// Sends to a worker what has waited, and takes what it has sent.
-    pub(super) fn receive(&mut self, number: u64) {
-        for _ in 0..PACKETS {
+    /// Sends to a worker what has waited, and takes what it has said; `packets` is whether some of it may be in packets.
+    pub(super) fn receive(&mut self, number: u64, packets: bool) {
+        let mut answered = 0;
+        let mut job = None;
+        for _ in 0..ANSWERS {
             let Some(seat) = self.seats.of(number) else { return };
             let Some(worker) = seat.worker.as_mut() else { return };
-            worker.flush();
-            match worker.step(&self.config, &mut self.buffer) {
-                Step::Nothing => return,
+            if packets {
+                worker.flush();
+            }
+            match worker.step(&self.config, &mut self.buffer, packets) {
+                Step::Nothing => break,
                 Step::Logged => {}
                 Step::Ready => self.started(),
                 Step::Answer(in_hand, outcome, payload) => {
                     seat.tasks += 1;
                     self.failures = 0;
+                    answered += 1;
+                    job = Some(in_hand.task.job);
                     self.jobs.answer(in_hand, outcome, payload);
                     if outcome == Outcome::Panic {
                         return self.replace(number);
                     }
                     // One that has nothing to do has nothing to say.
                     if worker.pipeline.is_empty() {
-                        return;
+                        break;
                     }
                 }
                 Step::HungUp => {
                     worker.hung_up = Some(Instant::now());
-                    return;
+                    break;
                 }
                 Step::Refused(error) => return self.refuse(number, error),
                 Step::Broken(what) => return self.kill(number, TaskError::Connection(what)),
             }
+        }
+        let worker = self.seats.of(number).and_then(|seat| seat.worker.as_mut());
+        if let Some((pace, job)) = worker.and_then(|worker| worker.took(answered)).zip(job) {
+            self.jobs.note_pace(job, pace);
         }
     }
 }

@@ -51,7 +51,7 @@ impl Dispatcher {
             && let Some(seat) = self.seats.empty()
         {
             self.workers += 1;
-            match Worker::start(&self.config, &self.flags, self.workers) {
+            match Worker::start(&self.config, &self.flags, self.commands.as_fd(), self.workers) {
                 Ok(worker) => seat.worker = Some(worker),
                 Err(error) => self.start_failed(error),
             }
@@ -146,7 +146,7 @@ impl Dispatcher {
         // What it had said before counts.
         let mut answered = false;
         loop {
-            match worker.step(&self.config, &mut self.buffer) {
+            match worker.step(&self.config, &mut self.buffer, true) {
                 Step::Answer(in_hand, outcome, payload) => {
                     answered = true;
                     seat.tasks += 1;

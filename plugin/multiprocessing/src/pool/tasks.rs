@@ -2,11 +2,12 @@
 
 use super::commands::{Opening, Submission};
 use super::inbox::{Ended, Inbox};
-use super::worker::InHand;
+use super::worker::{IN_HAND, InHand};
 use crate::error::TaskError;
 use crate::payload::{Outgoing, Payload};
 use crate::wire::{Outcome, Panic};
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 /// A task that has not ended.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(super) struct Entry {
     queue: VecDeque<Task>,
     /// Those that have ended, until the owner is told.
     ended: Vec<Ended>,
+    /// How long a task is expected to take.
+    pub(super) pace: Duration,
     /// How many of its tasks workers have in hand.
     in_hand: usize,
     pub(super) cancelled: bool,
@@ -50,13 +53,16 @@ pub(super) struct Jobs {
     queued: usize,
     /// Those whose owners are to be told of ended tasks.
     to_tell: Vec<u64>,
+    /// How long the tasks of each function took last.
+    paces: HashMap<String, Duration>,
 }
 
 impl Jobs {
     pub(super) fn open(&mut self, opening: Opening) {
         let job = opening.inbox.job();
         let (queue, ended) = (VecDeque::new(), Vec::new());
-        self.entries.insert(job, Entry { opening, queue, ended, in_hand: 0, cancelled: false, closed: false });
+        let pace = self.paces.get(&opening.function).copied().unwrap_or(IN_HAND);
+        self.entries.insert(job, Entry { opening, queue, ended, pace, in_hand: 0, cancelled: false, closed: false });
     }
 
     /// How many tasks wait for a worker.
@@ -149,6 +155,17 @@ impl Jobs {
         Some(task)
     }
 
+    /// Notes how long a job's tasks took lately. Faith in small ones grows step by step; in large ones it is not lost by a hiccup.
+    pub(super) fn note_pace(&mut self, job: u64, measured: Duration) {
+        if let Some(entry) = self.entries.get_mut(&job) {
+            let (pace, measured) = (entry.pace, measured.min(4 * IN_HAND));
+            entry.pace = match measured < pace {
+                true => measured.max(pace / 2),
+                false => pace + (measured - pace) / 4,
+            };
+        }
+    }
+
     /// A task in hand comes back, for another worker.
     pub(super) fn give_back(&mut self, task: Task) {
         let Some(entry) = self.entries.get_mut(&task.job) else { return };
@@ -228,7 +245,12 @@ impl Jobs {
         if !self.entries.values().any(gone) {
             return Vec::new();
         }
-        self.entries.extract_if(|_, entry| gone(entry)).map(|(job, _)| job).collect()
+        let gone: Vec<(u64, Entry)> = self.entries.extract_if(|_, entry| gone(entry)).collect();
+        let note = |(job, entry): (u64, Entry)| {
+            self.paces.insert(entry.opening.function, entry.pace);
+            job
+        };
+        gone.into_iter().map(note).collect()
     }
 
     /// Ends the queued tasks that can only run on this machine.

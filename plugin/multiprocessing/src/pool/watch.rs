@@ -75,6 +75,7 @@ impl Dispatcher {
             .chain(measured)
             .chain(reap)
             .chain(self.next_attempt())
+            .chain(self.next_spread())
             .chain(self.remote.next_attempt(self.jobs.queued() > 0))
             .min()
     }
@@ -98,7 +99,7 @@ impl Dispatcher {
         }
         for (number, progress, verdict) in over {
             // What has come meanwhile may be what was waited for.
-            self.receive(number);
+            self.receive(number, true);
             let progress_now = self.seats.of(number).and_then(|seat| seat.worker.as_ref()).map(Worker::progress);
             if progress_now == Some(progress) {
                 self.retire(number, verdict);

@@ -8,7 +8,8 @@ use crate::memory::SharedMemory;
 use crate::packets::{Buffer, Packets};
 use crate::payload::{Outgoing, Payload};
 use crate::process::child::pidfd_open;
-use crate::report::{PANIC_MEMORY, Report};
+use crate::report::{ANSWER_LIMIT, Claims, PANIC_MEMORY, Report};
+use crate::ring::Producer;
 use crate::wire::{self, INLINE_LIMIT, Initializer, Outcome, Panic, ToPool, ToWorker, WireError};
 use nix::sys::resource::{Resource, setrlimit};
 use std::collections::HashMap;
@@ -54,15 +55,25 @@ enum State {
     Refused(Refusal),
 }
 
+/// How this worker answers without a system call.
+struct Answers {
+    ring: Producer,
+    /// Wakes the pool.
+    doorbell: OwnedFd,
+}
+
 pub(super) struct Worker<'a> {
     registry: &'a Registry,
     connection: Packets,
     jobs: HashMap<u64, Open>,
+    claims: Claims,
+    /// They come with the greeting.
+    answers: Option<Answers>,
 }
 
 impl<'a> Worker<'a> {
     pub(super) fn new(registry: &'a Registry, connection: Packets) -> Worker<'a> {
-        Worker { registry, connection, jobs: HashMap::new() }
+        Worker { registry, connection, jobs: HashMap::new(), claims: Claims::default(), answers: None }
     }
 
     /// Serves until the pool has ended; the exit code.
@@ -77,14 +88,7 @@ impl<'a> Worker<'a> {
                     return PROTOCOL;
                 }
             };
-            let answer = match wire::decode::<ToWorker>(&buffer.bytes[..received.length]) {
-                Ok((message, tail)) => self.handle(message, tail, received.descriptors),
-                Err(WireError::Version { .. }) => {
-                    // The answer's header says which version is spoken here; the pool ends this process.
-                    self.send(&ToPool::Ready { identity: self.registry.identity() }, &Outgoing::new(Message::default()))
-                }
-                Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
-            };
+            let answer = self.handle_all(&buffer.bytes[..received.length], received.descriptors);
             match answer {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return 0,
@@ -94,6 +98,26 @@ impl<'a> Worker<'a> {
                 }
             }
         }
+    }
+
+    /// Handles what a packet holds: several frames, or one with descriptors.
+    fn handle_all(&mut self, packet: &[u8], mut descriptors: Vec<OwnedFd>) -> io::Result<()> {
+        let mut rest = packet;
+        while !rest.is_empty() {
+            match wire::decode_first::<ToWorker>(rest) {
+                Ok((message, tail, after)) => {
+                    self.handle(message, tail, std::mem::take(&mut descriptors))?;
+                    rest = after;
+                }
+                Err(WireError::Version { .. }) => {
+                    // The answer's header says which version is spoken here; the pool ends this process.
+                    let ready = ToPool::Ready { identity: self.registry.identity() };
+                    return self.send(&ready, &Outgoing::new(Message::default()));
+                }
+                Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+            }
+        }
+        Ok(())
     }
 
     fn handle(&mut self, message: ToWorker<'_>, tail: &[u8], descriptors: Vec<OwnedFd>) -> io::Result<()> {
@@ -106,9 +130,11 @@ impl<'a> Worker<'a> {
                 }
                 let twice = || io::Error::new(io::ErrorKind::InvalidData, "a second greeting");
                 let report = Report::from_descriptor(descriptors.next().ok_or_else(missing)?)?;
+                let ring = report.producer().map_err(io::Error::other)?;
                 REPORT.set(report).map_err(|_| twice())?;
                 let flags = SharedMemory::from_descriptor(descriptors.next().ok_or_else(missing)?)?;
                 FLAGS.set(flags).map_err(|_| twice())?;
+                self.answers = Some(Answers { ring, doorbell: descriptors.next().ok_or_else(missing)? });
                 let pidfd = pidfd_open(nix::unistd::getppid().as_raw())?;
                 crate::process::tell("worker", true, parent, "main", pidfd);
                 super::log::install(log_level, &self.connection);
@@ -134,14 +160,20 @@ impl<'a> Worker<'a> {
                 Ok(())
             }
             ToWorker::Task { job, sequence, shared } => {
-                let mut payload = Payload::received(tail, shared, descriptors)?;
-                let descriptors = payload.take_descriptors();
+                if !REPORT.get().is_some_and(|report| self.claims.begin(report, sequence)) {
+                    // Recalled; or there was no greeting, which shows below.
+                    return Ok(());
+                }
                 let unopened = || io::Error::new(io::ErrorKind::InvalidData, "a task of no job");
-                let (outcome, value) = self.task(job, sequence, &payload, descriptors).ok_or_else(unopened)?;
-                drop(payload);
-                let mut value = Outgoing::new(value);
-                value.prepare()?;
-                self.send(&ToPool::Ended { sequence, outcome, shared: value.shared() }, &value)?;
+                let done = if shared {
+                    let mut payload = Payload::received(tail, shared, descriptors)?;
+                    let descriptors = payload.take_descriptors();
+                    self.task(job, &payload, descriptors)
+                } else {
+                    self.task(job, tail, descriptors.collect())
+                };
+                let (outcome, value) = done.ok_or_else(unopened)?;
+                self.answer(sequence, outcome, value)?;
                 // What a panic has left half done must not serve again, and its backtrace has taken memory beyond the limit:
                 // the pool replaces this process.
                 if outcome == Outcome::Panic { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
@@ -174,21 +206,34 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Runs a task; `None` without a greeting, or for a job that was never opened.
-    fn task(
-        &mut self,
-        job: u64,
-        sequence: u64,
-        payload: &[u8],
-        descriptors: Vec<OwnedFd>,
-    ) -> Option<(Outcome, Message)> {
+    /// Answers a task: in the ring, if the answer is small and has no descriptors; else, or without room there, by a packet. The
+    /// pool puts them into their order.
+    fn answer(&mut self, sequence: u64, outcome: Outcome, value: Message) -> io::Result<()> {
+        if let Some(Answers { ring, doorbell }) = &mut self.answers
+            && value.descriptors.is_empty()
+            && value.bytes.len() <= ANSWER_LIMIT
+            && ring.try_push(&[&sequence.to_le_bytes(), &value.bytes], outcome as u8).is_ok_and(|pushed| pushed)
+        {
+            // A panic ends this process, which must not look like a death.
+            let due = if outcome == Outcome::Panic { u64::MAX } else { sequence };
+            if REPORT.get().is_some_and(|report| report.answered(due)) {
+                // It fails when the counter is full, and then the pool is awake.
+                let _ = nix::unistd::write(doorbell, &1_u64.to_ne_bytes());
+            }
+            return Ok(());
+        }
+        let mut value = Outgoing::new(value);
+        value.prepare()?;
+        self.send(&ToPool::Ended { sequence, outcome, shared: value.shared() }, &value)
+    }
+
+    /// Runs a task that has been begun; `None` without a greeting, or for a job that was never opened.
+    fn task(&mut self, job: u64, payload: &[u8], descriptors: Vec<OwnedFd>) -> Option<(Outcome, Message)> {
         let Open { flag, state } = self.jobs.get_mut(&job)?;
         let context = Context::of_job(FLAGS.get()?, *flag, job);
         if context.cancelled() {
             return Some((Outcome::Cancelled, Message::default()));
         }
-        // From here on a death is this task's.
-        REPORT.get()?.begin(sequence);
         CURRENT_FLAG.store(*flag, Ordering::Relaxed);
         CURRENT_JOB.store(job, Ordering::Release);
         panic::take();
