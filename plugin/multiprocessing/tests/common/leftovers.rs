@@ -1,26 +1,37 @@
 //! Nothing may be left of a test: a look before it and one after it.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The names of the library's threads.
 const THREADS: &[&str] =
     &["pool", "pool callbacks", "processes", "log", "manager", "manager-client", "remote", "remote-send"];
 
+/// Set in the environment of the tests: every process that they start inherits it, and whatever those start.
+const MARK: &str = "MULTIPROCESSING_LEFTOVERS";
+
+/// How long what ends by itself may take to do so on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 static ONE: Mutex<()> = Mutex::new(());
 
-/// Held by each test: no other test runs meanwhile, and in the end nothing may be left in this process.
+/// Held by each test: no other test runs meanwhile, and in the end nothing may be left: no descriptor, thread or memory in this
+/// process, no descendant of it, and nothing that has a name.
 pub struct Alone {
     _lock: MutexGuard<'static, ()>,
     descriptors: Vec<String>,
     threads: usize,
-    files: BTreeSet<PathBuf>,
+    memory: Vec<String>,
+    named: BTreeSet<String>,
 }
 
 pub fn alone() -> Alone {
     let lock = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    Alone { _lock: lock, descriptors: descriptors(), threads: own_threads(), files: files() }
+    // SAFETY: the lock is held, so no test is at work yet, and the other threads of a test program do not read the environment
+    // other than through `std`, which has a lock for it.
+    unsafe { std::env::set_var(MARK, std::process::id().to_string()) };
+    Alone { _lock: lock, descriptors: descriptors(), threads: own_threads(), memory: shared_memory(), named: named() }
 }
 
 impl Drop for Alone {
@@ -28,20 +39,18 @@ impl Drop for Alone {
         if std::thread::panicking() {
             return;
         }
-        // The library's threads end with what they serve, in a moment of their own.
-        for _ in 0..2000 {
-            if own_threads() == self.threads {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(1));
+        // The library's threads end with what they serve, and so do its descendants, in a moment of their own.
+        let end = Instant::now() + PATIENCE;
+        while (own_threads() != self.threads || !descendants().is_empty()) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(1));
         }
         assert_eq!(descriptors(), self.descriptors, "descriptors are left");
         assert_eq!(children(), Vec::<u32>::new(), "processes are left");
+        assert_eq!(descendants(), Vec::<String>::new(), "processes of other processes are left");
         assert_eq!(own_threads(), self.threads, "threads are left");
-        let files: Vec<_> = files().difference(&self.files).cloned().collect();
-        assert_eq!(files, Vec::<PathBuf>::new(), "files are left");
-        let maps = std::fs::read_to_string("/proc/self/maps").expect("own maps");
-        assert!(!maps.contains("memfd:multiprocessing"), "shared memory is left: {maps}");
+        assert_eq!(shared_memory(), self.memory, "shared memory is left");
+        let named: Vec<_> = named().difference(&self.named).cloned().collect();
+        assert_eq!(named, Vec::<String>::new(), "things with a name are left");
     }
 }
 
@@ -71,10 +80,53 @@ pub fn has_thread(name: &str) -> bool {
     tasks.flatten().any(|task| std::fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim() == name))
 }
 
-/// What has a name that could outlive its process, of the kinds that this library could make.
-fn files() -> BTreeSet<PathBuf> {
-    let entries = ["/dev/shm", "/dev/mqueue"].into_iter().filter_map(|folder| std::fs::read_dir(folder).ok());
-    entries.flatten().filter_map(|entry| Some(entry.ok()?.path())).collect()
+/// The shared memory that is mapped: a line of `/proc/self/maps` each, without its address.
+fn shared_memory() -> Vec<String> {
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("own maps");
+    let shared = |line: &&str| line.split(' ').nth(1).is_some_and(|permissions| permissions.ends_with('s'));
+    let mut lines: Vec<_> =
+        maps.lines().filter(shared).map(|line| line.split_whitespace().skip(5).collect::<Vec<_>>().join(" ")).collect();
+    lines.sort();
+    lines
+}
+
+/// What has a name that could outlive its process, of the kinds that this library could make: POSIX shared memory, semaphores
+/// and message queues, those of System V, temporary files, and sockets.
+fn named() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for folder in ["/dev/shm", "/dev/mqueue", "/tmp"] {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let paths = entries.map(|entry| entry.path().to_string_lossy().into_owned());
+        // Other programs run at the same time. In /tmp, what is ours is told by its name.
+        found.extend(paths.filter(|path| folder != "/tmp" || path.contains("multiprocessing")));
+    }
+    // What a CPython makes that a benchmark runs.
+    found.retain(|path| !path.starts_with("/dev/shm/psm_") && !path.starts_with("/dev/shm/sem.mp-"));
+    for kind in ["shm", "sem", "msg"] {
+        let table = std::fs::read_to_string(format!("/proc/sysvipc/{kind}")).unwrap_or_default();
+        let identity = |line: &str| line.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+        found.extend(table.lines().skip(1).map(|line| format!("{kind} {}", identity(line))));
+    }
+    let sockets = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    let names = sockets.lines().filter_map(|line| line.split_whitespace().nth(7));
+    found.extend(names.filter(|name| name.contains("multiprocessing")).map(str::to_owned));
+    found
+}
+
+/// The living descendants of this process's tests, whoever is their parent by now.
+fn descendants() -> Vec<String> {
+    let mark = format!("{MARK}={}", std::process::id());
+    let marked = |entry: std::io::Result<std::fs::DirEntry>| {
+        let folder = entry.ok()?.path();
+        let pid: u32 = folder.file_name()?.to_str()?.parse().ok()?;
+        // The environment of a zombie is empty.
+        let environment = std::fs::read(folder.join("environ")).ok()?;
+        let is_marked = environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes());
+        let command = std::fs::read(folder.join("cmdline")).ok()?;
+        (is_marked && pid != std::process::id())
+            .then(|| format!("{pid} {}", String::from_utf8_lossy(&command).replace('\0', " ")))
+    };
+    std::fs::read_dir("/proc").expect("all processes").filter_map(marked).collect()
 }
 
 /// The child processes of this process, zombies too.
