@@ -114,7 +114,8 @@ fn named() -> BTreeSet<String> {
 }
 
 /// The living descendants of this process's tests, whoever is their parent by now.
-fn descendants() -> Vec<String> {
+#[allow(dead_code, clippy::allow_attributes, reason = "not every test asks")]
+pub fn descendants() -> Vec<String> {
     let mark = format!("{MARK}={}", std::process::id());
     let marked = |entry: std::io::Result<std::fs::DirEntry>| {
         let folder = entry.ok()?.path();

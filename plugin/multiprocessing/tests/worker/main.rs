@@ -6,6 +6,7 @@ mod connection;
 mod manager;
 #[expect(dead_code, reason = "some of it is for the tests only")]
 mod process;
+mod promises;
 mod sync;
 
 use acts::{Act, Actor, Brought, IDENTITY, Setup};
@@ -55,6 +56,9 @@ fn main() -> ExitCode {
 
 fn calls(registry: Registry) -> Registry {
     registry
+        .function::<promises::visit>()
+        .function::<promises::keep>()
+        .function::<promises::deaf>()
         .function::<calls::square>()
         .function::<calls::square_after>()
         .function::<calls::divide>()
