@@ -118,7 +118,9 @@ mod loom_tests {
 
     #[test]
     fn loom_all_that_wait_go_on() {
-        loom::model(|| {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(2);
+        model.check(|| {
             let words = Arc::new((ModelWord::new(0), ModelWord::new(0)));
             let waiters: Vec<_> = (0..2)
                 .map(|_| {

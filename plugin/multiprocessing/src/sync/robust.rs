@@ -150,7 +150,7 @@ mod loom_tests {
     #[test]
     fn loom_a_lock_is_held_by_one_and_nobody_waits_for_ever() {
         let mut model = loom::model::Builder::new();
-        model.preemption_bound = Some(3);
+        model.preemption_bound = Some(2);
         model.check(|| {
             let lock = Arc::new((ModelWord::new(0), AtomicU32::new(0)));
             let threads: Vec<_> = (1..=3)

@@ -199,7 +199,7 @@ mod loom_tests {
     #[test]
     fn loom_every_permit_reaches_a_waiter() {
         let mut model = loom::model::Builder::new();
-        model.preemption_bound = Some(3);
+        model.preemption_bound = Some(2);
         model.check(|| {
             let words = Arc::new((ModelWord::new(0), ModelWord::new(0)));
             let takers: Vec<_> = (0..2)
