@@ -138,6 +138,22 @@ fn a_logger_that_stands_still_holds_up_nobody_and_what_is_lost_is_counted() {
 }
 
 #[test]
+fn a_process_without_a_logger_can_log_to_standard_error() {
+    let _alone = alone();
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let process = Process::builder(&program()).stderr(writer).start(logs_to_stderr, &()).expect("a process");
+    let said = read(reader);
+    assert_eq!(ended(&process), DONE, "{said}");
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!((lines.len(), lines[0]), (2, "[INFO] above: the first"), "{said}");
+    assert!(lines[1].contains("[below/") && lines[1].ends_with("the second"), "{said}");
+    // Where the parent wants records, the process has a logger already.
+    let _wanted = Wanted::new(LevelFilter::Info);
+    let process = Process::builder(&program()).stderr(Stdio::Null).start(logs_to_stderr, &()).expect("a process");
+    assert_eq!(ended(&process), ExitStatus::Exited(1));
+}
+
+#[test]
 fn a_pools_workers_log_here() {
     let _alone = alone();
     let _wanted = Wanted::new(LevelFilter::Info);

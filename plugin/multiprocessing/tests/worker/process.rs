@@ -3,7 +3,7 @@
 use crate::acts::IDENTITY;
 use multiprocessing::codec::Descriptor;
 use multiprocessing::sync::Lock;
-use multiprocessing::{Process, Program, Registry, StartMethod, Zygote, active_children, current, parent};
+use multiprocessing::{Process, Program, Registry, StartError, StartMethod, Zygote, active_children, current, parent};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Write;
@@ -263,6 +263,18 @@ multiprocessing::function! {
 }
 
 multiprocessing::function! {
+    /// Logs to standard error, and has another process do so.
+    pub fn logs_to_stderr() -> Result<(), String> {
+        multiprocessing::log_to_stderr(log::LevelFilter::Info).map_err(|error| error.to_string())?;
+        log::info!(target: "above", "the first");
+        log::debug!("it is not wanted");
+        let child = Process::builder(&own_program()).name("below").start(says, &"the second".into());
+        child.and_then(|child| child.join(None).map_err(|error| StartError::Resources(error.into()))).map_err(|error| error.to_string())?;
+        Ok(())
+    }
+}
+
+multiprocessing::function! {
     pub fn holds(handles: Vec<Descriptor>) -> () { assert!(handles.iter().all(|handle| handle.as_fd().try_clone_to_owned().is_ok())) }
 }
 
@@ -302,6 +314,7 @@ pub fn register(registry: Registry) -> Registry {
         .function::<logs_below>()
         .function::<interrupt>()
         .function::<says>()
+        .function::<logs_to_stderr>()
         .function::<holds_lock>()
         .function::<says_once>()
         .function::<holds>()
