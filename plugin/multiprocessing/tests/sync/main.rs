@@ -16,10 +16,14 @@ use std::time::{Duration, Instant};
 /// Long enough for whatever is to happen on a busy machine. Nothing waits so long unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The worker program.
+fn program() -> Program {
+    Program::new(env!("CARGO_BIN_EXE_multiprocessing-test-worker"), "test build")
+}
+
 /// Runs a function of the worker program in a process of its own.
 fn start<F: Function<Setup = ()>>(function: F, argument: &F::Argument) -> Process {
-    let program = Program::new(env!("CARGO_BIN_EXE_multiprocessing-test-worker"), "test build");
-    Process::builder(&program).start(function, argument).expect("a process")
+    Process::builder(&program()).start(function, argument).expect("a process")
 }
 
 /// Waits for processes that end well.

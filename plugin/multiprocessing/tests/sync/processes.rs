@@ -1,9 +1,9 @@
 //! Between processes.
 
 use crate::leftovers::alone;
-use crate::{PATIENCE, all_end_well, kill, start, until, work};
+use crate::{PATIENCE, all_end_well, kill, program, start, until, work};
 use multiprocessing::sync::{Barrier, BarrierError, Condition, Event, Lock, LockError, RLock, Semaphore};
-use multiprocessing::{Shared, SharedMemory, SharedSlice};
+use multiprocessing::{Process, Shared, SharedMemory, SharedSlice, StartMethod, Zygote};
 use std::thread;
 use std::time::Duration;
 
@@ -62,6 +62,21 @@ fn the_lock_of_a_killed_process_is_told_of_later_too() {
     drop(guard);
     assert!(!lock.is_held(), "the depth of the dead is not inherited");
     drop(lock.try_lock().expect("it is free"));
+}
+
+#[test]
+fn the_lock_of_a_killed_process_that_a_zygote_has_made_is_told_of() {
+    let _alone = alone();
+    let program = program();
+    let zygote = Zygote::new(&program);
+    for _ in 0..3 {
+        let (lock, held) = (Lock::new().expect("a lock"), event());
+        let builder = Process::builder(&program).start_method(StartMethod::Zygote(zygote.clone()));
+        let holder = builder.start(work::hold, &(lock.clone(), held.clone(), event())).expect("a process");
+        assert!(held.wait_timeout(PATIENCE));
+        kill(&holder);
+        assert!(matches!(lock.lock_timeout(PATIENCE), Err(LockError::OwnerDied(_))));
+    }
 }
 
 #[test]
