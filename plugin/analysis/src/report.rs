@@ -112,6 +112,7 @@ pub enum Results {
     Mappings(Vec<MappingRow>),
     Jobs(Vec<JobRow>),
     Pool(PoolStatus),
+    Hosts(Vec<HostRow>),
     Versions(Vec<(String, String)>),
 }
 
@@ -210,14 +211,34 @@ pub struct PoolStatus {
     pub workers: Vec<WorkerRow>,
     /// Settings as `KEY`, `VALUE`.
     pub settings: Vec<(String, String)>,
+    /// Other machines, whether they are in use or not.
+    pub hosts: Vec<HostRow>,
+}
+
+/// Another machine that has workers, for `pool hosts`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostRow {
+    /// Its number, from 1 on: what it is removed by.
+    pub host: u64,
+    /// The command that runs another one there.
+    pub command: String,
+    /// How many workers it has.
+    pub slots: u64,
+    /// The worker program over there.
+    pub worker: String,
 }
 
 /// A worker, for `pool status`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WorkerRow {
-    pub pid: u32,
-    /// `idle`, `busy`, `starting`.
+    /// The machine that it is on; `None` for this one.
+    pub host: Option<String>,
+    /// Its process; `None` while there is none.
+    pub pid: Option<u32>,
+    /// `idle`, `busy`, `starting`, `down`.
     pub state: String,
+    /// Why it is down.
+    pub reason: Option<String>,
     pub tasks: u64,
     /// How many workers have died in this place.
     pub deaths: u64,

@@ -103,7 +103,7 @@ pub fn page(report: &Report, from: u64, limit: u64) -> Result<Report> {
     let kept = match &page.results {
         Results::Matches(rows) => rows.len(),
         Results::Mappings(rows) => rows.len(),
-        Results::Jobs(_) | Results::Pool(_) | Results::Versions(_) => return Ok(page),
+        Results::Jobs(_) | Results::Pool(_) | Results::Hosts(_) | Results::Versions(_) => return Ok(page),
     };
     if from > 0 && from >= kept as u64 {
         let more = if report.truncated { "; a larger --limit keeps more" } else { "" };
@@ -113,7 +113,7 @@ pub fn page(report: &Report, from: u64, limit: u64) -> Result<Report> {
     match &mut page.results {
         Results::Matches(rows) => cut(rows, from, limit),
         Results::Mappings(rows) => cut(rows, from, limit),
-        Results::Jobs(_) | Results::Pool(_) | Results::Versions(_) => {}
+        Results::Jobs(_) | Results::Pool(_) | Results::Hosts(_) | Results::Versions(_) => {}
     }
     Ok(page)
 }

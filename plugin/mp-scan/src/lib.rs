@@ -7,6 +7,7 @@ mod commands;
 mod conduct;
 mod deliver;
 mod engine;
+mod hosts;
 mod inspect;
 mod interrupt;
 mod jobs;

@@ -1,5 +1,6 @@
 //! The user's settings: in RON in the config folder, shown and set by `mp-scan pool set`, and checked.
 
+use crate::hosts::{self, Host};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Settings {
-    /// Worker processes; one for each processor if `None`.
+    /// Worker processes on this machine; one for each processor if `None`.
     pub workers: Option<usize>,
     /// Seconds that a task may take before its worker counts as hung.
     pub task_timeout: f64,
@@ -22,11 +23,22 @@ pub struct Settings {
     /// Seconds after which a command in the foreground becomes a background job, where the host cannot interrupt it.
     /// 0: never.
     pub foreground: f64,
+    /// Other machines that have workers too; `mp-scan pool hosts` sets them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<Host>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { workers: None, task_timeout: 30.0, memory: 64, limit: 256, notify: false, foreground: 2.0 }
+        Self {
+            workers: None,
+            task_timeout: 30.0,
+            memory: 64,
+            limit: 256,
+            notify: false,
+            foreground: 2.0,
+            hosts: Vec::new(),
+        }
     }
 }
 
@@ -47,7 +59,7 @@ impl Settings {
         };
         let settings: Self =
             ron::from_str(&text).with_context(|| format!("{} is not understood: mend or remove it", path.display()))?;
-        settings.check()?;
+        settings.check().with_context(|| path.display().to_string())?;
         Ok(settings)
     }
 
@@ -109,7 +121,20 @@ impl Settings {
         Ok(())
     }
 
+    /// Adds a host, or says why not.
+    ///
+    /// # Errors
+    /// One line; nothing is added then.
+    pub fn add_host(&mut self, host: Host) -> Result<()> {
+        let mut changed = self.clone();
+        changed.hosts.push(host);
+        changed.check()?;
+        *self = changed;
+        Ok(())
+    }
+
     fn check(&self) -> Result<()> {
+        hosts::check(&self.hosts)?;
         if self.workers.is_some_and(|count| count > MOST_WORKERS) {
             bail!("workers is more than {MOST_WORKERS}");
         }

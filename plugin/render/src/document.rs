@@ -1,7 +1,9 @@
 //! The fields of a report as scripts see them. Addresses are hex strings, sizes and counts numbers, bytes lower-case hex
 //! without spaces; a field that is not known is left out.
 
-use analysis::{Content, JobRow, MappingRow, Match, PoolStatus, Report, Results, Stop, TargetKind, Value, WorkerRow};
+use analysis::{
+    Content, HostRow, JobRow, MappingRow, Match, PoolStatus, Report, Results, Stop, TargetKind, Value, WorkerRow,
+};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -41,6 +43,9 @@ struct Document<'a> {
     notes: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     settings: Option<BTreeMap<&'a str, &'a str>>,
+    /// Other machines that have workers, for the pool's status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hosts: Option<Vec<HostDocument<'a>>>,
 }
 
 #[derive(Serialize)]
@@ -90,6 +95,7 @@ enum Row<'a> {
     Mapping(MapRow<'a>),
     Job(JobDocument<'a>),
     Worker(WorkerDocument<'a>),
+    Host(HostDocument<'a>),
     Version { name: &'a str, version: &'a str },
 }
 
@@ -167,11 +173,26 @@ struct JobDocument<'a> {
 
 #[derive(Serialize)]
 struct WorkerDocument<'a> {
-    pid: u32,
+    /// Left out for this machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<u32>,
     state: &'a str,
+    /// Why it is down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
     tasks: u64,
     deaths: u64,
     memory: u64,
+}
+
+#[derive(Serialize)]
+struct HostDocument<'a> {
+    host: u64,
+    command: &'a str,
+    slots: u64,
+    worker: &'a str,
 }
 
 impl<'a> Document<'a> {
@@ -181,6 +202,7 @@ impl<'a> Document<'a> {
             Results::Mappings(mappings) => mappings.iter().map(map_row).map(Row::Mapping).collect(),
             Results::Jobs(jobs) => jobs.iter().map(job_row).map(Row::Job).collect(),
             Results::Pool(pool) => pool.workers.iter().map(worker_row).map(Row::Worker).collect(),
+            Results::Hosts(hosts) => hosts.iter().map(host_row).map(Row::Host).collect(),
             Results::Versions(versions) => {
                 versions.iter().map(|(name, version)| Row::Version { name, version }).collect()
             }
@@ -189,6 +211,10 @@ impl<'a> Document<'a> {
             Results::Pool(PoolStatus { settings, .. }) => {
                 Some(settings.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect())
             }
+            _ => None,
+        };
+        let hosts = match &report.results {
+            Results::Pool(PoolStatus { hosts, .. }) if !hosts.is_empty() => Some(hosts.iter().map(host_row).collect()),
             _ => None,
         };
         let skipped = report.skipped.iter().map(|skip| Skipped {
@@ -236,6 +262,7 @@ impl<'a> Document<'a> {
             results: rows,
             notes: &report.notes,
             settings,
+            hosts,
         }
     }
 }
@@ -298,7 +325,19 @@ fn job_row(row: &JobRow) -> JobDocument<'_> {
 }
 
 fn worker_row(row: &WorkerRow) -> WorkerDocument<'_> {
-    WorkerDocument { pid: row.pid, state: &row.state, tasks: row.tasks, deaths: row.deaths, memory: row.memory }
+    WorkerDocument {
+        host: row.host.as_deref(),
+        pid: row.pid,
+        state: &row.state,
+        reason: row.reason.as_deref(),
+        tasks: row.tasks,
+        deaths: row.deaths,
+        memory: row.memory,
+    }
+}
+
+fn host_row(row: &HostRow) -> HostDocument<'_> {
+    HostDocument { host: row.host, command: &row.command, slots: row.slots, worker: &row.worker }
 }
 
 /// As in /proc/PID/maps: `rw-p`.

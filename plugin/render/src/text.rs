@@ -4,7 +4,8 @@ use crate::document::permission_letters;
 use crate::hexdump::hexdump;
 use crate::units::{bytes, plural, seconds, speed};
 use analysis::{
-    Columns, Content, JobRow, MappingRow, Match, PoolStatus, Report, Results, Skip, Stats, Stop, TargetKind, Value,
+    Columns, Content, HostRow, JobRow, MappingRow, Match, PoolStatus, Report, Results, Skip, Stats, Stop, TargetKind,
+    Value,
 };
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -46,6 +47,7 @@ pub fn results(report: &Report, style: &Style) -> String {
         Results::Mappings(rows) => mappings(rows, style),
         Results::Jobs(rows) => jobs(rows),
         Results::Pool(status) => pool(status),
+        Results::Hosts(rows) => hosts(rows),
         Results::Versions(versions) => {
             let width = versions.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
             versions.iter().fold(String::new(), |mut text, (name, version)| {
@@ -190,12 +192,18 @@ fn jobs(rows: &[JobRow]) -> String {
 
 fn pool(status: &PoolStatus) -> String {
     let mut text = String::new();
+    let place = |host: &Option<String>| host.as_deref().map(|host| format!(" on {}", escape(host))).unwrap_or_default();
+    let width = status.workers.iter().map(|worker| place(&worker.host).chars().count()).max().unwrap_or(0);
     for worker in &status.workers {
+        let pid = worker.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+        let _ = write!(text, "worker {pid:<8}{:<width$} {:<9} ", place(&worker.host), worker.state);
+        if let Some(reason) = &worker.reason {
+            let _ = writeln!(text, "{}", escape(reason));
+            continue;
+        }
         let _ = writeln!(
             text,
-            "worker {:<8} {:<9} {:>7}, {:>8}, {:>9} of its own",
-            worker.pid,
-            worker.state,
+            "{:>7}, {:>8}, {:>9} of its own",
             plural(worker.tasks, "task"),
             plural(worker.deaths, "death"),
             bytes(worker.memory),
@@ -205,7 +213,21 @@ fn pool(status: &PoolStatus) -> String {
     for (key, value) in &status.settings {
         let _ = writeln!(text, "{key:width$} = {value}");
     }
+    for host in &status.hosts {
+        let _ = writeln!(text, "{:width$} = {}", format!("host {}", host.host), host_words(host));
+    }
     text
+}
+
+fn hosts(rows: &[HostRow]) -> String {
+    rows.iter().fold(String::new(), |mut text, row| {
+        let _ = writeln!(text, "{:>3}  {}", row.host, host_words(row));
+        text
+    })
+}
+
+fn host_words(row: &HostRow) -> String {
+    format!("{}, {}, {}", escape(&row.command), plural(row.slots, "worker"), escape(&row.worker))
 }
 
 /// The line under the results: what was found in what, how fast, and what was skipped and why.
@@ -217,6 +239,12 @@ pub fn summary(report: &Report) -> String {
             return match status.workers.len() as u64 {
                 0 => "no workers yet: the first scan starts them".into(),
                 count => plural(count, "worker"),
+            };
+        }
+        Results::Hosts(rows) => {
+            return match rows.len() as u64 {
+                0 => "no hosts: all workers are on this machine (mp-scan pool hosts add 'ssh HOST')".into(),
+                count => plural(count, "host"),
             };
         }
         Results::Versions(_) => return String::new(),

@@ -1,8 +1,8 @@
 //! What users and scripts see of reports.
 
 use analysis::{
-    Columns, Content, MappingRow, Match, PoolStatus, Report, Results, Skip, Stats, Stop, SymbolOffset, TargetInfo,
-    TargetKind, Value, WorkerRow,
+    Columns, Content, HostRow, MappingRow, Match, PoolStatus, Report, Results, Skip, Stats, Stop, SymbolOffset,
+    TargetInfo, TargetKind, Value, WorkerRow,
 };
 use render::{Format, Style, render};
 use target::{AddressRange, Permissions};
@@ -130,9 +130,28 @@ fn map_and_pool_as_text() {
     let mut map = report(Results::Mappings(vec![row]), 1);
     map.command = "map".into();
     map.stats = Stats::default();
-    let worker = WorkerRow { pid: 815, state: "idle".into(), tasks: 12, deaths: 1, memory: 3 << 20 };
-    let status = PoolStatus { workers: vec![worker], settings: vec![("workers".into(), "2".into())] };
+    let here = WorkerRow {
+        host: None,
+        pid: Some(815),
+        state: "idle".into(),
+        reason: None,
+        tasks: 12,
+        deaths: 1,
+        memory: 3 << 20,
+    };
+    let there = WorkerRow { host: Some("ssh w1".into()), pid: Some(4711), ..here.clone() };
+    let reason = Some("exited with code 255 (ssh: connect to host w2 port 22: Connection refused)".into());
+    let down = WorkerRow { host: Some("ssh w2".into()), pid: None, state: "down".into(), reason, ..here.clone() };
+    let host = |host, command: &str| HostRow { host, command: command.into(), slots: host, worker: "mp-worker".into() };
+    let hosts = vec![host(1, "ssh w1"), host(2, "ssh w2")];
+    let settings = vec![("workers".into(), "2".into())];
+    let status = PoolStatus { workers: vec![here, there, down], settings, hosts: hosts.clone() };
     let pool = Report { target: None, skipped: Vec::new(), ..report(Results::Pool(status), 1) };
-    let text = [map, pool].map(|report| render(&report, Format::Text, &Style::default())).concat();
+    let hosts = Report { target: None, skipped: Vec::new(), ..report(Results::Hosts(hosts), 2) };
+    let json = render(&pool, Format::Json, &Style::default());
+    assert!(json.contains(r#"{"host":"ssh w1","pid":4711,"state":"idle""#), "{json}");
+    assert!(json.contains(r#"{"pid":815,"state":"idle","tasks":12"#), "{json}");
+    assert!(json.contains(r#""hosts":[{"host":1,"command":"ssh w1","slots":1,"worker":"mp-worker"}"#), "{json}");
+    let text = [map, pool, hosts].map(|report| render(&report, Format::Text, &Style::default())).concat();
     insta::assert_snapshot!(text);
 }

@@ -3,20 +3,28 @@
 use super::Command;
 use crate::deliver::Delivery;
 use crate::engine::engine;
+use crate::hosts::Host;
 use crate::session::Session;
 use crate::settings::Settings;
-use analysis::{PoolStatus, Results, WorkerRow};
+use analysis::{HostRow, PoolStatus, Results, WorkerRow};
 use anyhow::{Result, bail};
 use multiprocessing::WorkerState;
 use render::Format;
 
-/// Show the worker processes, restart them, or change the settings.
+/// Show the worker processes, restart them, change the settings, or have other machines take part.
 ///
 /// Workers are started by the first scan, and stay for the next ones. A worker that dies is replaced.
+///
+/// A host is a command that runs another one on another machine, such as `ssh w1` or `srun -u -Q -n1`, with keys or whatever it takes
+/// not to be asked for a password. The worker program over there is the first `mp-worker` on its PATH, or what --worker names,
+/// of the same build as the plugin. The host `platform` is the machine of the lldb-server that the debugger is connected to (`platform connect`):
+/// this machine's worker is installed there for as long as it takes to start it. A core file that a host has at the same path with
+/// the same content is read there, anything else is sent to it. A host that does not work is named, and the others go on.
 #[derive(Debug, clap::Parser)]
 #[command(after_help = "\
 Settings, kept in mp-scan/config.ron in the config folder:
-  workers=N|auto     worker processes; auto: one for each processor
+  workers=N|auto     worker processes on this machine; auto: one for each processor; 0: none, the debugger scans
+                     by itself, or, where there are hosts, only they do
   task-timeout=S     seconds after which a worker counts as hung
   memory=MIB         what a worker may take of its own
   limit=N            results shown, without --limit
@@ -25,7 +33,11 @@ Settings, kept in mp-scan/config.ron in the config folder:
 
 Examples:
   mp-scan pool status
-  mp-scan pool set workers=4 task-timeout=60")]
+  mp-scan pool set workers=4 task-timeout=60
+  mp-scan pool hosts add 'ssh w1' 4
+  mp-scan pool hosts add 'srun -u -Q -n1 -p debug' 8 --worker /opt/mp-scan/mp-worker
+  mp-scan pool hosts add platform 2
+  mp-scan pool hosts remove 1")]
 pub struct Arguments {
     #[command(subcommand)]
     action: Option<Action>,
@@ -44,8 +56,40 @@ enum Action {
         #[arg(value_name = "KEY=VALUE", required = true)]
         assignments: Vec<String>,
     },
+    /// Show or change which other machines have workers.
+    Hosts {
+        #[command(subcommand)]
+        action: Option<HostsAction>,
+    },
     /// End all workers; the next scan starts new ones.
     Restart,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum HostsAction {
+    /// Show them, with the numbers that they are removed by.
+    List {
+        /// How it is shown.
+        #[arg(long, value_name = "text|json|ron", default_value = "text", hide_default_value = true)]
+        format: Format,
+    },
+    /// Have another machine take part, from the next scan on.
+    Add {
+        /// A command that runs another one there, in quotes: 'ssh HOST', 'srun -u -Q -n1', 'docker exec CONTAINER'; or platform.
+        #[arg(value_name = "COMMAND")]
+        command: String,
+        /// How many workers it has.
+        #[arg(value_name = "SLOTS", default_value_t = 1)]
+        slots: usize,
+        /// The worker program there [default: mp-worker on its PATH; for platform, this machine's is installed].
+        #[arg(long, value_name = "PATH")]
+        worker: Option<String>,
+    },
+    /// Leave one out from the next scan on.
+    Remove {
+        #[arg(value_name = "N")]
+        number: usize,
+    },
 }
 
 #[derive(Debug)]
@@ -57,12 +101,17 @@ impl Command for Pool {
 
     fn run(session: &mut Session, arguments: Arguments) -> Result<()> {
         let action = arguments.action.unwrap_or(Action::Status { format: Format::Text });
-        if !matches!(action, Action::Status { format: Format::Json | Format::Ron }) {
+        let document = match &action {
+            Action::Status { format } | Action::Hosts { action: Some(HostsAction::List { format }) } => *format,
+            _ => Format::Text,
+        };
+        if document == Format::Text {
             session.announce();
         }
         match action {
             Action::Status { format } => {
-                let status = PoolStatus { workers: workers(), settings: Settings::load()?.list() };
+                let settings = Settings::load()?;
+                let status = PoolStatus { workers: workers(), settings: settings.list(), hosts: hosts(&settings) };
                 let total = status.workers.len() as u64;
                 let report = session.plain_report("pool", Results::Pool(status), total);
                 Delivery::here(format).show(session, &report, 0)
@@ -77,11 +126,12 @@ impl Command for Pool {
                 if engine().jobs.running() == 0 {
                     engine().drop_pool();
                 }
-                let status = PoolStatus { workers: Vec::new(), settings: settings.list() };
+                let status = PoolStatus { settings: settings.list(), ..PoolStatus::default() };
                 let report = session.plain_report("pool", Results::Pool(status), 0);
                 session.output.print(render::results(&report, &session.output.style()).trim_end());
                 Ok(())
             }
+            Action::Hosts { action } => change_hosts(session, action),
             Action::Restart => {
                 if engine().jobs.running() > 0 {
                     bail!("jobs are running: wait for them or cancel them first (mp-scan jobs list)");
@@ -94,10 +144,57 @@ impl Command for Pool {
     }
 }
 
+fn change_hosts(session: &mut Session, action: Option<HostsAction>) -> Result<()> {
+    let mut settings = Settings::load()?;
+    match action.unwrap_or(HostsAction::List { format: Format::Text }) {
+        HostsAction::List { format } => {
+            let rows = hosts(&settings);
+            let total = rows.len() as u64;
+            let report = session.plain_report("pool hosts", Results::Hosts(rows), total);
+            Delivery::here(format).show(session, &report, 0)
+        }
+        HostsAction::Add { command, slots, worker } => {
+            let (host, notes) = Host::new(&command, slots, worker)?;
+            settings.add_host(host)?;
+            settings.save()?;
+            for note in notes {
+                session.output.note(&note);
+            }
+            let added = hosts(&settings).pop().into_iter().collect();
+            let report = session.plain_report("pool hosts", Results::Hosts(added), 1);
+            session.output.print(render::results(&report, &session.output.style()).trim_end());
+            Ok(())
+        }
+        HostsAction::Remove { number } => {
+            let Some(index) = number.checked_sub(1).filter(|index| *index < settings.hosts.len()) else {
+                bail!("no host {number}: see `mp-scan pool hosts list`");
+            };
+            let removed = settings.hosts.remove(index);
+            settings.save()?;
+            session.output.print(&format!("{} takes part no more", removed.command));
+            Ok(())
+        }
+    }
+}
+
+fn hosts(settings: &Settings) -> Vec<HostRow> {
+    let row = |(index, host): (usize, &Host)| HostRow {
+        host: index as u64 + 1,
+        command: host.command.clone(),
+        slots: host.slots as u64,
+        worker: match &host.worker {
+            None if host.is_platform() => "installed from here".into(),
+            _ => host.worker().to_owned(),
+        },
+    };
+    settings.hosts.iter().enumerate().map(row).collect()
+}
+
 fn workers() -> Vec<WorkerRow> {
     let status = engine().pool().map(|pool| pool.status()).unwrap_or_default();
     let row = |worker: &multiprocessing::WorkerStatus| WorkerRow {
-        pid: worker.pid,
+        host: None,
+        pid: Some(worker.pid),
         state: match worker.state {
             WorkerState::Down => "down",
             WorkerState::Starting => "starting",
@@ -105,6 +202,7 @@ fn workers() -> Vec<WorkerRow> {
             WorkerState::Busy => "busy",
         }
         .into(),
+        reason: None,
         tasks: worker.tasks,
         deaths: worker.deaths,
         memory: worker.memory,
