@@ -1,7 +1,7 @@
 //! SBDebugger.
 
 use crate::class::sb_class;
-use crate::{CommandInterpreter, Host, OutputFile, Target, text};
+use crate::{CommandInterpreter, Host, OutputFile, Platform, Target, text};
 use lldb_sys as sys;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -71,6 +71,12 @@ impl Debugger {
         // SAFETY: the debugger is valid, and what comes back ours.
         let target = unsafe { Target::from_owned(sys::SBDebuggerGetSelectedTarget(self.reference)) };
         target.is_valid().then_some(target)
+    }
+
+    /// The machine that the user has selected for debuggees.
+    pub fn selected_platform(&self) -> Platform {
+        // SAFETY: the debugger is valid, and what comes back ours.
+        unsafe { Platform::from_owned(sys::SBDebuggerGetSelectedPlatform(self.reference)) }
     }
 
     /// Where its output goes.

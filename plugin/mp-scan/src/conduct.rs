@@ -1,8 +1,9 @@
 //! Takes a scan from its plan to what the user sees, in the foreground or behind it.
 
+use crate::carrier::{Carrier, Memory};
 use crate::cli::ScanOptions;
 use crate::deliver::{Delivery, page};
-use crate::engine::engine;
+use crate::engine::{Workforce, engine};
 use crate::inspect::{Access, Inspected};
 use crate::jobs::{Job, Scan, send_to_background};
 use crate::pool_executor::PoolExecutor;
@@ -10,6 +11,7 @@ use crate::present::Presenter;
 use crate::relay::{self, Feed};
 use crate::scan::RangeScan;
 use crate::session::Session;
+use analysis::remote::CARRIED;
 use analysis::{Analysis, Columns, Cut, Executor, InProcess, Match, Report, Results};
 use anyhow::{Context as _, Result};
 use lldb::Progress;
@@ -19,6 +21,7 @@ use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use target::core::SharedCore;
 
 /// What a command wants done.
 #[derive(Debug)]
@@ -64,7 +67,14 @@ pub fn run<A: Analysis + Clone, P: Presenter<A>>(
     let settings = session.settings()?;
     // What needs no reading needs no workers.
     let reads = !plan.analysis.ranges().is_empty();
-    let workers = if reads { options.workers.unwrap_or_else(|| settings.worker_count()) } else { 0 };
+    let workers = match options.workers {
+        _ if !reads => None,
+        Some(0) => None,
+        Some(count) => Some(count),
+        // Where nobody says otherwise, hosts may do all of it.
+        None => Some(settings.worker_count()).filter(|count| *count > 0 || !settings.hosts.is_empty()),
+    };
+    let warnings = plan.inspected.warnings.len();
     let limit = session.limit(options)?;
     let job = engine().jobs.add(session.command_line.clone());
     let _end = AtLeastEnded(&job);
@@ -73,7 +83,7 @@ pub fn run<A: Analysis + Clone, P: Presenter<A>>(
         Access::Relayed(relay) => Some(relay.clone()),
         Access::Direct { .. } => None,
     };
-    let scan = match prepare(session, options, plan, workers, &settings) {
+    let scan = match prepare(session, options, plan, workers) {
         Ok(scan) => scan,
         Err(error) => {
             let _ = job.end(Err(format!("{error:#}")));
@@ -104,6 +114,10 @@ pub fn run<A: Analysis + Clone, P: Presenter<A>>(
         if !matches!(report.results, Results::Matches(_)) {
             session.output.print(render::results(&report, &style).trim_end_matches('\n'));
         }
+        // What was known at the beginning was said there.
+        for note in report.notes.iter().skip(warnings) {
+            session.output.note(note);
+        }
         session.output.print(&render::summary(&report));
         return Ok(());
     }
@@ -121,58 +135,45 @@ impl Drop for AtLeastEnded<'_> {
     }
 }
 
-/// Gives the scan its executor: the pool, or this process.
+/// Gives the scan its executor: the pool with so many workers on this machine, or this process.
 fn prepare<A: Analysis + Clone, P: Presenter<A>>(
     session: &Session,
     options: &ScanOptions,
     plan: Plan<A, P>,
-    workers: usize,
-    settings: &crate::settings::Settings,
+    workers: Option<usize>,
 ) -> Result<Box<dyn Scan>> {
     let Plan { analysis, presenter, inspected, left_out, columns, context } = plan;
     let memory = Arc::clone(&inspected.memory);
     let mut cut = Cut::default();
-    let mut pool = None;
-    let executor: Box<dyn Executor<A> + Send> = if workers == 0 {
-        // What LLDB's lock guards is read by this thread alone.
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        match &inspected.access {
-            Access::Direct { .. } => Box::new(InProcess::new(Arc::new(analysis.clone()), Arc::clone(&memory), threads)),
-            Access::Relayed(_) => {
-                // One task is not interrupted, so they are small.
-                (cut.task, cut.sparse) = (relay::TASK / 4, relay::TASK / 4);
-                Box::new(analysis::Serial::new(Arc::new(analysis.clone()), Arc::clone(&memory)))
-            }
+    let (executor, force, workers): (Box<dyn Executor<A> + Send>, _, _) = match workers {
+        None => {
+            // What LLDB's lock guards is read by this thread alone.
+            let threads = std::thread::available_parallelism().map_or(1, usize::from);
+            let executor: Box<dyn Executor<A> + Send> = match &inspected.access {
+                Access::Direct { .. } => {
+                    Box::new(InProcess::new(Arc::new(analysis.clone()), Arc::clone(&memory), threads))
+                }
+                Access::Relayed(_) => {
+                    // One task is not interrupted, so they are small.
+                    (cut.task, cut.sparse) = (relay::TASK / 4, relay::TASK / 4);
+                    Box::new(analysis::Serial::new(Arc::new(analysis.clone()), Arc::clone(&memory)))
+                }
+            };
+            (executor, None, 0)
         }
-    } else {
-        let started = engine().pool_of(workers, settings)?;
-        let (source, descriptors, feed) = match &inspected.access {
-            Access::Direct { opened, .. } => {
-                let copies = opened.descriptors.iter().map(OwnedFd::try_clone).collect::<Result<Vec<_>, _>>();
-                (opened.source.clone(), copies.context("out of file descriptors")?, None)
-            }
-            Access::Relayed(_) => {
-                (cut.task, cut.sparse) = (relay::TASK, relay::TASK);
-                let feed = Feed::new(
-                    Arc::clone(&memory),
-                    analysis.ranges().to_vec(),
-                    analysis.reach(),
-                    workers.min(AHEAD) + AHEAD,
-                )?;
-                let (source, descriptors) = feed.source()?;
-                (source, descriptors, Some(feed))
-            }
-        };
-        let executor = PoolExecutor::new(&started, workers, analysis.clone(), source, descriptors, feed)?;
-        pool = Some(started);
-        Box::new(executor)
+        Some(workers) => {
+            let force = engine().workforce(workers, session)?;
+            let executor = on_pool(&force, &analysis, &inspected, &mut cut)?;
+            let workers = force.here + force.elsewhere;
+            (Box::new(executor), Some(force), workers)
+        }
     };
     Ok(Box::new(RangeScan::new(crate::scan::Start {
         analysis,
         presenter,
         inspected,
         executor,
-        pool,
+        force,
         workers,
         cut,
         left_out,
@@ -181,6 +182,41 @@ fn prepare<A: Analysis + Clone, P: Presenter<A>>(
         started: session.started,
         until: options.timeout.map(|timeout| session.started + timeout),
     })))
+}
+
+/// The executor of a pool, and how the scan is best cut for it.
+fn on_pool<A: Analysis + Clone>(
+    force: &Workforce,
+    analysis: &A,
+    inspected: &Inspected,
+    cut: &mut Cut,
+) -> Result<PoolExecutor<A>> {
+    let workers = force.here + force.elsewhere;
+    let memory = Arc::clone(&inspected.memory);
+    let travels = |memory, core| (force.elsewhere > 0).then(|| Carrier::new(analysis.clone(), memory, core));
+    let (source, descriptors, feed, carrier) = match &inspected.access {
+        Access::Direct { opened, core, .. } => {
+            let copies = opened.descriptors.iter().map(OwnedFd::try_clone).collect::<Result<Vec<_>, _>>();
+            let copies = copies.context("out of file descriptors")?;
+            let core = match core {
+                Some(path) if force.elsewhere > 0 => SharedCore::new(path, opened)?,
+                _ => None,
+            };
+            if force.elsewhere > 0 && core.is_none() {
+                // A task whose memory does not travel at once comes back for the rest of it.
+                (cut.task, cut.sparse) = (CARRIED, 16 * CARRIED);
+            }
+            (opened.source.clone(), copies, None, travels(Memory::Direct(memory), core))
+        }
+        Access::Relayed(_) => {
+            (cut.task, cut.sparse) = (relay::TASK, relay::TASK);
+            let feed = Feed::new(memory, analysis.ranges().to_vec(), analysis.reach(), workers.min(AHEAD) + AHEAD)?;
+            let (source, descriptors) = feed.source()?;
+            let carrier = travels(Memory::Relayed(feed.relay()?), None);
+            (source, descriptors, Some(feed), carrier)
+        }
+    };
+    PoolExecutor::new(&force.pool, workers, analysis.clone(), source, descriptors, feed, carrier)
 }
 
 /// Steps the job on this thread until it ends, showing what it finds. Returns the report, or `None` if the job has gone

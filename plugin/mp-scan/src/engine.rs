@@ -1,19 +1,42 @@
 //! What the plugin keeps between commands: the pool, the jobs and the settings. There is one in a host process,
 //! however many debuggers it has.
 
+use crate::hosts::Launchers;
 use crate::jobs::Jobs;
+use crate::session::Session;
 use crate::settings::Settings;
-use anyhow::{Context as _, Result};
-use multiprocessing::{Pool, PoolConfig, Program};
+use anyhow::{Context, Result, bail};
+use multiprocessing::{Launcher, Pool, PoolConfig, Program, WorkerState};
 use std::path::PathBuf;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
+
+/// How often a command that waits for the first worker looks at whether it is to stop.
+const INTERVAL: Duration = Duration::from_millis(20);
 
 /// The plugin's state.
 #[derive(Debug, Default)]
 pub struct Engine {
     pub jobs: Jobs,
-    pool: Mutex<Option<Arc<Pool>>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pool: Option<Arc<Pool>>,
+    /// What starts workers on other machines; kept, so that those that run stay.
+    launchers: Launchers,
+}
+
+/// A pool, as a scan needs it.
+#[derive(Debug)]
+pub struct Workforce {
+    pub pool: Arc<Pool>,
+    /// How many workers there are, or should be, on this machine.
+    pub here: usize,
+    /// How many elsewhere.
+    pub elsewhere: usize,
 }
 
 /// The one of this process.
@@ -23,44 +46,85 @@ pub fn engine() -> &'static Engine {
 }
 
 impl Engine {
-    fn lock(&self) -> MutexGuard<'_, Option<Arc<Pool>>> {
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The pool, if it has been started.
     pub fn pool(&self) -> Option<Arc<Pool>> {
-        self.lock().clone()
+        self.lock().pool.clone()
     }
 
-    /// The pool with `workers` workers. It is started if need be; while other jobs run it only grows.
+    /// The pool with `workers` workers on this machine, and those of the hosts that are set. It is started if need be; while other
+    /// jobs run it only grows.
     ///
     /// # Errors
-    /// If the workers cannot be started: what is missing, and where.
-    pub fn pool_of(&self, workers: usize, settings: &Settings) -> Result<Arc<Pool>> {
-        let mut slot = self.lock();
-        if let Some(pool) = &*slot {
-            let now = pool.status().len();
+    /// If no worker can be started: what is missing, and where.
+    pub fn workforce(&self, workers: usize, session: &Session) -> Result<Workforce> {
+        let settings = session.settings()?;
+        let mut state = self.lock();
+        let status = state.pool.as_ref().map(|pool| pool.status()).unwrap_or_default();
+        let remote = state.launchers.of(&settings, session.debugger, &status);
+        let elsewhere = remote.len();
+        if let Some(pool) = &state.pool {
+            let now = status.iter().filter(|worker| worker.host.is_none()).count();
             // The job that asks is one of those that run.
-            if now < workers || (now > workers && self.jobs.running() <= 1) {
+            let alone = self.jobs.running() <= 1;
+            if now < workers || (now > workers && alone) {
                 pool.resize(workers);
+            }
+            if alone || elsewhere > status.len() - now {
+                pool.set_remote(remote);
             }
             pool.set_task_timeout(Some(Duration::from_secs_f64(settings.task_timeout)));
             pool.set_memory_limit(Some(settings.memory << 20));
-            return Ok(Arc::clone(pool));
+            return Ok(Workforce { pool: Arc::clone(pool), here: workers, elsewhere });
         }
-        let mut config = PoolConfig::new(Program::new(worker_path()?, analysis::remote::BUILD));
-        config.workers = workers;
-        config.memory_limit = Some(settings.memory << 20);
-        config.task_timeout = Some(Duration::from_secs_f64(settings.task_timeout));
-        let pool = Arc::new(Pool::start(config)?);
-        *slot = Some(Arc::clone(&pool));
-        Ok(pool)
+        let pool = Arc::new(start(workers, remote, &settings, session)?);
+        state.pool = Some(Arc::clone(&pool));
+        Ok(Workforce { pool, here: workers, elsewhere })
     }
 
     /// Ends the pool; the next command that needs one starts it anew.
     pub fn drop_pool(&self) {
-        let pool = self.lock().take();
-        drop(pool);
+        let state = std::mem::take(&mut *self.lock());
+        drop(state);
+    }
+}
+
+impl Workforce {
+    /// How many there are in all, but for those that are known not to work.
+    pub fn count(pool: &Pool) -> usize {
+        pool.status().iter().filter(|worker| worker.state != WorkerState::Down).count()
+    }
+}
+
+/// Starts a pool. Where all of its workers are on other machines, that may take long, and can be interrupted.
+fn start(workers: usize, remote: Vec<Arc<dyn Launcher>>, settings: &Settings, session: &Session) -> Result<Pool> {
+    let wait = workers == 0;
+    let mut config = PoolConfig::new(Program::new(worker_path()?, analysis::remote::BUILD));
+    config.workers = workers;
+    config.remote = remote;
+    config.memory_limit = Some(settings.memory << 20);
+    config.task_timeout = Some(Duration::from_secs_f64(settings.task_timeout));
+    if !wait {
+        return Ok(Pool::start(config)?);
+    }
+    let (sender, started) = mpsc::channel();
+    let run = move || {
+        // If nobody waits any more, the pool ends here.
+        let _ = sender.send(Pool::start(config));
+    };
+    std::thread::Builder::new().name("mp-scan start".into()).spawn(run).context("cannot start a thread")?;
+    loop {
+        match started.recv_timeout(INTERVAL) {
+            Ok(pool) => return Ok(pool?),
+            Err(RecvTimeoutError::Timeout) if session.interrupt.requested() => {
+                bail!("interrupted, while no host had a worker ready yet")
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => bail!("the pool did not start"),
+        }
     }
 }
 

@@ -27,8 +27,9 @@ pub struct Inspected {
 
 /// How workers read a target.
 pub enum Access {
-    /// By themselves, with copies of these descriptors. A live process comes with what tells that it is still the same.
-    Direct { opened: target::Opened, identity: Option<Box<Identity>> },
+    /// By themselves, with copies of these descriptors. A live process comes with what tells that it is still the same, a core
+    /// file with its path.
+    Direct { opened: target::Opened, identity: Option<Box<Identity>>, core: Option<PathBuf> },
     /// From shared memory, which the debugger's reads fill.
     Relayed(Relay),
 }
@@ -83,13 +84,13 @@ pub fn inspect(debugger: &Debugger) -> Result<Inspected> {
     };
     let frame = process.selected_thread().filter(|_| stopped).and_then(|thread| thread.selected_frame());
     match direct {
-        Ok(Direct { mut opened, identity, .. }) => Ok(Inspected {
+        Ok(Direct { mut opened, identity, core, .. }) => Ok(Inspected {
             info,
             space: std::mem::take(&mut opened.space),
             stacks,
             memory: opened.memory()?,
             warnings: std::mem::take(&mut opened.warnings),
-            access: Access::Direct { opened, identity },
+            access: Access::Direct { opened, identity, core },
             target,
             frame,
         }),
@@ -128,6 +129,8 @@ fn forced_reader() -> Result<Option<Forced>> {
 struct Direct {
     opened: target::Opened,
     identity: Option<Box<Identity>>,
+    /// The file, if it is a core file.
+    core: Option<PathBuf>,
     /// Whether it runs, whatever the debugger has noticed.
     runs: bool,
 }
@@ -135,7 +138,8 @@ struct Direct {
 fn open_core(process: &Process) -> Result<Direct> {
     let path: PathBuf = process.core_file().context("this LLDB does not say which core file it has opened")?;
     let opened = target::core::open(&path, &target::core::Options::default())?;
-    Ok(Direct { opened, identity: None, runs: false })
+    let core = Some(std::path::absolute(&path).unwrap_or(path));
+    Ok(Direct { opened, identity: None, core, runs: false })
 }
 
 /// Opens the process with the debugger's id on this machine, if it is certain that it is the debugger's: a session with
@@ -159,7 +163,7 @@ fn open_live(target: &Target, process: &Process, reader: Reader) -> Result<Direc
     }
     // The address space is read once more, after all that the debugger was asked for.
     let opened = live::open(pid, &live::Options { reader, patches })?;
-    Ok(Direct { opened, identity: Some(Box::new(identity)), runs: same.is_none() })
+    Ok(Direct { opened, identity: Some(Box::new(identity)), core: None, runs: same.is_none() })
 }
 
 /// A process that is being resumed runs after this.

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod carrier;
 mod cli;
 mod commands;
 mod conduct;

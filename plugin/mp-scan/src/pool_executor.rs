@@ -1,45 +1,55 @@
 //! An analysis's tasks on the worker pool.
 
+use crate::carrier::Carrier;
 use crate::relay::Feed;
 use analysis::remote::{Answer, Request, Setup};
-use analysis::{Analysis, Executor, Lost, Next, Task};
+use analysis::{Analysis, Executor, Lost, Next, Scanned, Task};
 use anyhow::{Context as _, Result};
 use multiprocessing::codec::{self, Descriptor};
-use multiprocessing::{Job, Pool, TaskError};
+use multiprocessing::{Job, JobSpec, Payload, Pool, TaskError};
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 use target::Source;
+use target::relayed::Filled;
 
 /// One job of the pool.
 #[derive(Debug)]
-pub struct PoolExecutor {
+pub struct PoolExecutor<A> {
     job: Job,
     width: usize,
     running: HashMap<u64, Task>,
     /// What the debugger has to read for the workers, if they cannot read it themselves.
     feed: Option<Feed>,
+    /// What tasks take with them to other machines, if there are workers.
+    carrier: Option<Arc<Carrier<A>>>,
     /// Tasks that wait until there is room for their memory.
     waiting: VecDeque<Task>,
 }
 
-impl PoolExecutor {
-    /// A job for `analysis` on `pool`, whose workers read `source` with `descriptors`.
+impl<A: Analysis + Clone> PoolExecutor<A> {
+    /// A job for `analysis` on `pool`, whose workers on this machine read `source` with `descriptors`, and those elsewhere what
+    /// `carrier` gives them.
     ///
     /// # Errors
     /// If the pool cannot take it: no memory, no descriptors.
-    pub fn new<A: Analysis>(
+    pub fn new(
         pool: &Pool,
         width: usize,
         analysis: A,
         source: Source,
         descriptors: Vec<OwnedFd>,
         feed: Option<Feed>,
+        carrier: Option<Carrier<A>>,
     ) -> Result<Self> {
         let descriptors: Vec<Descriptor> = descriptors.into_iter().map(Descriptor::from).collect();
         let setup = codec::encode(&(Setup { analysis, source }, descriptors)).context("the plan cannot be sent")?;
-        let job = pool.job(A::NAME, setup)?;
-        Ok(Self { job, width: width.max(1), running: HashMap::new(), feed, waiting: VecDeque::new() })
+        let mut spec = JobSpec::new(A::NAME, setup);
+        spec.remote_setup = carrier.as_ref().map(Carrier::setup).transpose()?;
+        let job = pool.open(spec)?;
+        let carrier = carrier.map(Arc::new);
+        Ok(Self { job, width: width.max(1), running: HashMap::new(), feed, carrier, waiting: VecDeque::new() })
     }
 
     /// Sends what waits. What the debugger has to read for it takes a while, so it is one task at a time then, if there is
@@ -54,19 +64,54 @@ impl PoolExecutor {
                 },
             };
             self.waiting.pop_front();
-            let request = Request { task, filled, carried: None };
-            let payload = codec::encode(&request).expect("a request is plain data");
-            self.running.insert(task.id, task);
-            self.job.submit(task.id, payload);
+            self.send(task, filled);
             if self.feed.is_some() {
                 return !self.waiting.is_empty();
             }
         }
         false
     }
+
+    fn send(&mut self, task: Task, filled: Option<Filled>) {
+        let elsewhere = self.carrier.clone().map(|carrier| {
+            let filled = filled.clone();
+            move |host: &str| carrier.message(&task, filled.as_ref(), host)
+        });
+        let request = Request { task, filled, carried: None };
+        let payload = codec::encode(&request).expect("a request is plain data");
+        self.running.insert(task.id, task);
+        match elsewhere {
+            None => self.job.submit(task.id, payload),
+            Some(elsewhere) => self.job.submit_either(task.id, payload, Arc::new(elsewhere)),
+        }
+    }
+
+    /// The task has ended for its worker, in whatever way. A worker elsewhere may not have seen what it is about: then it is sent
+    /// once more, with its memory where it takes that, and this returns `None`.
+    fn ended(&mut self, task: Task, result: Result<Payload, TaskError>) -> Option<Result<Scanned<A::Partial>, Lost>> {
+        let answer = result
+            .and_then(|payload| postcard::from_bytes(&payload).map_err(|error| TaskError::Decode(error.to_string())));
+        if let (Ok(Answer::Unseen(why)), Some(carrier)) = (&answer, &self.carrier) {
+            carrier.is_unseen(&task, why);
+            // Only what lies in a core file goes without memory, and that needs no feed.
+            self.send(task, None);
+            return None;
+        }
+        if let Some(carrier) = &self.carrier {
+            carrier.ended(&task);
+        }
+        if let Some(feed) = &mut self.feed {
+            feed.release(&task);
+        }
+        Some(match answer {
+            Ok(Answer::Scanned(scanned)) => Ok(scanned),
+            Ok(Answer::Unseen(why)) => Err(lost(TaskError::Error(why))),
+            Err(error) => Err(lost(error)),
+        })
+    }
 }
 
-impl<A: Analysis> Executor<A> for PoolExecutor {
+impl<A: Analysis + Clone> Executor<A> for PoolExecutor<A> {
     fn width(&self) -> usize {
         self.width
     }
@@ -88,22 +133,17 @@ impl<A: Analysis> Executor<A> for PoolExecutor {
             multiprocessing::Next::Idle => return Next::Idle,
         };
         let Some(task) = self.running.remove(&id) else { return Next::Nothing };
-        if let Some(feed) = &mut self.feed {
-            feed.release(&task);
-        }
-        let result = result.and_then(|payload| {
-            match postcard::from_bytes(&payload).map_err(|error| TaskError::Decode(error.to_string()))? {
-                Answer::Scanned(scanned) => Ok(scanned),
-                Answer::Unseen(why) => Err(TaskError::Error(why)),
-            }
-        });
-        Next::Ended(task, result.map_err(lost))
+        self.ended(task, result).map_or(Next::Nothing, |result| Next::Ended(task, result))
     }
 
     fn cancel(&mut self) {
         self.waiting.clear();
         self.running.clear();
         self.job.cancel();
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.carrier.as_ref().map(|carrier| carrier.notes()).unwrap_or_default()
     }
 }
 

@@ -1,11 +1,11 @@
 //! Memory that only the debugger can read, handed to workers a few blocks ahead.
 
 use analysis::{ScanRange, Task};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use target::relayed::{Filled, Slots};
+use target::relayed::{Filled, Relay, Slots};
 use target::{AddressRange, ReadMemory, Source};
 
 /// The largest task whose memory is relayed, in bytes.
@@ -44,6 +44,18 @@ impl Feed {
     /// If descriptors run out.
     pub fn source(&self) -> Result<(Source, Vec<OwnedFd>)> {
         Ok((self.slots.source(), vec![self.slots.descriptor().try_clone_to_owned()?]))
+    }
+
+    /// The slots, for whoever reads in this process what they hold.
+    ///
+    /// # Errors
+    /// If descriptors run out, or they cannot be mapped.
+    pub fn relay(&self) -> Result<Relay> {
+        let (source, descriptors) = self.source()?;
+        match source {
+            Source::Relayed(relayed) => Ok(relayed.open(descriptors)?),
+            _ => bail!("relayed memory has slots"),
+        }
     }
 
     /// Reads a task's memory; `None` if there is no room until another task has ended.

@@ -1,5 +1,6 @@
 //! A scan of ranges, as a job sees it: steps the driver, describes what was found, and makes the report.
 
+use crate::engine::Workforce;
 use crate::inspect::{Access, Inspected};
 use crate::jobs::Scan;
 use crate::naming::Namer;
@@ -17,8 +18,8 @@ pub struct Start<A: Analysis, P> {
     pub presenter: P,
     pub inspected: Inspected,
     pub executor: Box<dyn Executor<A> + Send>,
-    /// The pool behind the executor, if there is one.
-    pub pool: Option<Arc<Pool>>,
+    /// What is behind the executor, if it is a pool.
+    pub force: Option<Workforce>,
     pub workers: usize,
     pub cut: Cut,
     pub left_out: (u64, u64),
@@ -67,6 +68,9 @@ impl<A: Analysis, P: Presenter<A>> RangeScan<A, P> {
             Access::Direct { identity, .. } => identity,
             Access::Relayed(_) => None,
         };
+        let pool = start.force.as_ref().map(|force| Arc::clone(&force.pool));
+        // The files of modules are this machine's.
+        let naming = start.force.filter(|force| force.here > 0).map(|force| force.pool);
         let watch = Watch::new(identity, info.ran);
         let pid = info.pid.filter(|_| info.kind == TargetKind::Live);
         Self {
@@ -74,10 +78,10 @@ impl<A: Analysis, P: Presenter<A>> RangeScan<A, P> {
             analysis: start.analysis,
             presenter: start.presenter,
             executor: start.executor,
-            namer: Namer::new(start.pool.clone(), pid),
+            namer: Namer::new(naming, pid),
             watch,
-            deaths_before: start.pool.as_ref().map_or(0, |pool| pool.deaths()),
-            pool: start.pool,
+            deaths_before: pool.as_ref().map_or(0, |pool| pool.deaths()),
+            pool,
             place: Place { info, space, stacks, memory, context: start.context },
             columns: start.columns,
             left_out: start.left_out,
@@ -151,6 +155,9 @@ impl<A: Analysis, P: Presenter<A>> Scan for RangeScan<A, P> {
         let mut info = this.place.info.clone();
         info.ran |= this.watch.ran();
         let deaths = this.pool.as_ref().map_or(0, |pool| pool.deaths()) - this.deaths_before;
+        let mut notes = this.notes;
+        notes.extend(this.executor.notes());
+        let idle = this.pool.as_ref().map_or(0, |pool| add_broken(pool, &mut notes));
         let (results, total) =
             this.presenter.results(outcome.merge, this.matches, &this.place.space, &*this.place.memory);
         Report {
@@ -161,10 +168,10 @@ impl<A: Analysis, P: Presenter<A>> Scan for RangeScan<A, P> {
             stopped: outcome.stopped,
             skipped: outcome.skipped,
             results,
-            notes: this.notes,
+            notes,
             columns: this.columns,
             stats: Stats {
-                workers: this.workers,
+                workers: this.workers - idle.min(this.workers),
                 deaths,
                 left_out: this.left_out,
                 seconds: this.started.elapsed().as_secs_f64(),
@@ -172,4 +179,18 @@ impl<A: Analysis, P: Presenter<A>> Scan for RangeScan<A, P> {
             },
         }
     }
+}
+
+/// Notes which hosts do not work, and why. Returns how many workers that costs.
+fn add_broken(pool: &Pool, notes: &mut Vec<String>) -> usize {
+    let mut count = 0;
+    for worker in pool.status() {
+        let (Some(host), Some(error)) = (worker.host, worker.error) else { continue };
+        count += 1;
+        let note = if error.contains(&host) { error } else { format!("{host}: {error}") };
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+    count
 }

@@ -2,6 +2,7 @@
 
 use analysis::SymbolOffset;
 use analysis::symbols::{self, Request};
+use multiprocessing::codec::Descriptor;
 use multiprocessing::{Context, Function};
 
 /// It keeps nothing from one module to the next.
@@ -9,11 +10,12 @@ pub struct Symbols;
 
 impl Function for Symbols {
     const NAME: &'static str = symbols::FUNCTION;
-    type Setup = ();
+    /// Any descriptor: it keeps the job on the machine whose files are read.
+    type Setup = Descriptor;
     type Argument = Request;
     type Value = Vec<Option<SymbolOffset>>;
 
-    fn open((): ()) -> Result<Self, String> {
+    fn open(_: Descriptor) -> Result<Self, String> {
         Ok(Self)
     }
 

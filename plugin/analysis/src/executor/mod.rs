@@ -23,6 +23,11 @@ pub trait Executor<A: Analysis> {
 
     /// Ends all tasks, within a tenth of a second; what they would have brought is lost.
     fn cancel(&mut self);
+
+    /// What the user should know of how the tasks were run, a line each.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// What [`Executor::next`] came back with.

@@ -1,5 +1,10 @@
 //! Other machines whose workers take part, as the user names them: by a command that runs another there.
 
+mod launchers;
+mod platform;
+
+pub use launchers::Launchers;
+
 use crate::settings::MOST_WORKERS;
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
