@@ -6,7 +6,7 @@ use crate::jobs::Jobs;
 use crate::session::Session;
 use crate::settings::Settings;
 use anyhow::{Context, Result, bail};
-use multiprocessing::{Launcher, Pool, PoolConfig, Program, WorkerState};
+use multiprocessing::{Launcher, Pool, PoolConfig, Program};
 use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -89,13 +89,6 @@ impl Engine {
     pub fn drop_pool(&self) {
         let state = std::mem::take(&mut *self.lock());
         drop(state);
-    }
-}
-
-impl Workforce {
-    /// How many there are in all, but for those that are known not to work.
-    pub fn count(pool: &Pool) -> usize {
-        pool.status().iter().filter(|worker| worker.state != WorkerState::Down).count()
     }
 }
 

@@ -192,20 +192,27 @@ fn hosts(settings: &Settings) -> Vec<HostRow> {
 
 fn workers() -> Vec<WorkerRow> {
     let status = engine().pool().map(|pool| pool.status()).unwrap_or_default();
-    let row = |worker: &multiprocessing::WorkerStatus| WorkerRow {
-        host: None,
-        pid: Some(worker.pid),
-        state: match worker.state {
+    let row = |worker: multiprocessing::WorkerStatus| {
+        // The machine's own name tells more, where one command has several machines behind it.
+        let host = worker.host.map(|host| match worker.machine {
+            Some(machine) if !host.split_whitespace().any(|word| word == machine) => format!("{host} ({machine})"),
+            _ => host,
+        });
+        let state = match worker.state {
             WorkerState::Down => "down",
             WorkerState::Starting => "starting",
             WorkerState::Idle => "idle",
             WorkerState::Busy => "busy",
+        };
+        WorkerRow {
+            host,
+            pid: Some(worker.pid).filter(|pid| *pid != 0),
+            state: state.into(),
+            reason: worker.error,
+            tasks: worker.tasks,
+            deaths: worker.deaths,
+            memory: worker.memory,
         }
-        .into(),
-        reason: None,
-        tasks: worker.tasks,
-        deaths: worker.deaths,
-        memory: worker.memory,
     };
-    status.iter().map(row).collect()
+    status.into_iter().map(row).collect()
 }
