@@ -6,6 +6,7 @@
 //! - [`Session`]: a debugger that lives in a Python host; commands in, text or JSON out
 //! - [`Batch`]: an `lldb` that runs some commands and ends; [`Terminal`]: one that sits at a prompt
 //! - [`host`], [`Dap`]: other debuggers, and those in editors
+//! - [`Sshd`]: another machine, as far as ssh knows
 //! - [`CoreFile`]: a core file made by hand
 //! - [`report`]: what is in a JSON report
 //! - [`Leftovers`]: nothing of ours stays behind
@@ -21,6 +22,7 @@ mod product;
 mod redact;
 pub mod report;
 mod session;
+mod sshd;
 mod terminal;
 
 pub use batch::{Batch, Transcript};
@@ -33,6 +35,7 @@ pub use processes::{Process, until};
 pub use product::Product;
 pub use redact::check;
 pub use session::{Answer, Pending, Session};
+pub use sshd::Sshd;
 pub use terminal::Terminal;
 
 use std::path::{Path, PathBuf};

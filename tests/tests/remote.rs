@@ -2,9 +2,12 @@
 //!
 //! `env` runs the words after it as `ssh` does, but here.
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
-use tests::report::{assert_finds, find_needles, results};
-use tests::{Product, Session, Truth};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tests::report::{addresses, assert_finds, find_needles, results};
+use tests::{CoreFile, Debuggee, Process, Product, Segment, Session, Sshd, Truth, gcore, needle, until};
 
 /// A host that is this machine, as two workers see it from elsewhere.
 fn add_here(session: &mut Session, slots: usize) {
@@ -121,4 +124,238 @@ fn a_live_process_is_sent_to_workers_elsewhere() {
         results(&status).iter().all(|row| row["host"].as_str().is_some_and(|host| host.starts_with("env SOMEWHERE"))),
         "{status}"
     );
+}
+
+/// A core file in a folder of its own.
+fn core_of_a_process(session: &mut Session) -> (PathBuf, Truth) {
+    let debuggee = Debuggee::start("needles.c", &[]);
+    let folder = tests::scratch();
+    let core = gcore(debuggee.pid(), folder.path());
+    session.open_core(Some(&debuggee.program), &core);
+    session.keep(folder);
+    (core, debuggee.truth.clone())
+}
+
+fn notes(report: &Value) -> String {
+    report["notes"].to_string()
+}
+
+#[test]
+fn a_core_file_that_is_there_too_is_read_there() {
+    let mut session = Session::start();
+    core_of_a_process(&mut session);
+    add_here(&mut session, 2);
+    same_everywhere(&mut session, &lines());
+    let report = session.json(&find_needles());
+    assert!(!notes(&report).contains("is sent"), "{report}");
+}
+
+/// A host that has an empty folder in place of this one.
+fn add_without(session: &mut Session, folder: &Path) {
+    let worker = Product::built().worker.display().to_string();
+    // What comes after a shell's command are its arguments.
+    let command = format!(r#"unshare --mount sh -c "mount -t tmpfs none {} && exec \"$@\"" sh"#, folder.display());
+    std::fs::create_dir_all(session.configuration().parent().expect("a folder")).expect("a new folder can be made");
+    let host = format!("(command: {command:?}, slots: 2, worker: Some({worker:?}))");
+    std::fs::write(session.configuration(), format!("(hosts: [{host}])")).expect("a new file can be made");
+}
+
+#[test]
+fn a_core_file_that_is_not_there_is_sent() {
+    if !nix::unistd::Uid::effective().is_root() {
+        eprintln!("left out: only root can have a folder hidden");
+        return;
+    }
+    let mut session = Session::start();
+    let (core, _) = core_of_a_process(&mut session);
+    add_without(&mut session, core.parent().expect("a folder"));
+    same_everywhere(&mut session, &lines());
+    let report = session.json(&find_needles());
+    assert!(addresses(&report).len() > 200, "{report}");
+    assert!(
+        notes(&report).contains("is sent the core file's memory") && notes(&report).contains("No such file"),
+        "{report}"
+    );
+    // And with workers here, too.
+    assert_eq!(addresses(&session.json(&format!("{} --workers 2", find_needles()))), addresses(&report));
+}
+
+#[test]
+fn a_large_core_file_is_sent_piece_by_piece() {
+    if !nix::unistd::Uid::effective().is_root() {
+        eprintln!("left out: only root can have a folder hidden");
+        return;
+    }
+    let mut session = Session::start();
+    let folder = tests::scratch();
+    let mut bytes: Vec<u8> = (0..40_u32 << 20).map(|index| (index.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let places = [0, (4 << 20) - 8, 9 << 20, (40 << 20) - 16];
+    for place in places {
+        bytes[place..place + 16].copy_from_slice(&needle());
+    }
+    let core = CoreFile::x86_64(vec![Segment::new(0x100_0000, bytes)]).write(folder.path());
+    session.open_core(None, &core);
+    add_without(&mut session, folder.path());
+    same_everywhere(&mut session, &[find_needles(), "mp-scan find --regex 'a[b-y]{3}z' --count".into()]);
+    let report = session.json(&find_needles());
+    assert_eq!(addresses(&report), places.map(|place| 0x100_0000 + place as u64));
+    session.keep(folder);
+}
+
+#[test]
+fn what_only_the_debugger_can_read_is_sent() {
+    let mut session = Session::with_environment([("MP_SCAN_READER", "relay")]);
+    let truth = launched(&mut session);
+    add_here(&mut session, 2);
+    // At the debugger's speed all of it would take minutes.
+    let place = "--in stack --in heap --in module:needles";
+    let lines: Vec<String> = lines().iter().map(|line| format!("{line} {place}")).collect();
+    same_everywhere(&mut session, &lines[..4]);
+    let report = session.json(&format!("{} {place}", find_needles()));
+    let expected = truth.labelled("needle", |label| label == "heap" || label == "stack");
+    assert!(expected.iter().all(|address| addresses(&report).contains(address)), "{report}");
+    assert_eq!(report["target"]["kind"], "relayed");
+}
+
+#[test]
+fn a_host_that_is_down_holds_nothing_up_and_is_named() {
+    let mut session = Session::start();
+    let truth = launched(&mut session);
+    session.ok("mp-scan pool hosts add \"sh -c 'echo no route to it >&2; exit 7' sh\" 2");
+    session.ok("mp-scan pool set workers=2");
+    let report = until("a report that names it", Duration::from_secs(30), || {
+        let report = session.json(&find_needles());
+        assert_finds(&report, &truth, &truth.addresses("needle"));
+        notes(&report).contains("no route to it").then_some(report)
+    });
+    assert_eq!(report["stats"]["workers"], 2, "{report}");
+    assert_eq!(report["notes"].as_array().map(Vec::len), Some(1), "{report}");
+    let text = session.ok(&find_needles());
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("no route to it")).collect();
+    assert!(matches!(&lines[..], [line] if line.starts_with("note: ")), "{text}");
+    let status = session.json("mp-scan pool status");
+    let down: Vec<&Value> = results(&status).iter().filter(|row| row["host"].is_string()).collect();
+    assert_eq!(down.len(), 2, "{status}");
+    for row in down {
+        assert!(row["reason"].as_str().is_some_and(|reason| reason.contains("no route to it")), "{status}");
+    }
+    assert!(session.ok("mp-scan pool status").contains("no route to it"));
+    // Without another worker there is no scan.
+    session.ok("mp-scan pool set workers=0");
+    assert!(session.fails(&find_needles()).contains("no route to it"));
+}
+
+#[test]
+fn another_build_over_there_is_named() {
+    let mut session = Session::start();
+    launched(&mut session);
+    let worker = std::fs::read(&Product::built().worker).expect("the worker is there");
+    let version = std::process::Command::new(&Product::built().worker).arg("--version").output().expect("it runs");
+    let ours = String::from_utf8(version.stdout).expect("text").trim().to_owned();
+    let theirs: String = ours.chars().rev().collect();
+    let other = session.folder().join("other-worker");
+    let mut bytes = worker;
+    let at: Vec<usize> = bytes
+        .windows(ours.len())
+        .enumerate()
+        .filter(|(_, window)| *window == ours.as_bytes())
+        .map(|(at, _)| at)
+        .collect();
+    assert!(!at.is_empty());
+    for at in at {
+        bytes[at..at + ours.len()].copy_from_slice(theirs.as_bytes());
+    }
+    std::fs::write(&other, bytes).expect("a new file can be made");
+    std::fs::set_permissions(&other, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("it is ours");
+    session.ok(&format!("mp-scan pool hosts add 'env SOMEWHERE=else' --worker {}", other.display()));
+    session.ok("mp-scan pool set workers=0");
+    let error = session.fails(&find_needles());
+    for part in [&ours, &theirs, "env SOMEWHERE=else"] {
+        assert!(error.contains(part), "{part} is not in: {error}");
+    }
+}
+
+/// The processes of a host's workers, the one that passes tasks on and the one that runs them.
+fn there(session: &mut Session) -> Vec<Process> {
+    let mut agents = session.workers();
+    agents.extend(agents.clone().iter().flat_map(|agent| Process::children(agent.pid, "mp-worker")));
+    agents
+}
+
+/// A search that takes a while, in the midst of which a worker elsewhere is harmed: it is the same answer.
+fn survives(choose: impl Fn(Vec<Process>) -> Process) {
+    const SLOW: &str = r"mp-scan find --regex '[a-m][n-z]{2}[0-9]' --limit 1000000";
+    let mut session = Session::start();
+    session.launch("memory.c", &["mapped=256"]);
+    add_here(&mut session, 2);
+    session.ok("mp-scan pool set workers=0");
+    let undisturbed = session.json(SLOW);
+    let pending = session.send(&format!("{SLOW} --format json"));
+    let before: Vec<(Process, u64)> =
+        there(&mut session).into_iter().map(|process| (process, process.ticks())).collect();
+    until("workers at work", Duration::from_secs(60), || {
+        let worked = |(process, ticks): &&(Process, u64)| process.ticks() > ticks + 5;
+        (before.iter().filter(worked).count() >= 2).then_some(())
+    });
+    let victim = choose(there(&mut session));
+    victim.signal(Signal::SIGKILL);
+    let answer = session.wait(pending);
+    assert!(answer.ok, "{}", answer.error);
+    let disturbed: Value = serde_json::from_str(&answer.output).expect("it is JSON");
+    assert!(disturbed["stats"]["retried"].as_u64() > Some(0), "{}", disturbed["stats"]);
+    assert_eq!(addresses(&disturbed), addresses(&undisturbed));
+    assert_eq!(disturbed["skipped"], undisturbed["skipped"]);
+    assert_eq!(addresses(&session.json(SLOW)), addresses(&undisturbed));
+}
+
+#[test]
+fn a_worker_elsewhere_that_is_killed_costs_a_task() {
+    survives(|all| *all.last().expect("workers"));
+}
+
+#[test]
+fn a_connection_elsewhere_that_is_lost_costs_a_task() {
+    survives(|all| all[0]);
+}
+
+#[test]
+fn hosts_can_be_added_and_removed_between_scans() {
+    let mut session = Session::start();
+    let truth = launched(&mut session);
+    session.ok("mp-scan pool set workers=1");
+    let find = find_needles();
+    for (command, workers) in [("", 1), ("add", 3), ("", 3), ("mp-scan pool hosts remove 1", 1)] {
+        match command {
+            "add" => add_here(&mut session, 2),
+            "" => {}
+            command => drop(session.ok(command)),
+        }
+        let report = session.json(&find);
+        assert_finds(&report, &truth, &truth.addresses("needle"));
+        assert_eq!(report["stats"]["workers"], workers);
+        assert_eq!(results(&session.json("mp-scan pool status")).len(), workers);
+    }
+}
+
+#[test]
+fn a_real_ssh_server() {
+    let Some(server) = Sshd::start() else { return };
+    let mut session = Session::start();
+    let truth = launched(&mut session);
+    let worker = Product::built().worker.display();
+    session.ok(&format!("mp-scan pool hosts add '{}' 2 --worker {worker}", server.command()));
+    same_everywhere(&mut session, &lines());
+    assert_finds(&session.json(&find_needles()), &truth, &truth.addresses("needle"));
+    // Its name over there does not run: the shell of the other machine says so.
+    session.ok("mp-scan pool hosts remove 1");
+    session.ok(&format!("mp-scan pool hosts add '{}' --worker /nowhere/mp-worker", server.command()));
+    let error = session.fails(&find_needles());
+    assert!(error.contains("/nowhere/mp-worker") && error.contains("w1"), "{error}");
+    // Nor does the server.
+    drop(server);
+    session.ok("mp-scan pool set workers=1");
+    until("the reason", Duration::from_secs(30), || {
+        session.json(&find_needles());
+        session.ok("mp-scan pool status").contains("onnection refused").then_some(())
+    });
 }

@@ -27,6 +27,8 @@ struct State {
     pool: Option<Arc<Pool>>,
     /// What starts workers on other machines; kept, so that those that run stay.
     launchers: Launchers,
+    /// Those of the launchers that the pool has.
+    remote: Vec<Arc<dyn Launcher>>,
 }
 
 /// A pool, as a scan needs it.
@@ -66,22 +68,29 @@ impl Engine {
         let status = state.pool.as_ref().map(|pool| pool.status()).unwrap_or_default();
         let remote = state.launchers.of(&settings, session.debugger, &status);
         let elsewhere = remote.len();
+        // The job that asks is one of those that run.
+        let alone = self.jobs.running() <= 1;
+        let kept = remote.iter().any(|launcher| state.remote.iter().any(|before| Arc::ptr_eq(launcher, before)));
+        let works = status.iter().any(|worker| worker.host.is_some() && worker.error.is_none());
+        if workers == 0 && alone && !(kept && works) {
+            // Nobody knows whether there will be any worker; a pool that starts tells.
+            state.pool = None;
+        }
         if let Some(pool) = &state.pool {
             let now = status.iter().filter(|worker| worker.host.is_none()).count();
-            // The job that asks is one of those that run.
-            let alone = self.jobs.running() <= 1;
             if now < workers || (now > workers && alone) {
                 pool.resize(workers);
             }
             if alone || elsewhere > status.len() - now {
-                pool.set_remote(remote);
+                pool.set_remote(remote.clone());
             }
             pool.set_task_timeout(Some(Duration::from_secs_f64(settings.task_timeout)));
             pool.set_memory_limit(Some(settings.memory << 20));
-            return Ok(Workforce { pool: Arc::clone(pool), here: workers, elsewhere });
+        } else {
+            state.pool = Some(Arc::new(start(workers, remote.clone(), &settings, session)?));
         }
-        let pool = Arc::new(start(workers, remote, &settings, session)?);
-        state.pool = Some(Arc::clone(&pool));
+        state.remote = remote;
+        let pool = state.pool.clone().context("the pool has ended")?;
         Ok(Workforce { pool, here: workers, elsewhere })
     }
 

@@ -171,7 +171,7 @@ impl<A: Analysis, P: Presenter<A>> Scan for RangeScan<A, P> {
             notes,
             columns: this.columns,
             stats: Stats {
-                workers: this.workers - idle.min(this.workers),
+                workers: this.workers - idle.min(this.workers.saturating_sub(1)),
                 deaths,
                 left_out: this.left_out,
                 seconds: this.started.elapsed().as_secs_f64(),
