@@ -81,11 +81,16 @@ impl Sshd {
     pub fn command(&self) -> String {
         format!("ssh -F {}/ssh_config -T w1", self.folder.path().display())
     }
+
+    /// Ends the server; what it has begun stays.
+    pub fn stop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
 }
 
 impl Drop for Sshd {
     fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
+        self.stop();
     }
 }
