@@ -29,7 +29,7 @@ pub struct Inspected {
 pub enum Access {
     /// By themselves, with copies of these descriptors. A live process comes with what tells that it is still the same, a core
     /// file with its path.
-    Direct { opened: target::Opened, identity: Option<Box<Identity>>, core: Option<PathBuf> },
+    Direct { opened: Box<target::Opened>, identity: Option<Box<Identity>>, core: Option<PathBuf> },
     /// From shared memory, which the debugger's reads fill.
     Relayed(Relay),
 }
@@ -90,7 +90,7 @@ pub fn inspect(debugger: &Debugger) -> Result<Inspected> {
             stacks,
             memory: opened.memory()?,
             warnings: std::mem::take(&mut opened.warnings),
-            access: Access::Direct { opened, identity, core },
+            access: Access::Direct { opened: Box::new(opened), identity, core },
             target,
             frame,
         }),

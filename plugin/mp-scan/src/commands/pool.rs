@@ -23,8 +23,8 @@ use render::Format;
 #[derive(Debug, clap::Parser)]
 #[command(after_help = "\
 Settings, kept in mp-scan/config.ron in the config folder:
-  workers=N|auto     worker processes on this machine; auto: one for each processor; 0: none, the debugger scans
-                     by itself, or, where there are hosts, only they do
+  workers=N|auto     worker processes here; auto: one for each processor
+  (0: the debugger scans by itself, or where there are hosts, only they do)
   task-timeout=S     seconds after which a worker counts as hung
   memory=MIB         what a worker may take of its own
   limit=N            results shown, without --limit
@@ -35,7 +35,7 @@ Examples:
   mp-scan pool status
   mp-scan pool set workers=4 task-timeout=60
   mp-scan pool hosts add 'ssh w1' 4
-  mp-scan pool hosts add 'srun -u -Q -n1 -p debug' 8 --worker /opt/mp-scan/mp-worker
+  mp-scan pool hosts add 'srun -u -Q -n1' 8 --worker /opt/bin/mp-worker
   mp-scan pool hosts add platform 2
   mp-scan pool hosts remove 1")]
 pub struct Arguments {

@@ -11,6 +11,6 @@ pub struct PlatformSeats {}
 
 impl PlatformSeats {
     pub fn ready(_: &mut Option<Self>, _: &Host, _: &Debugger, _: &[WorkerStatus]) -> Result<Arc<dyn Launcher>> {
-        bail!("not there yet")
+        bail!("workers are not started by an lldb-server yet: use a command, such as ssh")
     }
 }
