@@ -4,6 +4,7 @@
 //! over beside a packet's bytes. So that such a handle can be a part of any message, it is a [`Descriptor`] to serde: the bytes
 //! hold a number, and the descriptors travel in a list.
 
+use postcard::{de_flavors, ser_flavors};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -69,6 +70,28 @@ pub(crate) fn encode_plain<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, 
     let bytes = postcard::to_stdvec(value);
     OUTGOING.replace(before);
     bytes.map_err(|error| CodecError(describe(&error)))
+}
+
+/// As [`encode`], into whatever the flavor makes of it; beside that the descriptors.
+pub(crate) fn encode_with<T: Serialize + ?Sized, F: ser_flavors::Flavor>(
+    value: &T,
+    flavor: F,
+) -> Result<(F::Output, Vec<OwnedFd>), CodecError> {
+    let before = OUTGOING.replace(Some(Vec::new()));
+    let output = postcard::serialize_with_flavor(value, flavor);
+    let descriptors = OUTGOING.replace(before).unwrap_or_default();
+    Ok((output.map_err(|error| CodecError(describe(&error)))?, descriptors))
+}
+
+/// As [`decode`], from whatever the flavor takes the bytes from.
+pub(crate) fn decode_with<'de, T: DeserializeOwned, F: de_flavors::Flavor<'de>>(
+    flavor: F,
+    descriptors: Vec<OwnedFd>,
+) -> Result<T, CodecError> {
+    let before = INCOMING.replace(descriptors.into_iter().map(Some).collect());
+    let value = T::deserialize(&mut postcard::Deserializer::from_flavor(flavor));
+    drop(INCOMING.replace(before));
+    value.map_err(|error| CodecError(describe(&error)))
 }
 
 /// Decodes a value from a message's bytes and descriptors. Descriptors that the bytes do not name are closed.

@@ -5,9 +5,10 @@ use crate::codec::{self, Message};
 use crate::flags::raised;
 use crate::manager::{Managed, ManagedTypes, SERVER, Serving};
 use crate::memory::SharedMemory;
+use crate::payload::Outgoing;
 use crate::program::{SERVING, is_worker};
 use crate::schema::schema;
-use crate::wire::NAME_LIMIT;
+use crate::wire::{INLINE_LIMIT, NAME_LIMIT};
 use crate::worker;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -103,19 +104,32 @@ pub trait Function: Sized + 'static {
     fn call(&mut self, argument: Self::Argument, context: &Context<'_>) -> Result<Self::Value, String>;
 }
 
-/// A typed function over bytes.
+/// A function that was opened for one job, as a worker runs it.
+pub(crate) trait Run {
+    fn run(&mut self, payload: &[u8], descriptors: Vec<OwnedFd>, context: &Context<'_>) -> Result<Outgoing, Refusal>;
+}
+
 struct Typed<F>(F);
 
-impl<F: Function> Serve for Typed<F> {
-    fn call(&mut self, payload: &[u8], descriptors: Vec<OwnedFd>, context: &Context<'_>) -> Result<Message, Refusal> {
+impl<F: Function> Run for Typed<F> {
+    fn run(&mut self, payload: &[u8], descriptors: Vec<OwnedFd>, context: &Context<'_>) -> Result<Outgoing, Refusal> {
         let argument = codec::decode(payload, descriptors)
             .map_err(|error| Refusal::Decode(format!("the argument of {}: {error}", F::NAME)))?;
         let value = self.0.call(argument, context)?;
-        codec::encode(&value).map_err(|error| Refusal::Decode(format!("the value of {}: {error}", F::NAME)))
+        let encoded = Outgoing::encode(&value, INLINE_LIMIT);
+        encoded.map(|(value, _)| value).map_err(|error| Refusal::Decode(format!("the value of {}: {error}", F::NAME)))
     }
 }
 
-type Open = Box<dyn Fn(&[u8], Vec<OwnedFd>) -> Result<Box<dyn Serve>, Refusal>>;
+struct Untyped(Box<dyn Serve>);
+
+impl Run for Untyped {
+    fn run(&mut self, payload: &[u8], descriptors: Vec<OwnedFd>, context: &Context<'_>) -> Result<Outgoing, Refusal> {
+        self.0.call(payload, descriptors, context).map(Outgoing::new)
+    }
+}
+
+type Open = Box<dyn Fn(&[u8], Vec<OwnedFd>) -> Result<Box<dyn Run>, Refusal>>;
 
 /// A function of the registry.
 struct Entry {
@@ -159,14 +173,14 @@ impl Registry {
         name: &str,
         open: impl Fn(&[u8], Vec<OwnedFd>) -> Result<Box<dyn Serve>, Refusal> + 'static,
     ) -> Registry {
-        self.insert(name, 0, open)
+        self.insert(name, 0, move |setup, descriptors| Ok(Box::new(Untyped(open(setup, descriptors)?))))
     }
 
     fn insert(
         mut self,
         name: &str,
         schema: u64,
-        open: impl Fn(&[u8], Vec<OwnedFd>) -> Result<Box<dyn Serve>, Refusal> + 'static,
+        open: impl Fn(&[u8], Vec<OwnedFd>) -> Result<Box<dyn Run>, Refusal> + 'static,
     ) -> Registry {
         self.functions.insert(name.to_owned(), Entry { schema, open: Box::new(open) });
         self
@@ -210,7 +224,7 @@ impl Registry {
         schema: u64,
         setup: &[u8],
         descriptors: Vec<OwnedFd>,
-    ) -> Result<Box<dyn Serve>, Refusal> {
+    ) -> Result<Box<dyn Run>, Refusal> {
         match self.functions.get(name) {
             Some(entry) if schema != 0 && entry.schema != 0 && schema != entry.schema => {
                 let text =
@@ -218,7 +232,7 @@ impl Registry {
                 Err(Refusal::Error(format!("function '{name}' {text}")))
             }
             Some(entry) => (entry.open)(setup, descriptors),
-            None if name == SERVER => Ok(Box::new(Serving(self.managed.clone()))),
+            None if name == SERVER => Ok(Box::new(Untyped(Box::new(Serving(self.managed.clone()))))),
             None => Err(Refusal::Error(format!("no function named '{name}' in this worker"))),
         }
     }

@@ -68,8 +68,11 @@
 //! - The `log` records of workers and processes reach this program's logger.
 //! - A worker dies with its pool, however that ended: its parent's death is a signal to it, and a thread of its own waits for
 //!   the connection to hang up.
-//! - A worker has at most two tasks at a time. It writes down which one it has begun, in shared memory; when it dies, only that
-//!   one is to blame, and the other goes to another worker unnoticed.
+//! - A worker has two tasks in hand at a time, one that it runs and one that it goes on with; if they are small, as many as keep
+//!   it busy for some 400 µs, which are sent in one packet. It writes down which one it has begun, in shared memory; when it
+//!   dies, only that one is to blame, and the others go to another worker unnoticed, as they do when that one turns out to take
+//!   long while others have nothing to do. Small answers come back through a ring in the same memory, and the dispatcher is
+//!   woken when it has slept on for half of them.
 //! - A task whose worker does not answer is waited for with patience: until its timeout, until the worker is seen to be
 //!   stopped by a signal, or, once its job is cancelled, until the worker has had time of its own to hear of it.
 //! - Small payloads travel in a packet, large ones in sealed memory whose descriptor is passed: nothing is ever in
@@ -101,6 +104,7 @@ mod report;
 mod ring;
 mod schema;
 mod shared;
+mod spill;
 pub mod stream;
 pub mod sync;
 pub mod wire;

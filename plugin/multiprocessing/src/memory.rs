@@ -1,7 +1,7 @@
 //! Memory that processes share: anonymous files, passed by descriptor, without a name anywhere that could be left behind.
 
 use crate::codec::{Descriptor, serialize_descriptor};
-use memmap2::{Mmap, MmapOptions, MmapRaw};
+use memmap2::{Mmap, MmapOptions, MmapRaw, UncheckedAdvice};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -264,6 +264,19 @@ impl SealedMemory {
         // A private mapping is asked for because kernels before 6.7 refuse a shared one of such a file.
         let map = unsafe { MmapOptions::new().map_copy_read_only(&file) }?;
         Ok(SealedMemory { map })
+    }
+}
+
+impl SealedMemory {
+    /// Says that this range will not be looked at again soon: until then it does not count as this process's memory.
+    pub(crate) fn pass_over(&self, from: usize, to: usize) {
+        let page = 4096;
+        let (from, to) = (from.next_multiple_of(page), to / page * page);
+        if from < to {
+            // SAFETY: nobody writes to these pages, here or anywhere, so that they come back as they are when they are looked at
+            // again. It fails where a page is larger, and then nothing happens.
+            let _ = unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, from, to - from) };
+        }
     }
 }
 

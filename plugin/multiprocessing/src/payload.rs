@@ -2,7 +2,9 @@
 
 use crate::codec::{self, CodecError, Message};
 use crate::memory::SealedMemory;
+use crate::spill;
 use crate::wire::INLINE_LIMIT;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::io;
@@ -36,7 +38,10 @@ impl Payload {
     /// # Errors
     /// They encode something else.
     pub fn decode<T: DeserializeOwned>(self) -> Result<T, CodecError> {
-        codec::decode(&self.bytes, self.descriptors)
+        match &self.bytes {
+            Bytes::Owned(bytes) => codec::decode(bytes, self.descriptors),
+            Bytes::Sealed(memory) => codec::decode_with(spill::Drain::new(memory), self.descriptors),
+        }
     }
 
     /// The descriptors that came with the bytes; they are taken out of it.
@@ -143,6 +148,27 @@ impl Outgoing {
         let bytes =
             if bytes.len() <= INLINE_LIMIT { OutgoingBytes::Inline(bytes) } else { OutgoingBytes::Large(bytes) };
         Outgoing { bytes, descriptors, elsewhere: None }
+    }
+
+    /// Encodes a value. One of more than `limit` bytes is encoded into sealed memory at once, so that there are not two of them.
+    /// Beside it is the number of bytes.
+    pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, limit: usize) -> Result<(Outgoing, usize), CodecError> {
+        let (spilled, descriptors) = codec::encode_with(value, spill::Spill::new(limit))?;
+        let length = spilled.length;
+        let bytes = match spilled.place {
+            spill::Place::Here(bytes) if bytes.len() <= INLINE_LIMIT => OutgoingBytes::Inline(bytes),
+            spill::Place::Here(bytes) => OutgoingBytes::Large(bytes),
+            spill::Place::Memory(memory) => OutgoingBytes::Shared(memory),
+        };
+        Ok((Outgoing { bytes, descriptors, elsewhere: None }, length))
+    }
+
+    /// Its bytes, if they are that few and there are no descriptors.
+    pub(crate) fn small(&self, limit: usize) -> Option<&[u8]> {
+        match &self.bytes {
+            OutgoingBytes::Inline(bytes) if bytes.len() <= limit && self.descriptors.is_empty() => Some(bytes),
+            _ => None,
+        }
     }
 
     /// Bytes that are in sealed memory already.

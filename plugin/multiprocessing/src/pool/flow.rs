@@ -3,7 +3,6 @@
 use super::commands::Submission;
 use super::inbox::Ended;
 use super::job::{Job, value};
-use crate::codec;
 use crate::error::TaskError;
 use crate::function::Function;
 use crate::payload::Outgoing;
@@ -15,6 +14,9 @@ use std::time::Duration;
 const BATCH: usize = 256;
 /// The arguments of the tasks under way have so many bytes at most, or are one.
 const BYTES: usize = 64 << 20;
+
+/// An argument of more bytes is encoded into shared memory at once. It costs a descriptor while it waits.
+const SPILL: usize = 4 << 20;
 
 /// A task's place among the results.
 enum Slot<V> {
@@ -69,8 +71,8 @@ impl<F: Function> Flow<F> {
 
     /// Adds a task. One whose argument cannot be encoded has ended with that.
     pub(super) fn push(&mut self, argument: &F::Argument) {
-        let message = match codec::encode(argument) {
-            Ok(message) => message,
+        let (payload, bytes) = match Outgoing::encode(argument, SPILL) {
+            Ok(encoded) => encoded,
             Err(error) => {
                 let error = TaskError::Send(format!("the argument of {}: {error}", F::NAME));
                 return match self.ordered {
@@ -79,7 +81,6 @@ impl<F: Function> Flow<F> {
                 };
             }
         };
-        let bytes = message.bytes.len();
         let mut id = bytes as u64;
         if self.ordered {
             id = self.first + self.slots.len() as u64;
@@ -87,7 +88,7 @@ impl<F: Function> Flow<F> {
         }
         self.under_way += 1;
         self.bytes += bytes;
-        self.batch.push((id, Outgoing::new(message)));
+        self.batch.push((id, payload));
         if self.batch.len() >= BATCH || self.full() {
             self.flush();
         }

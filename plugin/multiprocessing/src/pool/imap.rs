@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// So many chunks for each worker are drawn ahead, as far as the chunks are small; at least this many arguments are.
 const AHEAD: usize = 4;
-const LEAST: usize = 64;
+const LEAST: usize = 256;
 
 /// The arguments and the tasks of one call.
 pub(super) struct Source<F: Function, I> {
@@ -94,7 +94,7 @@ impl<F: Function, I> fmt::Debug for Source<F, I> {
 
 /// The results of [`Pool::imap`](crate::Pool::imap), in the order of the arguments. Dropping it cancels the tasks that have not ended.
 ///
-/// Memory is bounded both ways: at most four chunks for each worker (but at least 64 arguments) have been drawn whose results
+/// Memory is bounded both ways: at most four chunks for each worker (but at least 256 arguments) have been drawn whose results
 /// were not taken, and at most 64 MiB of arguments, or one, are under way.
 ///
 /// If the iterator of the arguments panics, the results of the arguments before are given first; then `next` panics with that.

@@ -64,6 +64,7 @@ struct Waiting {
 
 /// What a look at the connection brought.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the large one is the most frequent, and is taken apart at once")]
 pub(super) enum Step {
     /// There was nothing to receive.
     Nothing,

@@ -87,7 +87,7 @@ fn run(registry: &Registry, connection: &Packets, buffer: &mut Buffer) -> Result
     let result = catch_unwind(AssertUnwindSafe(|| {
         let mut serve = registry.open(function, 0, &[], Vec::new())?;
         let descriptors = payload.take_descriptors();
-        serve.call(&payload, descriptors, &Context::alone())
+        serve.run(&payload, descriptors, &Context::alone())
     }));
     Ok(match result {
         Ok(Ok(_)) => 0,

@@ -3,7 +3,7 @@
 use super::{PROTOCOL, panic};
 use crate::bounded;
 use crate::codec::Message;
-use crate::function::{Context, Refusal, Registry, Serve};
+use crate::function::{Context, Refusal, Registry, Run};
 use crate::memory::SharedMemory;
 use crate::packets::{Buffer, Packets};
 use crate::payload::{Outgoing, Payload};
@@ -50,7 +50,7 @@ enum State {
         schema: u64,
         setup: Payload,
     },
-    Serving(Box<dyn Serve>),
+    Serving(Box<dyn Run>),
     /// It could not be opened; its tasks all get this answer.
     Refused(Refusal),
 }
@@ -196,7 +196,7 @@ impl<'a> Worker<'a> {
         let descriptors = argument.take_descriptors();
         let result = catch_unwind(AssertUnwindSafe(|| {
             let mut serve = self.registry.open(initializer.function, initializer.schema, &[], Vec::new())?;
-            serve.call(&argument, descriptors, &Context::alone())
+            serve.run(&argument, descriptors, &Context::alone())
         }));
         match result {
             Ok(result) => result.map(drop).map_err(|refusal| refusal.to_string()),
@@ -208,11 +208,10 @@ impl<'a> Worker<'a> {
 
     /// Answers a task: in the ring, if the answer is small and has no descriptors; else, or without room there, by a packet. The
     /// pool puts them into their order.
-    fn answer(&mut self, sequence: u64, outcome: Outcome, value: Message) -> io::Result<()> {
+    fn answer(&mut self, sequence: u64, outcome: Outcome, mut value: Outgoing) -> io::Result<()> {
         if let Some(Answers { ring, doorbell }) = &mut self.answers
-            && value.descriptors.is_empty()
-            && value.bytes.len() <= ANSWER_LIMIT
-            && ring.try_push(&[&sequence.to_le_bytes(), &value.bytes], outcome as u8).is_ok_and(|pushed| pushed)
+            && let Some(bytes) = value.small(ANSWER_LIMIT)
+            && ring.try_push(&[&sequence.to_le_bytes(), bytes], outcome as u8).is_ok_and(|pushed| pushed)
         {
             // A panic ends this process, which must not look like a death.
             let due = if outcome == Outcome::Panic { u64::MAX } else { sequence };
@@ -222,17 +221,16 @@ impl<'a> Worker<'a> {
             }
             return Ok(());
         }
-        let mut value = Outgoing::new(value);
         value.prepare()?;
         self.send(&ToPool::Ended { sequence, outcome, shared: value.shared() }, &value)
     }
 
     /// Runs a task that has been begun; `None` without a greeting, or for a job that was never opened.
-    fn task(&mut self, job: u64, payload: &[u8], descriptors: Vec<OwnedFd>) -> Option<(Outcome, Message)> {
+    fn task(&mut self, job: u64, payload: &[u8], descriptors: Vec<OwnedFd>) -> Option<(Outcome, Outgoing)> {
         let Open { flag, state } = self.jobs.get_mut(&job)?;
         let context = Context::of_job(FLAGS.get()?, *flag, job);
         if context.cancelled() {
-            return Some((Outcome::Cancelled, Message::default()));
+            return Some((Outcome::Cancelled, Outgoing::new(Message::default())));
         }
         CURRENT_FLAG.store(*flag, Ordering::Relaxed);
         CURRENT_JOB.store(job, Ordering::Release);
@@ -246,20 +244,21 @@ impl<'a> Worker<'a> {
                 };
             }
             match state {
-                State::Serving(serve) => serve.call(payload, descriptors, &context),
+                State::Serving(serve) => serve.run(payload, descriptors, &context),
                 State::Refused(refusal) => Err(refusal.clone()),
                 State::Waiting { .. } => unreachable!("it was opened above"),
             }
         }));
+        let bytes = |bytes| Outgoing::new(Message::plain(bytes));
         Some(match result {
             Ok(Ok(value)) => (Outcome::Value, value),
-            Ok(Err(_)) if context.cancelled() => (Outcome::Cancelled, Message::default()),
-            Ok(Err(Refusal::Error(message))) => (Outcome::Error, Message::plain(message.into_bytes())),
-            Ok(Err(Refusal::Decode(message))) => (Outcome::Decode, Message::plain(message.into_bytes())),
+            Ok(Err(_)) if context.cancelled() => (Outcome::Cancelled, Outgoing::new(Message::default())),
+            Ok(Err(Refusal::Error(message))) => (Outcome::Error, bytes(message.into_bytes())),
+            Ok(Err(Refusal::Decode(message))) => (Outcome::Decode, bytes(message.into_bytes())),
             Err(_) => {
                 let panic = panic::take();
                 let panic = panic.unwrap_or_else(|| Panic { message: "a panic".into(), backtrace: String::new() });
-                (Outcome::Panic, Message::plain(postcard::to_stdvec(&panic).unwrap_or_default()))
+                (Outcome::Panic, bytes(postcard::to_stdvec(&panic).unwrap_or_default()))
             }
         })
     }

@@ -158,3 +158,20 @@ fn an_interrupt_ends_the_job_and_not_the_pool() {
     assert_eq!(lines.next().as_deref(), Some("all cancelled, none died, and the pool goes on"));
     assert!(host.wait().expect("it is ours").success());
 }
+
+#[test]
+fn a_large_result_is_not_there_twice() {
+    let _alone = alone();
+    let pool = pool(1);
+    let size = 256 << 20;
+    let at_most = size + size / 10;
+    // From here on the peak is this test's.
+    std::fs::write("/proc/self/clear_refs", "5").expect("it is ours");
+    let before = peak_memory();
+    let pieces = pool.apply(megabytes, &(size >> 20)).expect("a value");
+    assert!(pieces.len() == size >> 20 && pieces.iter().all(|piece| piece.len() == 1 << 20 && piece[77] == 7));
+    let here = peak_memory() - before;
+    assert!(here < at_most as u64, "{} MiB here", here >> 20);
+    let there = pool.apply(peak, &()).expect("a number");
+    assert!(there < at_most as u64, "{} MiB there", there >> 20);
+}

@@ -29,7 +29,7 @@ multiprocessing::function! {
 
 multiprocessing::function! {
     pub fn halve(number: u64) -> Result<u64, String> {
-        if number % 2 == 0 { Ok(number / 2) } else { Err(format!("{number} is odd")) }
+        if number.is_multiple_of(2) { Ok(number / 2) } else { Err(format!("{number} is odd")) }
     }
 }
 
@@ -131,9 +131,9 @@ multiprocessing::function! {
 }
 
 multiprocessing::function! {
-    /// So many bytes.
-    pub fn bytes(count: usize) -> serde_bytes::ByteBuf {
-        serde_bytes::ByteBuf::from(vec![7; count])
+    /// So many pieces of a megabyte.
+    pub fn megabytes(count: usize) -> Vec<serde_bytes::ByteBuf> {
+        vec![serde_bytes::ByteBuf::from(vec![7; 1 << 20]); count]
     }
 }
 

@@ -73,7 +73,7 @@ fn calls(registry: Registry) -> Registry {
         .function::<calls::prepare>()
         .function::<calls::prepared>()
         .function::<calls::fickle>()
-        .function::<calls::bytes>()
+        .function::<calls::megabytes>()
         .function::<calls::peak>()
 }
 
