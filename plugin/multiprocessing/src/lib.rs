@@ -112,7 +112,7 @@ mod worker;
 
 pub use error::{JobError, StartError, TaskError};
 pub use function::{Context, Function, Refusal, Registry, Serve, cancelled};
-pub use launch::{Carrier, CommandPrefix, Launcher, Local, Transport};
+pub use launch::{Carrier, CommandPrefix, DialBack, Launcher, Local, Transport};
 pub use logging::log_to_stderr;
 pub use manager::{
     ManagedDict, ManagedEvent, ManagedGuard, ManagedList, ManagedLock, ManagedQueue, ManagedSemaphore, ManagedTypes,

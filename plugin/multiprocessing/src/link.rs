@@ -165,7 +165,12 @@ impl Receiver {
 
     /// The beginning of what came before the preamble.
     pub(crate) fn noise(&self) -> String {
-        String::from_utf8_lossy(&self.said).trim().escape_debug().to_string()
+        let mut said = self.said.clone();
+        if !self.greeted() {
+            let rest = &self.buffer[self.start..self.end];
+            said.extend_from_slice(&rest[..rest.len().min(NOISE_KEPT - said.len())]);
+        }
+        String::from_utf8_lossy(&said).trim().escape_debug().to_string()
     }
 
     /// Whether the preamble has come.

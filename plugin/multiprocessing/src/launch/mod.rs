@@ -4,8 +4,11 @@
 //! is a stream of bytes to a worker program over there, and that is all that the pool needs of it.
 
 mod command;
+mod dial_back;
 mod prefix;
 
+pub use dial_back::DialBack;
+pub(crate) use dial_back::{CONNECT, KEY};
 pub(crate) use prefix::STDIO;
 pub use prefix::{CommandPrefix, Local};
 

@@ -265,7 +265,7 @@ impl Dispatcher {
     fn hand_out(&mut self) {
         for pipeline in 1..=PIPELINE {
             self.hand_out_here(pipeline);
-            self.remote.hand_out(&mut self.jobs, pipeline);
+            self.remote.hand_out(&mut self.jobs, pipeline, self.seats.len() + self.remote.len());
         }
     }
 

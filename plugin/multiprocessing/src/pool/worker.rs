@@ -443,7 +443,10 @@ impl Worker {
         let place = self.early.iter().position(|early| early.as_ref().is_some_and(|early| early.sequence == first))?;
         let (early, in_hand) = self.early[place].take().zip(self.pipeline.pop_front())?;
         self.work = self.work.saturating_sub(in_hand.cost);
-        self.text.clear();
+        // What it has said since it began another one may be about that.
+        if self.report.begun() <= first {
+            self.text.clear();
+        }
         Some(Step::Answer(in_hand, early.outcome, early.payload))
     }
 

@@ -1,9 +1,10 @@
 //! A worker program on another machine: the agent of a pool. It has a pool of one worker of its own and passes tasks on, so
 //! that what a task does to its worker costs the connection nothing, and is told as what it is.
 
-use super::{PROTOCOL, end_with_the_pool};
+use super::{PROTOCOL, end_with_the_pool, secret};
+use crate::connection::{Address, AuthKey, Client};
 use crate::failure::Failure;
-use crate::launch::STDIO;
+use crate::launch::{CONNECT, KEY, STDIO};
 use crate::link::{Carried, LinkError, Receiver, Sender, until};
 use crate::payload::Payload;
 use crate::pool::{Initializer, Job, Next, Pool, PoolConfig};
@@ -16,6 +17,7 @@ use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,18 +27,44 @@ use std::time::{Duration, Instant};
 
 /// How long the greeting may take.
 const GREETING: Duration = Duration::from_secs(60);
+/// How long it may take to connect to a pool.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
 /// The longest name of a machine, in bytes.
 const HOST_LIMIT: usize = 256;
 
-/// The arguments of this process without those that make it an agent; `None` if it is none.
-pub(super) fn arguments() -> Option<Vec<OsString>> {
+/// How an agent reaches its pool.
+pub(super) enum Route {
+    /// It was started with the connection as its standard input and output.
+    Standard,
+    /// It connects to this address.
+    Connect(String),
+}
+
+/// How this process is to reach a pool, and its arguments without those that say so; `None` if it is no agent.
+pub(super) fn route() -> Option<(Route, Vec<OsString>)> {
     let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    (arguments.pop()? == STDIO).then_some(arguments)
+    match &arguments[..] {
+        [.., stdio] if stdio == STDIO => {
+            arguments.pop();
+            Some((Route::Standard, arguments))
+        }
+        [.., connect, address] if connect == CONNECT => {
+            let route = Route::Connect(address.to_string_lossy().into_owned());
+            arguments.truncate(arguments.len() - 2);
+            Some((route, arguments))
+        }
+        _ => None,
+    }
 }
 
 /// Serves, and returns the exit code. `arguments` are for the worker of its own.
-pub(super) fn run(identity: &str, arguments: Vec<OsString>) -> u8 {
-    let served = standard_streams().map_err(LinkError::from).and_then(|streams| serve(identity, arguments, streams));
+pub(super) fn run(identity: &str, route: Route, arguments: Vec<OsString>) -> u8 {
+    let key = secret::key();
+    let streams = match route {
+        Route::Standard => standard_streams(),
+        Route::Connect(address) => connect(&address, key),
+    };
+    let served = streams.map_err(LinkError::from).and_then(|streams| serve(identity, arguments, streams));
     match served {
         Ok(()) | Err(LinkError::End) => 0,
         Err(error) => {
@@ -44,6 +72,19 @@ pub(super) fn run(identity: &str, arguments: Vec<OsString>) -> u8 {
             PROTOCOL
         }
     }
+}
+
+/// Connects to a pool that waits for that.
+fn connect(address: &str, key: Option<OsString>) -> io::Result<(OwnedFd, OwnedFd)> {
+    let key = key.ok_or_else(|| io::Error::other(format!("the environment variable {KEY} is not set")))?;
+    let key = AuthKey::from(key.into_vec());
+    let parsed: Address = address.parse().map_err(io::Error::other)?;
+    let connection = Client::connect(&parsed, Some(&key), CONNECT_PATIENCE)
+        .map_err(|error| io::Error::other(format!("connecting to {address}: {error}")))?;
+    let reader = OwnedFd::from(connection);
+    // What else the process says or reads is as it is for others.
+    standard_streams()?;
+    Ok((reader.try_clone()?, reader))
 }
 
 /// Takes the standard input and output for the connection. What else the process reads is empty, and what it prints goes to

@@ -5,6 +5,7 @@ mod clone;
 mod log;
 mod panic;
 mod run;
+mod secret;
 mod serve;
 mod zygote;
 
@@ -29,6 +30,9 @@ const NO_POOL: u8 = 2;
 const PROTOCOL: u8 = 3;
 
 /// The whole of a worker program's `main`: serves whoever started this process, and returns when that has ended.
+///
+/// Arguments that end in `--stdio`, or in `--connect HOST:PORT`, make it the worker of a pool on another machine: see
+/// [`CommandPrefix`](crate::CommandPrefix) and [`DialBack`](crate::DialBack).
 pub fn worker_main(registry: Registry) -> ExitCode {
     ExitCode::from(serve(&registry))
 }
@@ -38,8 +42,8 @@ pub(crate) fn serve(registry: &Registry) -> u8 {
     if let Some(connection) = run::control() {
         return run::serve(registry, connection);
     }
-    if let Some(arguments) = agent::arguments() {
-        return agent::run(registry.identity(), arguments);
+    if let Some((route, arguments)) = agent::route() {
+        return agent::run(registry.identity(), route, arguments);
     }
     match start() {
         Ok(connection) => serve::Worker::new(registry, connection).run(),

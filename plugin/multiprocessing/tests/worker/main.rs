@@ -11,9 +11,12 @@ mod sync;
 
 use acts::{Act, Actor, Brought, IDENTITY, Setup};
 use multiprocessing::codec::Message;
-use multiprocessing::{Context, Next, Pool, PoolConfig, Program, Refusal, Registry, Serve, TaskError, worker_main};
+use multiprocessing::{
+    Context, Launcher, Local, Next, Pool, PoolConfig, Program, Refusal, Registry, Serve, TaskError, worker_main,
+};
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -31,6 +34,11 @@ fn main() -> ExitCode {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
     // What makes it a worker of a pool on another machine is for the library.
     arguments.pop_if(|last| last == "--stdio");
+    if let [.., connect, _] = &arguments[..]
+        && connect == "--connect"
+    {
+        arguments.truncate(arguments.len() - 2);
+    }
     let identity = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => IDENTITY,
         ["identity", other] => other,
@@ -42,7 +50,8 @@ fn main() -> ExitCode {
         ["protocol"] => return answer(b"MP\x63\x00\x00\x00\x00\x00"),
         ["nonsense"] => return answer(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
         ["bomb"] | ["--multiprocessing-worker"] => return process::bomb(),
-        ["host", worker] => return host(worker),
+        ["host", worker] => return host(worker, false),
+        ["host", worker, "remote"] => return host(worker, true),
         ["interrupted", worker] => return interrupted(worker),
         _ => return ExitCode::FAILURE,
     };
@@ -86,9 +95,13 @@ fn answer(bytes: &[u8]) -> ExitCode {
 }
 
 /// A program that has a pool whose workers are busy: prints their numbers, and waits to be killed.
-fn host(worker: &str) -> ExitCode {
+fn host(worker: &str, remote: bool) -> ExitCode {
     let mut config = PoolConfig::new(Program::new(worker, IDENTITY));
     config.workers = 2;
+    if remote {
+        let local: Arc<dyn Launcher> = Arc::new(Local::new(config.program.clone()));
+        (config.workers, config.remote) = (0, vec![Arc::clone(&local), local]);
+    }
     let Ok(pool) = Pool::start(config) else { return ExitCode::FAILURE };
     let Ok(job) = pool.typed_job::<Actor>(&Setup::text("")) else { return ExitCode::FAILURE };
     for id in 0..2 {

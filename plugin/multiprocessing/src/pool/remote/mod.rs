@@ -19,8 +19,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// A worker on another machine has at most this many tasks: one that it runs, and some that are on their way while it does.
-const PIPELINE: usize = 2;
 /// The pause after the first failure to start a worker. It doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
@@ -133,6 +131,11 @@ impl Seat {
         }
     }
 
+    /// Whether a worker is launched even if there is nothing to do.
+    fn unconditional(&self) -> bool {
+        self.failures == 0 || self.lost
+    }
+
     fn status(&self) -> WorkerStatus {
         let worker = self.worker.as_ref();
         let state = match worker {
@@ -236,7 +239,7 @@ impl Remotes {
 
     /// When the next launch is due, if there is work.
     pub(super) fn next_attempt(&self, work: bool) -> Option<Instant> {
-        let waiting = self.seats.iter().filter(|seat| seat.worker.is_none() && (work || seat.failures == 0));
+        let waiting = self.seats.iter().filter(|seat| seat.worker.is_none() && (work || seat.unconditional()));
         waiting.map(Seat::due).min()
     }
 
@@ -245,7 +248,7 @@ impl Remotes {
         self.threads.retain(|thread| !thread.is_finished());
         let now = Instant::now();
         for seat in &mut self.seats {
-            if seat.worker.is_some() || seat.due() > now || (!work && seat.failures > 0) {
+            if seat.worker.is_some() || seat.due() > now || (!work && !seat.unconditional()) {
                 continue;
             }
             self.attempts += 1;
@@ -280,13 +283,15 @@ impl Remotes {
         }
     }
 
-    /// Gives tasks to workers with fewer than `pipeline`.
-    pub(super) fn hand_out(&mut self, jobs: &mut Jobs, pipeline: usize) {
-        loop {
+    /// Gives tasks to workers with fewer than `limit`; there are so many seats in all.
+    pub(super) fn hand_out(&mut self, jobs: &mut Jobs, limit: usize, seats: usize) {
+        while jobs.queued() > 0 {
+            // The last tasks wait for whoever is free first.
+            let pipeline = if jobs.queued() >= seats { limit } else { 1 };
             let ready = |seat: &&mut Seat| seat.worker.as_ref().is_some_and(|worker| worker.ready.is_some());
             let load = |seat: &&mut Seat| seat.worker.as_ref().map_or(usize::MAX, |worker| worker.pipeline.len());
             let seat = self.seats.iter_mut().filter(ready).min_by_key(load);
-            let Some(seat) = seat.filter(|seat| load(seat) < pipeline.min(PIPELINE)) else { return };
+            let Some(seat) = seat.filter(|seat| load(seat) < pipeline) else { return };
             let Some(job) = jobs.turn_elsewhere() else { return };
             let chunk = jobs.entry(job).map_or(1, |entry| entry.opening.chunk);
             for _ in 0..chunk {
