@@ -1,6 +1,6 @@
 //! Somebody dies: a client, a manager, or whoever has started one.
 
-use crate::worker::{AccountProxy, add_many, count_under, hold, lock_and_wait, own_a_manager, wait_for_item};
+use crate::worker::{AccountProxy, add_many, count_under, hold_account, lock_and_wait, own_a_manager, wait_for_item};
 use crate::{PATIENCE, WORKER, alone, manager, manager_here, program, signal, start, until};
 use multiprocessing::{ExitStatus, ManagedDict, ManagedLock, ManagedQueue, Manager, ManagerError, Program};
 use std::path::Path;
@@ -13,7 +13,7 @@ fn a_client_that_is_killed_holds_nothing_any_more() {
     let manager = manager();
     let ready = ManagedQueue::new(&manager, None).expect("a queue");
     let account = AccountProxy::new(&manager, 0).expect("an account");
-    let process = start(hold, &(account.clone(), ready.clone()));
+    let process = start(hold_account, &(account.clone(), ready.clone()));
     assert!(ready.get(Some(PATIENCE)).expect("a call").is_some());
     drop(account);
     assert_eq!(manager.objects().expect("a call"), 2, "the process holds it");

@@ -89,7 +89,7 @@ multiprocessing::function! {
 
 multiprocessing::function! {
     /// Holds whatever it is given, says so, and waits to be killed.
-    pub fn hold(account: AccountProxy, ready: ManagedQueue<u32>) -> Result<(), ManagerError> {
+    pub fn hold_account(account: AccountProxy, ready: ManagedQueue<u32>) -> Result<(), ManagerError> {
         account.add(1)?;
         ready.put(&std::process::id(), None)?;
         thread::sleep(Duration::from_secs(60));
@@ -159,7 +159,7 @@ pub fn register(registry: Registry) -> Registry {
         .managed::<Account>()
         .function::<add_many>()
         .function::<put_there>()
-        .function::<hold>()
+        .function::<hold_account>()
         .function::<wait_for_item>()
         .function::<lock_and_wait>()
         .function::<count_under>()
