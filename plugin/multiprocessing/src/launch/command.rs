@@ -5,7 +5,8 @@ use crate::process::ExitStatus;
 use crate::process::child::Child;
 use crate::process::spawn::{Spawn, Standard};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::AsFd;
@@ -38,6 +39,14 @@ impl Command {
         Ok(Transport::new(reader, writer).stderr(errors).carrier(Command { process }))
     }
 
+    /// Sends a signal to it and to what it has started, which is in its process group unless it went to another one.
+    fn signal(&self, signal: Signal) {
+        // As long as its status was not taken, the group's number is no other's.
+        if !self.process.ended() {
+            let _ = killpg(Pid::from_raw(self.process.pid() as i32), signal);
+        }
+    }
+
     /// Waits until it has ended, at most until then.
     fn wait_until(&self, deadline: Instant) -> Option<ExitStatus> {
         loop {
@@ -61,11 +70,11 @@ impl Carrier for Command {
     fn end(&mut self, patience: Duration) -> Option<String> {
         let start = Instant::now();
         let status = self.wait_until(start + patience / 2).or_else(|| {
-            let _ = self.process.signal(Signal::SIGTERM as i32);
+            self.signal(Signal::SIGTERM);
             self.wait_until(start + patience)
         });
         let status = status.or_else(|| {
-            self.process.kill();
+            self.signal(Signal::SIGKILL);
             // Only one that hangs in the kernel outlasts this.
             self.wait_until(Instant::now() + Duration::from_secs(1))
         });

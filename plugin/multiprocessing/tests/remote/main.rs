@@ -5,6 +5,9 @@ mod acts;
 #[expect(dead_code, unused_imports, reason = "the tests of the pool need more of it")]
 #[path = "../pool/common.rs"]
 mod common;
+mod dialling;
+mod elsewhere;
+mod engines;
 #[path = "../common/leftovers.rs"]
 mod leftovers;
 mod pipes;
