@@ -6,7 +6,7 @@
 //! - [`Session`]: a debugger that lives in a Python host; commands in, text or JSON out
 //! - [`Batch`]: an `lldb` that runs some commands and ends; [`Terminal`]: one that sits at a prompt
 //! - [`host`], [`Dap`]: other debuggers, and those in editors
-//! - [`Sshd`]: another machine, as far as ssh knows
+//! - [`Sshd`], [`PlatformServer`]: another machine, as far as ssh or LLDB know
 //! - [`CoreFile`]: a core file made by hand
 //! - [`report`]: what is in a JSON report
 //! - [`Leftovers`]: nothing of ours stays behind
@@ -17,6 +17,7 @@ mod dap;
 mod fixture;
 mod hosts;
 mod leftovers;
+mod platform;
 mod processes;
 mod product;
 mod redact;
@@ -31,6 +32,7 @@ pub use dap::Dap;
 pub use fixture::{Debuggee, Truth, compile, gcore, needle};
 pub use hosts::{host, probe};
 pub use leftovers::Leftovers;
+pub use platform::PlatformServer;
 pub use processes::{Process, until};
 pub use product::Product;
 pub use redact::check;

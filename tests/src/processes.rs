@@ -27,15 +27,25 @@ impl Process {
 
     /// All processes named `name` (of which Linux keeps 15 bytes) that `parent` started and has not reaped.
     pub fn children(parent: i32, name: &str) -> Vec<Self> {
+        let mut children = Self::all_children(parent);
+        children.retain(|child| child.name().as_deref() == Some(name));
+        children
+    }
+
+    /// All processes that `parent` started and has not reaped.
+    pub fn all_children(parent: i32) -> Vec<Self> {
         let entries = std::fs::read_dir("/proc").expect("/proc can be read");
         let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-        let child = |pid: &i32| {
-            let is_child = stat(*pid).is_some_and(|fields| fields[1] == parent.to_string());
-            is_child && std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim_end() == name)
-        };
+        let child = |pid: &i32| stat(*pid).is_some_and(|fields| fields[1] == parent.to_string());
         let mut children: Vec<_> = pids.filter(child).filter_map(Self::of).collect();
         children.sort_by_key(|process| process.pid);
         children
+    }
+
+    /// Its name, of which Linux keeps 15 bytes.
+    pub fn name(self) -> Option<String> {
+        let name = std::fs::read_to_string(format!("/proc/{}/comm", self.pid)).ok()?;
+        Some(name.trim_end().to_owned())
     }
 
     /// Its state's letter (`R`, `S`, `T`, `Z`, …); `None` once it is reaped.

@@ -7,7 +7,9 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tests::report::{addresses, assert_finds, find_needles, results};
-use tests::{CoreFile, Debuggee, Process, Product, Segment, Session, Sshd, Truth, gcore, needle, until};
+use tests::{
+    CoreFile, Debuggee, PlatformServer, Process, Product, Segment, Session, Sshd, Truth, gcore, needle, until,
+};
 
 /// A host that is this machine, as two workers see it from elsewhere.
 fn add_here(session: &mut Session, slots: usize) {
@@ -359,4 +361,78 @@ fn a_real_ssh_server() {
         session.json(&find_needles());
         session.ok("mp-scan pool status").contains("onnection refused").then_some(())
     });
+}
+
+/// A debugger that is connected to an lldb-server, whose machine has two workers.
+fn connected(server: &PlatformServer) -> Session {
+    let mut session = Session::start();
+    for command in server.connect() {
+        session.ok(&command);
+    }
+    session.ok("mp-scan pool hosts add platform 2");
+    session
+}
+
+/// What is left when the debugger has ended: no worker, and no file.
+fn nothing_left(server: &PlatformServer, workers: &[Process]) {
+    until("the end of the workers", Duration::from_secs(5), || {
+        workers.iter().all(|worker| !worker.is_alive()).then_some(())
+    });
+    let files: Vec<_> = std::fs::read_dir(server.folder()).expect("a folder").flatten().collect();
+    assert!(files.iter().all(|file| !file.file_name().to_string_lossy().contains("mp-worker")), "{files:?}");
+}
+
+#[test]
+fn an_lldb_servers_machine_has_workers_for_a_core_file() {
+    let server = PlatformServer::start();
+    let mut session = connected(&server);
+    core_of_a_process(&mut session);
+    same_everywhere(&mut session, &lines());
+    let status = session.json("mp-scan pool status");
+    assert_eq!(results(&status).len(), 2, "{status}");
+    assert!(results(&status).iter().all(|row| row["host"].as_str().is_some_and(|host| host.starts_with("platform"))));
+    let workers = server.workers();
+    assert_eq!(workers.len(), 4, "two that pass tasks on, and two that run them: {workers:?}");
+    nothing_left(&server, &[]);
+    // One that is killed is started anew by a later command.
+    workers[0].signal(Signal::SIGKILL);
+    until("another one", Duration::from_secs(60), || {
+        session.json(&find_needles());
+        let status = session.json("mp-scan pool status");
+        let works = |row: &&Value| row["state"] == "idle";
+        (results(&status).iter().filter(works).count() == 2).then_some(())
+    });
+    let workers = [workers, server.workers()].concat();
+    session.quit();
+    nothing_left(&server, &workers);
+}
+
+#[test]
+fn an_lldb_servers_machine_has_workers_for_a_live_process() {
+    let server = PlatformServer::start();
+    let mut session = connected(&server);
+    let debuggee = Debuggee::start("needles.c", &[]);
+    session.attach(&debuggee);
+    same_everywhere(&mut session, &lines());
+    let report = session.json(&find_needles());
+    assert_finds(&report, &debuggee.truth, &debuggee.truth.addresses("needle"));
+    let workers = server.workers();
+    session.quit();
+    nothing_left(&server, &workers);
+}
+
+#[test]
+fn an_lldb_server_that_is_not_there_is_named() {
+    let mut session = Session::start();
+    let truth = launched(&mut session);
+    session.ok("mp-scan pool hosts add platform");
+    session.ok("mp-scan pool set workers=2");
+    let report = until("the reason", Duration::from_secs(10), || {
+        let report = session.json(&find_needles());
+        assert_finds(&report, &truth, &truth.addresses("needle"));
+        notes(&report).contains("connected to no lldb-server").then_some(report)
+    });
+    assert_eq!(report["stats"]["workers"], 2);
+    let status = session.ok("mp-scan pool status");
+    assert!(status.contains("platform connect"), "{status}");
 }
