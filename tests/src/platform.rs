@@ -56,17 +56,16 @@ impl PlatformServer {
     }
 }
 
-/// The workers among the processes that a process has started, and those have.
+/// The workers among the processes that a process has started, and those have. Their file is gone by then, and with it the
+/// name of those that were started from it after.
 fn below(pid: i32) -> Vec<Process> {
-    let named = |name: &str| name.starts_with("mp-worker");
-    let mut found = Vec::new();
-    for child in Process::all_children(pid) {
-        if named(&child.name().unwrap_or_default()) {
-            found.push(child);
-        }
-        found.extend(below(child.pid));
-    }
-    found
+    let is_worker = |child: &Process| {
+        let program = child.executable().unwrap_or_default();
+        program.file_name().is_some_and(|name| name.to_string_lossy().starts_with("mp-worker"))
+    };
+    let children = Process::all_children(pid);
+    let deeper: Vec<Process> = children.iter().flat_map(|child| below(child.pid)).collect();
+    children.into_iter().filter(is_worker).chain(deeper).collect()
 }
 
 impl Drop for PlatformServer {

@@ -27,9 +27,10 @@ impl Process {
 
     /// All processes named `name` (of which Linux keeps 15 bytes) that `parent` started and has not reaped.
     pub fn children(parent: i32, name: &str) -> Vec<Self> {
-        let mut children = Self::all_children(parent);
-        children.retain(|child| child.name().as_deref() == Some(name));
-        children
+        let named = |child: &Self| {
+            std::fs::read_to_string(format!("/proc/{}/comm", child.pid)).is_ok_and(|comm| comm.trim_end() == name)
+        };
+        Self::all_children(parent).into_iter().filter(named).collect()
     }
 
     /// All processes that `parent` started and has not reaped.
@@ -40,12 +41,6 @@ impl Process {
         let mut children: Vec<_> = pids.filter(child).filter_map(Self::of).collect();
         children.sort_by_key(|process| process.pid);
         children
-    }
-
-    /// Its name, of which Linux keeps 15 bytes.
-    pub fn name(self) -> Option<String> {
-        let name = std::fs::read_to_string(format!("/proc/{}/comm", self.pid)).ok()?;
-        Some(name.trim_end().to_owned())
     }
 
     /// Its state's letter (`R`, `S`, `T`, `Z`, …); `None` once it is reaped.

@@ -31,7 +31,10 @@ fn same_everywhere(session: &mut Session, lines: &[String]) {
         let here = session.json(&format!("{line} --workers 0"));
         let there = session.json(line);
         assert_eq!(there["stats"]["workers"], 2, "{line}");
-        assert_eq!(here["stats"]["bytes_scanned"], there["stats"]["bytes_scanned"], "{line}");
+        // How far others have got by the time that the limit is certain is a matter of chance.
+        if here["truncated"] == false {
+            assert_eq!(here["stats"]["bytes_scanned"], there["stats"]["bytes_scanned"], "{line}");
+        }
         assert_eq!(essence(here), essence(there), "{line}");
     }
 }
@@ -204,19 +207,24 @@ fn a_large_core_file_is_sent_piece_by_piece() {
     session.keep(folder);
 }
 
+/// The same as [`same_everywhere`], where the debugger reads for the workers: at its speed all of it would take minutes.
+fn same_where_it_is_quick(session: &mut Session, truth: &Truth) {
+    let place = "--in stack --in heap --in module:needles";
+    let lines: Vec<String> = lines().iter().map(|line| format!("{line} {place}")).collect();
+    same_everywhere(session, &lines[..4]);
+    let found = addresses(&session.json(&format!("{} {place}", find_needles())));
+    let expected =
+        truth.labelled("needle", |label| label == "code" || label.contains("heap") || label.contains("stack"));
+    assert!(expected.len() > 3 && expected.iter().all(|address| found.contains(address)), "{expected:x?} {found:x?}");
+}
+
 #[test]
 fn what_only_the_debugger_can_read_is_sent() {
     let mut session = Session::with_environment([("MP_SCAN_READER", "relay")]);
     let truth = launched(&mut session);
     add_here(&mut session, 2);
-    // At the debugger's speed all of it would take minutes.
-    let place = "--in stack --in heap --in module:needles";
-    let lines: Vec<String> = lines().iter().map(|line| format!("{line} {place}")).collect();
-    same_everywhere(&mut session, &lines[..4]);
-    let report = session.json(&format!("{} {place}", find_needles()));
-    let expected =
-        truth.labelled("needle", |label| label == "code" || label.contains("heap") || label.contains("stack"));
-    assert!(expected.iter().all(|address| addresses(&report).contains(address)), "{report}");
+    same_where_it_is_quick(&mut session, &truth);
+    let report = session.json(&format!("{} --in stack", find_needles()));
     assert_eq!(report["target"]["kind"], "relayed");
 }
 
@@ -413,9 +421,7 @@ fn an_lldb_servers_machine_has_workers_for_a_live_process() {
     let mut session = connected(&server);
     let debuggee = Debuggee::start("needles.c", &[]);
     session.attach(&debuggee);
-    same_everywhere(&mut session, &lines());
-    let report = session.json(&find_needles());
-    assert_finds(&report, &debuggee.truth, &debuggee.truth.addresses("needle"));
+    same_where_it_is_quick(&mut session, &debuggee.truth);
     let workers = server.workers();
     session.quit();
     nothing_left(&server, &workers);

@@ -108,7 +108,7 @@ fn install(platform: &Platform) -> Result<String> {
 
 /// An address of this machine that another one reaches it at: the one that packets to it leave from.
 fn reachable_address(machine: &str) -> IpAddr {
-    let here = nix::unistd::gethostname().is_ok_and(|name| name.to_string_lossy() == machine);
+    let here = std::fs::read_to_string("/proc/sys/kernel/hostname").is_ok_and(|name| name.trim() == machine);
     let towards = || {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
         // Nothing is sent: this only chooses a way.
