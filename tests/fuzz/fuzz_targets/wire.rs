@@ -3,6 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use multiprocessing::stream::{self, Piece, Pieces, Streamed, ToAgent, ToEngine};
 use multiprocessing::wire::{self, FRAME_LIMIT, HEADER, INLINE_LIMIT, MESSAGE_LIMIT, ToPool, ToWorker};
 
 /// A packet as a message of one kind. It is a macro because the message borrows from the packet.
@@ -21,7 +22,32 @@ macro_rules! packet {
     };
 }
 
+/// What comes from another machine, as messages of one kind: a payload in parts has exactly the bytes that were announced.
+fn stream<M: Streamed + serde::de::DeserializeOwned>(bytes: &[u8]) {
+    let mut rest = stream::find_preamble(bytes).map_or(bytes, |start| &bytes[start..]);
+    let (mut pieces, mut left) = (Pieces::default(), 0);
+    while let Ok(Some((_, length))) = wire::split(rest) {
+        let Ok((message, tail)) = wire::decode::<M>(&rest[..length]) else { return };
+        rest = &rest[length..];
+        match pieces.take(&message, tail.len()) {
+            Err(_) => return,
+            Ok(Piece::Whole) => assert_eq!(message.payload(), Some(tail.len() as u64)),
+            Ok(Piece::Begins) => {
+                assert_eq!((left, tail.len()), (0, 0));
+                left = message.payload().expect("it announces one");
+                assert!(left > INLINE_LIMIT as u64 && left <= stream::PAYLOAD_LIMIT);
+            }
+            Ok(piece) => {
+                left = left.checked_sub(tail.len() as u64).expect("never more than was announced");
+                assert_eq!(piece == Piece::Last, left == 0);
+            }
+        }
+    }
+}
+
 fuzz_target!(|bytes: &[u8]| {
+    stream::<ToAgent>(bytes);
+    stream::<ToEngine>(bytes);
     // As they are; and with a header of our own, which is hard to guess.
     let mut framed = wire::encode(&(), bytes.len().min(INLINE_LIMIT)).expect("within the limits");
     framed.extend_from_slice(&bytes[..bytes.len().min(INLINE_LIMIT)]);

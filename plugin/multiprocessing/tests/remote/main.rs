@@ -2,7 +2,7 @@
 
 #[path = "../worker/acts.rs"]
 mod acts;
-#[expect(dead_code, unused_imports, reason = "the tests of the pool need more of it")]
+#[expect(dead_code, reason = "the tests of the pool need more of it")]
 #[path = "../pool/common.rs"]
 mod common;
 mod dialling;
