@@ -79,6 +79,14 @@
 //!   `/dev/shm`, `/tmp`, or anywhere else where it could be left behind.
 //! - Memory is bounded both ways: a job whose results are not taken gets no more tasks started.
 //!
+//! # Other machines
+//!
+//! A worker elsewhere is `worker --stdio` behind whatever command runs programs there ([`CommandPrefix`]: ssh, Slurm, a
+//! container's runtime), or `worker --connect HOST:PORT` if nothing carries its bytes ([`DialBack`]). It takes a seat of the pool
+//! ([`PoolConfig::remote`]) beside the local ones: the same calls, the same errors. Over there an agent has a pool of one worker, so
+//! that a crash, a limit or a panic is told as what it is, and costs the connection nothing. A connection that is lost costs the task at
+//! its front, as [`TaskError::Connection`] with what the engine said; a host that is down holds nobody up.
+//!
 //! Linux 5.4 or later. A worker program must call [`worker_main`](fn@worker_main) before it starts threads of its own.
 
 mod bulk;
