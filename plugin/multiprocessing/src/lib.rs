@@ -103,11 +103,14 @@ mod logging;
 mod macros;
 pub mod manager;
 mod memory;
+mod message;
 mod packets;
 mod payload;
+mod pipe;
 mod pool;
 mod process;
 mod program;
+mod queue;
 mod report;
 mod ring;
 mod schema;
@@ -115,6 +118,7 @@ mod shared;
 mod spill;
 pub mod stream;
 pub mod sync;
+mod wait;
 pub mod wire;
 mod worker;
 
@@ -127,7 +131,9 @@ pub use manager::{
     ManagedValue, Manager, ManagerError, Proxy,
 };
 pub use memory::{OutOfBounds, SealedMemory, SharedMemory};
+pub use message::{Bytes, RecvError, SendError};
 pub use payload::Payload;
+pub use pipe::{Pipe, Receiver, Sender, channel, channel_with_capacity, pipe, pipe_with_capacity};
 pub use pool::{
     AsyncResult, Calls, Imap, ImapUnordered, Initializer, Job, JobSpec, MakeRemote, MapResult, Next, Pool, PoolConfig,
     RetryPolicy, TypedJob, WorkerState, WorkerStatus,
@@ -137,11 +143,13 @@ pub use process::{
     active_children, cpu_count, current, parent,
 };
 pub use program::Program;
+pub use queue::{JoinableQueue, NothingToDo, Queue, QueueBuilder};
 pub use shared::{Plain, Segment, Segments, SegmentsError, Shared, SharedGuard, SharedSlice, SharedSliceGuard};
 pub use sync::{
     Barrier, BarrierError, BoundedSemaphore, Condition, ConditionError, Event, Lock, LockError, LockGuard, OverRelease,
     RLock, RLockGuard, Semaphore,
 };
+pub use wait::wait;
 pub use worker::worker_main;
 
 /// Text of at most `limit` bytes.

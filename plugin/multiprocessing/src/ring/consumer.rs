@@ -1,11 +1,10 @@
 //! The side that reads.
 
-use super::area::Area;
+use super::area::{Area, Memory};
 use super::header::Sleep;
 use super::position::{Kind, Position, Record};
 use super::{BRIEF, Broken, spin};
 use crate::futex;
-use crate::memory::SharedMemory;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -32,7 +31,7 @@ impl Consumer {
     /// The reader of the ring at `offset`, whose `capacity` is a power of two. A message of more than `limit` bytes breaks the
     /// ring. Memory that is all zero is an empty ring; one that was used goes on where it is.
     pub(crate) fn new(
-        memory: Arc<SharedMemory>,
+        memory: Arc<dyn Memory>,
         offset: usize,
         capacity: usize,
         limit: usize,
@@ -45,8 +44,23 @@ impl Consumer {
     /// Takes up where another consumer of the ring has left off.
     pub(crate) fn reload(&mut self) {
         self.head = self.area.header().head();
-        self.tail = self.head;
+        // What is known of the producer is old, but true, as long as it is possible.
+        if self.tail.units_since(self.head) > self.area.units() {
+            self.tail = self.head;
+        }
         self.partial = None;
+    }
+
+    /// Lets this side go: a producer that sleeps in the futex is told to look whether there is anybody left.
+    pub(crate) fn let_go(&self) {
+        let header = self.area.header();
+        Area::let_go(&header.consumer.0).store(1, Ordering::Relaxed);
+        futex::wake(Area::futex(&header.producer.0), 1);
+    }
+
+    /// Whether it has been woken since it wanted its doorbell rung.
+    pub(crate) fn is_woken(&self) -> bool {
+        self.area.header().consumer.0.is_awake()
     }
 
     /// Takes a message, if one has come as a whole: its bytes are `into` then, and its tag is returned. What has come of one that

@@ -1,47 +1,63 @@
 //! Copying into and out of memory that another process may write at the same time.
 //!
-//! What such a process writes meanwhile can only make the bytes wrong, not more: short copies go through relaxed atomics; long
-//! ones through one machine instruction, of which the compiler knows only that it touches memory.
+//! What such a process writes meanwhile can only make the bytes wrong, not more: short copies go word by word through relaxed
+//! atomics, or byte by byte; long ones through one machine instruction, of which the compiler knows only that it touches memory.
 
-use crate::memory::SharedMemory;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// From which length on the instruction is the faster way.
-#[cfg(target_arch = "x86_64")]
-const LONG: usize = 256;
+const LONG: usize = if cfg!(target_arch = "x86_64") { 512 } else { usize::MAX };
 
-/// Copies bytes to `offset` and on; outside of the memory, nothing.
-pub(super) fn into_shared(memory: &SharedMemory, offset: usize, from: &[u8]) {
-    #[cfg(target_arch = "x86_64")]
-    if from.len() >= LONG && inside(memory, offset, from.len()) {
-        // SAFETY: the source is a slice, and the target that many bytes inside of the mapping, which `memory` keeps alive.
-        unsafe { copy(from.as_ptr(), memory.address().add(offset), from.len()) };
-        return;
+/// Copies bytes to `to` and on.
+///
+/// # Safety
+/// So many bytes there can be written, and are reached in no other way than in this module.
+pub(super) unsafe fn into_shared(to: *mut u8, from: &[u8]) {
+    if from.len() >= LONG {
+        // SAFETY: the source is a slice, and the caller vouches for the target.
+        return unsafe { copy(from.as_ptr(), to, from.len()) };
     }
-    let _ = memory.write(offset, from);
+    let aligned = to.addr().is_multiple_of(8);
+    let (words, rest) = if aligned { from.as_chunks::<8>() } else { (&[][..], from) };
+    for (i, word) in words.iter().enumerate() {
+        // SAFETY: it is within the caller's range, and aligned.
+        let cell = unsafe { AtomicU64::from_ptr(to.add(i * 8).cast()) };
+        cell.store(u64::from_ne_bytes(*word), Ordering::Relaxed);
+    }
+    for (i, byte) in rest.iter().enumerate() {
+        // SAFETY: it is within the caller's range.
+        let cell = unsafe { AtomicU8::from_ptr(to.add(words.len() * 8 + i)) };
+        cell.store(*byte, Ordering::Relaxed);
+    }
 }
 
-/// Appends `length` bytes from `offset` on to `to`; outside of the memory, nothing.
-pub(super) fn out_of_shared(memory: &SharedMemory, offset: usize, length: usize, to: &mut Vec<u8>) {
-    #[cfg(target_arch = "x86_64")]
-    if length >= LONG && inside(memory, offset, length) {
-        to.reserve(length);
+/// Appends `length` bytes from `from` on to `to`.
+///
+/// # Safety
+/// So many bytes there can be read, and are reached in no other way than in this module.
+pub(super) unsafe fn out_of_shared(from: *mut u8, length: usize, to: &mut Vec<u8>) {
+    to.reserve(length);
+    if length >= LONG {
         let end = to.len();
-        // SAFETY: the source is that many bytes inside of the mapping, which `memory` keeps alive. There is room for them behind
-        // the vector's end, where nothing else can be, and the copy has made them all values when the length says so.
+        // SAFETY: the caller vouches for the source. There is room behind the vector's end, where nothing else can be, and the
+        // copy has made all of it values when the length says so.
         unsafe {
-            copy(memory.address().add(offset), to.as_mut_ptr().add(end), length);
+            copy(from, to.as_mut_ptr().add(end), length);
             to.set_len(end + length);
         }
         return;
     }
-    let end = to.len();
-    to.resize(end + length, 0);
-    let _ = memory.read(offset, &mut to[end..]);
-}
-
-#[cfg(target_arch = "x86_64")]
-fn inside(memory: &SharedMemory, offset: usize, length: usize) -> bool {
-    offset.checked_add(length).is_some_and(|end| end <= memory.len())
+    let words = if from.addr().is_multiple_of(8) { length / 8 } else { 0 };
+    for i in 0..words {
+        // SAFETY: it is within the caller's range, and aligned.
+        let cell = unsafe { AtomicU64::from_ptr(from.add(i * 8).cast()) };
+        to.extend_from_slice(&cell.load(Ordering::Relaxed).to_ne_bytes());
+    }
+    for i in words * 8..length {
+        // SAFETY: it is within the caller's range.
+        let cell = unsafe { AtomicU8::from_ptr(from.add(i)) };
+        to.push(cell.load(Ordering::Relaxed));
+    }
 }
 
 /// Copies so many bytes, ascending.
@@ -64,24 +80,35 @@ unsafe fn copy(from: *const u8, to: *mut u8, length: usize) {
     }
 }
 
+/// As above, where there is no such instruction; it is not called.
+///
+/// # Safety
+/// As above.
+#[cfg(not(target_arch = "x86_64"))]
+unsafe fn copy(from: *const u8, to: *mut u8, length: usize) {
+    // SAFETY: the caller vouches for both.
+    unsafe { std::ptr::copy_nonoverlapping(from, to, length) };
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_copy_is_the_same_bytes_and_stays_inside() {
-        let memory = SharedMemory::new(1000).expect("memory");
-        for length in [0, 1, 7, 255, 256, 900] {
-            let bytes: Vec<u8> = (0..length).map(|i| (i * 7) as u8).collect();
-            into_shared(&memory, 3, &bytes);
-            let mut found = b"before".to_vec();
-            out_of_shared(&memory, 3, length, &mut found);
-            assert_eq!(found, [&b"before"[..], &bytes].concat());
+    fn a_copy_is_the_same_bytes() {
+        let mut space = vec![0_u64; 200];
+        let base: *mut u8 = space.as_mut_ptr().cast();
+        for skip in [0, 3, 8] {
+            for length in [0, 1, 7, 8, 255, 512, 900] {
+                let bytes: Vec<u8> = (0..length).map(|i| (i * 7) as u8).collect();
+                let mut found = b"before".to_vec();
+                // SAFETY: the space is larger than any of these.
+                unsafe {
+                    into_shared(base.add(skip), &bytes);
+                    out_of_shared(base.add(skip), length, &mut found);
+                }
+                assert_eq!(found, [&b"before"[..], &bytes].concat());
+            }
         }
-        into_shared(&memory, 900, &[1; 300]);
-        into_shared(&memory, usize::MAX, &[1; 300]);
-        let mut found = Vec::new();
-        out_of_shared(&memory, 900, 100, &mut found);
-        assert!(!found.contains(&1));
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct Standing {
     pub(super) wants: AtomicU32,
     /// The number of the processor on which it last ran, and one; zero before it has.
     pub(super) processor: AtomicU32,
+    /// Whether one who held this side has let it go. Others may hold it still.
+    pub(super) let_go: AtomicU32,
 }
 
 /// The header of a ring. All zero is an empty ring.
@@ -52,7 +54,12 @@ pub(super) enum Sleep {
 impl Header {
     #[cfg(all(loom, test))]
     pub(super) fn new() -> Header {
-        let standing = || Standing { sleep: AtomicU32::new(0), wants: AtomicU32::new(0), processor: AtomicU32::new(0) };
+        let standing = || Standing {
+            sleep: AtomicU32::new(0),
+            wants: AtomicU32::new(0),
+            processor: AtomicU32::new(0),
+            let_go: AtomicU32::new(0),
+        };
         Header {
             tail: Line(AtomicU64::new(0)),
             head: Line(AtomicU64::new(0)),
@@ -91,7 +98,12 @@ impl Standing {
     /// Says that this side sleeps no more. Whether it was woken before.
     pub(super) fn awake(&self) -> bool {
         // A swap, so that what the other side published before it woke this one is seen.
-        self.sleep.load(Acquire) == Sleep::Awake as u32 || self.sleep.swap(Sleep::Awake as u32, AcqRel) == 0
+        self.is_awake() || self.sleep.swap(Sleep::Awake as u32, AcqRel) == 0
+    }
+
+    /// Whether this side does not sleep, or was woken.
+    pub(super) fn is_awake(&self) -> bool {
+        self.sleep.load(Acquire) == Sleep::Awake as u32
     }
 
     /// How this side has to be woken, now that `available` units are there for it and published. It is for the caller to do it:

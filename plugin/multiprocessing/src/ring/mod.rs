@@ -20,16 +20,19 @@ mod header;
 mod position;
 mod producer;
 mod spin;
+mod view;
 
 #[cfg(all(loom, test))]
 mod loom;
 #[cfg(all(not(loom), test))]
 mod tests;
 
-#[expect(unused_imports, reason = "what is built on the ring follows")]
 pub(crate) use self::{
+    area::Memory,
     consumer::Consumer,
+    position::MESSAGES_MAX,
     producer::{Producer, Stream},
+    view::View,
 };
 
 use std::time::Duration;

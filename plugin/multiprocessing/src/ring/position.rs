@@ -22,6 +22,11 @@ impl Position {
         self.0 & UNIT_MASK
     }
 
+    /// One after so many messages.
+    pub(super) fn of_messages(count: u64) -> Position {
+        Position(count << UNIT_BITS)
+    }
+
     /// This one after so many units and messages more.
     pub(super) fn after(self, units: u64, messages: u64) -> Position {
         let count = (self.0 >> UNIT_BITS).wrapping_add(messages) & COUNT_MASK;

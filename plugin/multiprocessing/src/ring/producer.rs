@@ -1,11 +1,10 @@
 //! The side that writes.
 
-use super::area::Area;
+use super::area::{Area, Memory};
 use super::header::Sleep;
 use super::position::{Kind, MESSAGES_MAX, Position, Record, UNIT};
 use super::{BRIEF, Broken, spin};
 use crate::futex;
-use crate::memory::SharedMemory;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -29,7 +28,7 @@ pub(crate) struct Producer {
 impl Producer {
     /// The writer of the ring at `offset`, whose `capacity` is a power of two. Memory that is all zero is an empty ring; one that
     /// was used goes on where it is.
-    pub(crate) fn new(memory: Arc<SharedMemory>, offset: usize, capacity: usize) -> Result<Producer, Broken> {
+    pub(crate) fn new(memory: Arc<dyn Memory>, offset: usize, capacity: usize) -> Result<Producer, Broken> {
         let area = Area::new(memory, offset, capacity)?;
         let (tail, head) = (area.header().tail(), area.header().head());
         let mut producer = Producer { area, tail, head, messages: MESSAGES_MAX, processor: 0, owes_ring: false };
@@ -45,7 +44,20 @@ impl Producer {
     /// Takes up where another producer of the ring has left off.
     pub(crate) fn reload(&mut self) -> Result<(), Broken> {
         self.tail = self.area.header().tail();
-        self.refresh()
+        // What is known of the consumer is old, but true, as long as it is possible.
+        if self.tail.units_since(self.head) > self.area.units() { self.refresh() } else { Ok(()) }
+    }
+
+    /// Whether one who held the other side has let it go.
+    pub(crate) fn is_let_go(&self) -> bool {
+        Area::let_go(&self.area.header().consumer.0).load(Ordering::Relaxed) != 0
+    }
+
+    /// Lets this side go: a consumer that sleeps in the futex is told to look whether there is anybody left.
+    pub(crate) fn let_go(&self) {
+        let header = self.area.header();
+        Area::let_go(&header.producer.0).store(1, Ordering::Relaxed);
+        futex::wake(Area::futex(&header.consumer.0), 1);
     }
 
     /// Writes a message, the parts one behind the other, if there is room for all of it. If not, nothing is written; for a
@@ -80,9 +92,14 @@ impl Producer {
             Ok(())
         };
         let pushed = parts.iter().try_for_each(|part| stream.write(part, &mut wait));
-        match pushed.and_then(|()| stream.finish(tag, &mut wait)) {
+        let pushed = pushed.and_then(|()| stream.finish(tag, &mut wait));
+        match pushed {
             Err(_) if timed_out => Ok(false),
-            other => other.map(|()| true),
+            Err(error) => Err(error),
+            Ok(owes_ring) => {
+                self.owes_ring = owes_ring;
+                Ok(true)
+            }
         }
     }
 
@@ -185,6 +202,11 @@ impl Producer {
         room.map(|room| !room)
     }
 
+    /// Whether it has been woken since it wanted its doorbell rung.
+    pub(crate) fn is_woken(&self) -> bool {
+        self.area.header().producer.0.is_awake()
+    }
+
     /// Says that it sleeps no more. Whether it was the consumer who woke it: then its doorbell rings, or soon will.
     pub(crate) fn awake(&self) -> bool {
         self.area.header().producer.0.awake()
@@ -235,19 +257,19 @@ impl Stream<'_> {
         Ok(())
     }
 
-    /// Ends it.
+    /// Ends it. Whether the consumer sleeps at its doorbell, as [`Producer::owes_ring`] says.
     pub(crate) fn finish<E: From<Broken>>(
         mut self,
         tag: u8,
         wait: &mut impl FnMut(&mut Producer, u64) -> Result<(), E>,
-    ) -> Result<(), E> {
+    ) -> Result<bool, E> {
         // Only an empty message, or an empty rest, has no room yet for its word.
         while self.open == 0 && !self.producer.has_room(1)? {
             wait(self.producer, 1)?;
         }
         self.publish(true, tag);
         self.begun = false;
-        Ok(())
+        Ok(self.producer.owes_ring())
     }
 
     fn publish(&mut self, last: bool, tag: u8) {

@@ -34,5 +34,6 @@ pub use lock::{Lock, LockGuard};
 pub use rlock::{RLock, RLockGuard};
 pub use semaphore::{BoundedSemaphore, Semaphore};
 
+pub(crate) use error::Denied;
 pub(crate) use guard::sealed;
 pub(crate) use lock::take;

@@ -22,7 +22,6 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Which {
     First,
-    #[expect(dead_code, reason = "for what needs two, such as a queue with a lock at each end")]
     Second,
 }
 
@@ -112,6 +111,11 @@ impl Region {
             Arc::new(Region { base: map(&file, size, page)?, size, page, file, identity, holders: Default::default() });
         mapped.insert(identity, Arc::downgrade(&region));
         Ok(region)
+    }
+
+    /// Where it begins in this process. It is aligned to a page.
+    pub(crate) fn address(&self) -> *mut u8 {
+        self.base.as_ptr()
     }
 
     /// How many bytes it has place for.
