@@ -12,8 +12,8 @@ const NO_LIMIT: usize = 1 << 30;
 
 fn ring(capacity: usize) -> (Arc<SharedMemory>, Producer, Consumer) {
     let memory = Arc::new(SharedMemory::new(128 + HEADER + capacity).expect("memory"));
-    let producer = Producer::new(Arc::clone(&memory), 128, capacity).expect("a place");
-    let consumer = Consumer::new(Arc::clone(&memory), 128, capacity, NO_LIMIT).expect("a place");
+    let producer = Producer::new(memory.clone(), 128, capacity).expect("a place");
+    let consumer = Consumer::new(memory.clone(), 128, capacity, NO_LIMIT).expect("a place");
     (memory, producer, consumer)
 }
 
@@ -157,7 +157,7 @@ fn who_sleeps_at_a_doorbell_is_to_be_rung_once() {
 fn a_ring_must_have_a_place() {
     let memory = Arc::new(SharedMemory::new(HEADER + 128).expect("memory"));
     for (offset, capacity) in [(0, 256), (64, 64), (1, 64), (0, 100), (0, 32), (usize::MAX - 127, 64), (0, 0)] {
-        assert!(Producer::new(Arc::clone(&memory), offset, capacity).is_err(), "{offset} {capacity}");
+        assert!(Producer::new(memory.clone(), offset, capacity).is_err(), "{offset} {capacity}");
     }
     assert_eq!(HEADER, size_of::<Header>());
     let word = Record { kind: Kind::Whole, length: u32::MAX, tag: 0 }.word();

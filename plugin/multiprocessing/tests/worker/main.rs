@@ -7,6 +7,8 @@ mod manager;
 #[expect(dead_code, reason = "some of it is for the tests only")]
 mod process;
 mod promises;
+#[expect(dead_code, reason = "some of it is for the tests only")]
+mod queue;
 mod sync;
 
 use acts::{Act, Actor, Brought, IDENTITY, Setup};
@@ -59,6 +61,13 @@ fn main() -> ExitCode {
         .function::<Actor>()
         .function::<connection::connect_and_say>()
         .function::<connection::send_back>()
+        .function::<queue::echo_texts>()
+        .function::<queue::use_sent_end>()
+        .function::<queue::send_large>()
+        .function::<queue::hold_end>()
+        .function::<queue::put_numbered>()
+        .function::<queue::get_numbered>()
+        .function::<queue::do_tasks>()
         .serve("echo", |_, _| Ok(Box::new(Echo)));
     worker_main(sync::register(manager::register(process::register(calls(registry)))))
 }

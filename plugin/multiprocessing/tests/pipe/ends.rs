@@ -1,0 +1,234 @@
+use crate::leftovers::alone;
+use crate::queue::*;
+use crate::{PATIENCE, SOON, program};
+use multiprocessing::codec::{Descriptor, decode, encode};
+use multiprocessing::{
+    Bytes, Pipe, Process, Queue, Receiver, RecvError, SendError, Sender, channel, channel_with_capacity, pipe,
+    pipe_with_capacity,
+};
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+/// Gives an end to a process, and lets it go here.
+fn echo(other: Pipe<String, String>) -> Process {
+    Process::builder(&program()).start(echo_texts, &other).expect("a process")
+}
+
+#[test]
+fn what_is_sent_comes_back_from_another_process() {
+    let _alone = alone();
+    let (mut one, other) = pipe().expect("a pipe");
+    let process = echo(other);
+    for text in ["", "short", &"long".repeat(100_000)] {
+        one.send(&text.to_string()).expect("it listens");
+        assert!(one.recv_timeout(PATIENCE).expect("an answer") == text);
+    }
+    drop(one);
+    assert!(process.join(Some(PATIENCE)).expect("ours").expect("it ends with the pipe").success());
+}
+
+#[test]
+fn an_idle_end_is_woken_by_the_next_message() {
+    let _alone = alone();
+    let (mut one, other) = pipe().expect("a pipe");
+    let process = echo(other);
+    for _ in 0..3 {
+        // Long enough for both to sleep deeply.
+        std::thread::sleep(SOON);
+        assert!(matches!(one.recv_timeout(SOON), Err(RecvError::Empty)));
+        one.send(&"x".to_string()).expect("it listens");
+        assert_eq!(one.recv_timeout(PATIENCE).expect("an answer"), "x");
+    }
+    drop(one);
+    process.join(Some(PATIENCE)).expect("ours").expect("it ends");
+}
+
+#[test]
+fn messages_keep_their_bounds() {
+    let _alone = alone();
+    let (mut one, mut other) = pipe::<Bytes, Bytes>().expect("a pipe");
+    one.send_bytes(b"").expect("room");
+    one.send_bytes(b"a").expect("room");
+    one.send_bytes(b"bc").expect("room");
+    let mut bytes = b"old".to_vec();
+    for expected in [&b""[..], b"a", b"bc"] {
+        assert!(other.poll(Some(Duration::ZERO)).expect("whole"));
+        other.recv_bytes(&mut bytes).expect("a message");
+        assert_eq!(bytes, expected);
+    }
+    assert!(!other.poll(Some(SOON)).expect("whole"));
+}
+
+#[test]
+fn the_end_of_the_other_side_is_told_after_all_it_has_sent() {
+    let _alone = alone();
+    let (mut sender, mut receiver) = channel::<u32>().expect("a channel");
+    sender.send(&1).expect("room");
+    sender.send(&2).expect("room");
+    assert!(matches!(receiver.try_recv(), Ok(1)));
+    drop(sender);
+    assert!(matches!(receiver.recv(), Ok(2)));
+    assert!(matches!(receiver.recv(), Err(RecvError::Closed)));
+    assert!(matches!(receiver.try_recv(), Err(RecvError::Closed)));
+    assert!(receiver.poll(None).expect("whole"));
+    let (mut sender, receiver) = channel::<u32>().expect("a channel");
+    drop(receiver);
+    assert!(matches!(sender.send(&1), Err(SendError::Closed)));
+}
+
+#[test]
+fn the_death_of_the_other_side_is_seen() {
+    let _alone = alone();
+    let (mut one, other) = pipe_with_capacity::<String, String>(4096).expect("a pipe");
+    let ready = Queue::new().expect("a queue");
+    let process = Process::builder(&program()).start(hold_end, &(other, ready.clone())).expect("a process");
+    ready.get_timeout(PATIENCE).expect("it holds its end");
+    assert!(matches!(one.recv_timeout(SOON), Err(RecvError::Empty)));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(SOON);
+            process.kill().expect("ours");
+        });
+        // It waits for room when the other side is killed.
+        while one.send(&"x".repeat(100)).is_ok() {}
+    });
+    assert!(matches!(one.recv_timeout(PATIENCE), Err(RecvError::Closed)));
+    process.join(None).expect("ours");
+}
+
+#[test]
+fn a_full_end_says_so_and_nothing_of_the_message_arrives() {
+    let _alone = alone();
+    let (mut sender, mut receiver) = channel_with_capacity::<Vec<u8>>(4096).expect("a channel");
+    let mut sent = 0_u8;
+    while sender.try_send(&vec![sent; 500]).is_ok() {
+        sent += 1;
+    }
+    assert!(matches!(sender.send_timeout(&vec![9; 500], SOON), Err(SendError::Full)));
+    assert!(matches!(sender.try_send(&vec![9; 50_000]), Err(SendError::Full)));
+    for number in 0..sent {
+        assert_eq!(receiver.recv().expect("a message"), vec![number; 500]);
+    }
+    assert!(matches!(receiver.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(sender.send_timeout(&vec![9; 50_000], SOON), Err(SendError::Full)));
+    assert!(matches!(receiver.try_recv(), Err(RecvError::Empty)));
+    sender.send(&vec![1]).expect("room");
+    assert_eq!(receiver.recv().expect("a message"), [1]);
+}
+
+#[test]
+fn a_bad_message_is_an_error_of_its_own() {
+    let _alone = alone();
+    let (mut sender, receiver) = channel::<Moody>().expect("a channel");
+    assert!(matches!(sender.send(&Moody(true)), Err(SendError::Encode(_))));
+    sender.send(&Moody(false)).expect("a good one");
+    // The other end takes it for something else.
+    let message = encode(&receiver).expect("an end");
+    drop(receiver);
+    let mut receiver: Receiver<String> = decode(&message.bytes, message.descriptors).expect("an end");
+    sender.send_bytes(&[200, 1]).expect("room");
+    sender.send_bytes(&[1, b'x']).expect("room");
+    assert_eq!(receiver.recv().expect("an empty text"), "");
+    assert!(matches!(receiver.recv(), Err(RecvError::Decode(_))));
+    assert_eq!(receiver.recv().expect("the next one"), "x");
+}
+
+#[test]
+fn descriptors_arrive_with_their_messages() {
+    let _alone = alone();
+    let (mut sender, mut receiver) = channel::<(u32, Option<Descriptor>)>().expect("a channel");
+    let (mut reader, writer) = std::io::pipe().expect("a pipe");
+    sender.send(&(1, None)).expect("room");
+    sender.send(&(2, Some(writer.into()))).expect("room");
+    sender.send(&(3, None)).expect("room");
+    assert!(matches!(receiver.recv(), Ok((1, None))));
+    let Ok((2, Some(writer))) = receiver.recv() else { panic!("a descriptor") };
+    std::fs::File::from(writer.into_inner()).write_all(b"through").expect("the pipe's own end");
+    assert!(matches!(receiver.recv(), Ok((3, None))));
+    let mut text = String::new();
+    reader.read_to_string(&mut text).expect("text");
+    assert_eq!(text, "through");
+}
+
+#[test]
+fn an_end_can_be_sent_through_another_one() {
+    let _alone = alone();
+    let (mut carrier, receiver) = channel::<Sender<String>>().expect("a channel");
+    let process = Process::builder(&program()).start(use_sent_end, &receiver).expect("a process");
+    drop(receiver);
+    let (sender, mut through) = channel::<String>().expect("a channel");
+    carrier.send(&sender).expect("it listens");
+    drop(sender);
+    assert_eq!(through.recv_timeout(PATIENCE).expect("a message"), "through");
+    assert!(matches!(through.recv_timeout(PATIENCE), Err(RecvError::Closed)));
+    process.join(Some(PATIENCE)).expect("ours").expect("it ends");
+}
+
+#[test]
+fn something_else_is_no_end() {
+    let _alone = alone();
+    let (one, _other) = pipe::<u8, u8>().expect("a pipe");
+    let file = tempfile::tempfile().expect("a file");
+    for lie in [0_u64, 1, 512, u64::MAX] {
+        let message = encode(&(
+            Descriptor::from(file.try_clone().expect("a descriptor")),
+            lie,
+            Descriptor::from(file.try_clone().expect("a descriptor")),
+        ))
+        .expect("descriptors");
+        assert!(decode::<Sender<u8>>(&message.bytes, message.descriptors).is_err());
+    }
+    let (memory, _, socket): (Descriptor, u64, Descriptor) = {
+        let (sender, _receiver) = one.split();
+        let message = encode(&sender).expect("an end");
+        decode(&message.bytes, message.descriptors).expect("its parts")
+    };
+    let lies = encode(&(memory, 64_u64, socket)).expect("descriptors");
+    assert!(decode::<Receiver<u8>>(&lies.bytes, lies.descriptors).is_err());
+}
+
+#[test]
+fn a_large_message_costs_its_own_size_on_each_side() {
+    const SIZE: usize = 256 << 20;
+    let _alone = alone();
+    let (sender, mut receiver) = channel::<Bytes>().expect("a channel");
+    let used = Queue::new().expect("a queue");
+    let process = Process::builder(&program()).start(send_large, &(sender, SIZE, used.clone())).expect("a process");
+    let before = peak();
+    let bytes = receiver.recv_timeout(PATIENCE).expect("a message");
+    let here = peak() - before;
+    assert_eq!(bytes.0.len(), SIZE);
+    assert!(bytes.0.iter().all(|byte| *byte == 7));
+    let there = used.get_timeout(PATIENCE).expect("a number");
+    let size = (SIZE >> 10) as u64;
+    assert!(here <= size + size / 10, "{here} KiB here");
+    assert!(there <= size / 10, "{there} KiB there, beside the message itself");
+    process.join(Some(PATIENCE)).expect("ours").expect("it ends");
+}
+
+#[test]
+fn the_descriptor_of_an_end_is_readable_when_there_is_something() {
+    let _alone = alone();
+    let readable = |receiver: &Receiver<u32>| {
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        poll(&mut [PollFd::new(receiver.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO).expect("a poll") == 1
+    };
+    let (mut sender, mut receiver) = channel::<u32>().expect("a channel");
+    sender.send(&0).expect("room");
+    assert!(readable(&receiver), "what came before the first look");
+    assert!(matches!(receiver.recv(), Ok(0)));
+    for number in 1..100 {
+        assert!(!readable(&receiver));
+        for _ in 0..number % 3 + 1 {
+            sender.send(&number).expect("room");
+        }
+        for _ in 0..number % 3 + 1 {
+            assert!(readable(&receiver));
+            assert_eq!(receiver.recv_timeout(PATIENCE).expect("a message"), number);
+        }
+    }
+    drop(sender);
+    assert!(readable(&receiver));
+    assert!(matches!(receiver.recv(), Err(RecvError::Closed)));
+}

@@ -1,0 +1,124 @@
+//! What the tests of pipes and queues have run in other processes.
+
+use multiprocessing::{Bytes, JoinableQueue, Pipe, Queue, Receiver, RecvError, Sender};
+use serde::{Deserialize, Serialize, Serializer};
+use std::time::Duration;
+
+/// A value that refuses to be encoded, if it is told to.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub struct Moody(pub bool);
+
+impl Serialize for Moody {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0 { Err(serde::ser::Error::custom("not today")) } else { serializer.serialize_bool(false) }
+    }
+}
+
+/// What a torturer puts: who, which, and a text that follows from these.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Numbered {
+    pub who: u32,
+    pub number: u64,
+    pub text: Vec<u8>,
+}
+
+impl Numbered {
+    pub fn new(who: u32, number: u64) -> Numbered {
+        let mix = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(who);
+        // Mostly small, sometimes larger than the ring.
+        let length = if number.is_multiple_of(97) { 100_000 } else { mix % 500 };
+        Numbered { who, number, text: (0..length).map(|i| (mix.wrapping_add(i)) as u8).collect() }
+    }
+
+    pub fn is_whole(&self) -> bool {
+        *self == Numbered::new(self.who, self.number)
+    }
+}
+
+multiprocessing::function! {
+    /// Sends back what it receives, until the other end is gone.
+    pub fn echo_texts(end: Pipe<String, String>) -> u32 {
+        let mut end = end;
+        let mut count = 0;
+        while let Ok(text) = end.recv() {
+            count += 1;
+            if end.send(&text).is_err() {
+                break;
+            }
+        }
+        count
+    }
+}
+
+multiprocessing::function! {
+    /// Receives one end of a pipe, and sends through it.
+    pub fn use_sent_end(receiver: Receiver<Sender<String>>) {
+        let mut receiver = receiver;
+        let mut sender = receiver.recv().expect("an end");
+        sender.send(&"through".to_string()).expect("it is held");
+    }
+}
+
+multiprocessing::function! {
+    /// Sends large bytes, and says how much memory that took, in KiB.
+    pub fn send_large(sender: Sender<Bytes>, size: usize, used: Queue<u64>) {
+        let mut sender = sender;
+        let bytes = Bytes(vec![7; size]);
+        let before = peak();
+        sender.send(&bytes).expect("it is held");
+        used.put(&(peak() - before)).expect("it is open");
+    }
+}
+
+multiprocessing::function! {
+    /// Holds an end until it is killed.
+    pub fn hold_end(end: Pipe<String, String>, ready: Queue<u32>) {
+        ready.put(&std::process::id()).expect("it is open");
+        std::thread::sleep(Duration::from_secs(60));
+        drop(end);
+    }
+}
+
+multiprocessing::function! {
+    /// Puts so many.
+    pub fn put_numbered(queue: Queue<Numbered>, who: u32, count: u64) {
+        for number in 0..count {
+            if queue.put(&Numbered::new(who, number)).is_err() {
+                break;
+            }
+        }
+    }
+}
+
+multiprocessing::function! {
+    /// Gets until the queue is closed, and says what is wrong.
+    pub fn get_numbered(queue: Queue<Numbered>, got: Queue<(u32, u64)>) {
+        loop {
+            match queue.get() {
+                Ok(item) if item.is_whole() => got.put(&(item.who, item.number)).expect("it is open"),
+                Err(RecvError::Closed) => break,
+                other => {
+                    eprintln!("{:?}", other.map(|item| (item.who, item.number, item.text.len())));
+                    got.put(&(u32::MAX, u64::MAX)).expect("it is open");
+                }
+            }
+        }
+    }
+}
+
+multiprocessing::function! {
+    /// Does all tasks.
+    pub fn do_tasks(queue: JoinableQueue<u32>) {
+        while queue.get().is_ok() {
+            std::thread::sleep(Duration::from_millis(1));
+            queue.task_done().expect("one for each");
+        }
+    }
+}
+
+/// The most memory that this process has had, in KiB.
+pub fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("own status");
+    let line = status.lines().find(|line| line.starts_with("VmHWM")).expect("a peak");
+    line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
+}
