@@ -26,7 +26,7 @@ pub(super) struct Incoming {
 
 impl Incoming {
     pub(super) fn new(
-        memory: Arc<dyn Memory>,
+        memory: Arc<impl Memory + 'static>,
         offset: usize,
         capacity: usize,
         socket: Packets,

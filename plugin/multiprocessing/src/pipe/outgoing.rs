@@ -24,7 +24,7 @@ pub(super) struct Outgoing {
 
 impl Outgoing {
     pub(super) fn new(
-        memory: Arc<dyn Memory>,
+        memory: Arc<impl Memory + 'static>,
         offset: usize,
         capacity: usize,
         socket: Packets,

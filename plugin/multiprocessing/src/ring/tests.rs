@@ -105,7 +105,7 @@ fn a_message_larger_than_the_ring_goes_through_it_in_pieces() {
         let mut found = Vec::new();
         for _ in 0..3 {
             assert_eq!(consumer.pop(&mut found, None), Ok(Some(9)));
-            assert_eq!((&found[..4], &found[4..] == &message[..]), (&b"head"[..], true));
+            assert!(found[..4] == *b"head" && found[4..] == message);
             assert_eq!(consumer.pop(&mut found, None), Ok(Some(1)));
             assert_eq!(found, b"small");
             assert_eq!(consumer.pop(&mut found, None), Ok(Some(2)));

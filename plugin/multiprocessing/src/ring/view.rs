@@ -10,7 +10,7 @@ use std::sync::Arc;
 pub(crate) struct View(Area);
 
 impl View {
-    pub(crate) fn new(memory: Arc<dyn Memory>, offset: usize, capacity: usize) -> Result<View, Broken> {
+    pub(crate) fn new(memory: Arc<impl Memory + 'static>, offset: usize, capacity: usize) -> Result<View, Broken> {
         Area::new(memory, offset, capacity).map(View)
     }
 

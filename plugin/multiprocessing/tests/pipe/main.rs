@@ -4,9 +4,12 @@
 #[expect(dead_code, reason = "the tests of pipes need its identity only")]
 mod acts;
 mod ends;
+#[path = "../worker/large.rs"]
+mod large;
 #[path = "../common/leftovers.rs"]
-#[expect(dead_code, reason = "not all is looked at here")]
 mod leftovers;
+#[path = "../common/moody.rs"]
+mod moody;
 #[path = "../worker/queue.rs"]
 mod queue;
 mod waits;

@@ -4,8 +4,9 @@
 #[expect(dead_code, reason = "the tests of queues need its identity only")]
 mod acts;
 #[path = "../common/leftovers.rs"]
-#[expect(dead_code, reason = "not all is looked at here")]
 mod leftovers;
+#[path = "../common/moody.rs"]
+mod moody;
 #[path = "../worker/queue.rs"]
 mod queue;
 mod torture;

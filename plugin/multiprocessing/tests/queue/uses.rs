@@ -1,4 +1,5 @@
 use crate::leftovers::alone;
+use crate::moody::Moody;
 use crate::queue::*;
 use crate::{PATIENCE, SOON, program};
 use multiprocessing::codec::{Descriptor, decode, encode};

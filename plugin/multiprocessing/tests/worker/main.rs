@@ -3,11 +3,11 @@
 mod acts;
 mod calls;
 mod connection;
+mod large;
 mod manager;
 #[expect(dead_code, reason = "some of it is for the tests only")]
 mod process;
 mod promises;
-#[expect(dead_code, reason = "some of it is for the tests only")]
 mod queue;
 mod sync;
 
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
         .function::<connection::send_back>()
         .function::<queue::echo_texts>()
         .function::<queue::use_sent_end>()
-        .function::<queue::send_large>()
+        .function::<large::send_large>()
         .function::<queue::hold_end>()
         .function::<queue::put_numbered>()
         .function::<queue::get_numbered>()

@@ -1,18 +1,8 @@
 //! What the tests of pipes and queues have run in other processes.
 
-use multiprocessing::{Bytes, JoinableQueue, Pipe, Queue, Receiver, RecvError, Sender};
-use serde::{Deserialize, Serialize, Serializer};
+use multiprocessing::{JoinableQueue, Pipe, Queue, Receiver, RecvError, Sender};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
-
-/// A value that refuses to be encoded, if it is told to.
-#[derive(Debug, PartialEq, Eq, Deserialize)]
-pub struct Moody(pub bool);
-
-impl Serialize for Moody {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.0 { Err(serde::ser::Error::custom("not today")) } else { serializer.serialize_bool(false) }
-    }
-}
 
 /// What a torturer puts: who, which, and a text that follows from these.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,10 +18,6 @@ impl Numbered {
         // Mostly small, sometimes larger than the ring.
         let length = if number.is_multiple_of(97) { 100_000 } else { mix % 500 };
         Numbered { who, number, text: (0..length).map(|i| (mix.wrapping_add(i)) as u8).collect() }
-    }
-
-    pub fn is_whole(&self) -> bool {
-        *self == Numbered::new(self.who, self.number)
     }
 }
 
@@ -60,17 +46,6 @@ multiprocessing::function! {
 }
 
 multiprocessing::function! {
-    /// Sends large bytes, and says how much memory that took, in KiB.
-    pub fn send_large(sender: Sender<Bytes>, size: usize, used: Queue<u64>) {
-        let mut sender = sender;
-        let bytes = Bytes(vec![7; size]);
-        let before = peak();
-        sender.send(&bytes).expect("it is held");
-        used.put(&(peak() - before)).expect("it is open");
-    }
-}
-
-multiprocessing::function! {
     /// Holds an end until it is killed.
     pub fn hold_end(end: Pipe<String, String>, ready: Queue<u32>) {
         ready.put(&std::process::id()).expect("it is open");
@@ -95,7 +70,7 @@ multiprocessing::function! {
     pub fn get_numbered(queue: Queue<Numbered>, got: Queue<(u32, u64)>) {
         loop {
             match queue.get() {
-                Ok(item) if item.is_whole() => got.put(&(item.who, item.number)).expect("it is open"),
+                Ok(item) if item == Numbered::new(item.who, item.number) => got.put(&(item.who, item.number)).expect("it is open"),
                 Err(RecvError::Closed) => break,
                 other => {
                     eprintln!("{:?}", other.map(|item| (item.who, item.number, item.text.len())));
@@ -114,11 +89,4 @@ multiprocessing::function! {
             queue.task_done().expect("one for each");
         }
     }
-}
-
-/// The most memory that this process has had, in KiB.
-pub fn peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("own status");
-    let line = status.lines().find(|line| line.starts_with("VmHWM")).expect("a peak");
-    line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
 }
