@@ -325,8 +325,8 @@ impl Dispatcher {
         if !self.is_short() {
             return None;
         }
-        let hoards = |worker: &&Worker| worker.pipeline.len() > 1;
-        let firsts = self.seats.workers().filter(hoards).filter_map(|worker| worker.pipeline.front());
+        let firsts =
+            self.seats.workers().filter(|worker| worker.may_hoard()).filter_map(|worker| worker.pipeline.front());
         let patience =
             |job| if self.jobs.entry(job).is_some_and(|entry| entry.opening.chunk > 1) { BRIEF } else { HOARD };
         firsts.map(|first| first.since + patience(first.task.job)).min()

@@ -116,6 +116,8 @@ pub(super) struct Worker {
     since: Instant,
     /// What it could not be told.
     unsent: Option<String>,
+    /// The number of the first task when nothing was left to be taken back.
+    vain: u64,
 }
 
 /// An answer, and the number of its task.
@@ -173,6 +175,7 @@ impl Worker {
             work: Duration::ZERO,
             since: started,
             unsent: None,
+            vain: 0,
         };
         let (parent, identity) = (std::process::id(), config.program.identity());
         let log_level = if worker.records.is_some() { log::max_level() as u8 } else { 0 };
@@ -243,14 +246,19 @@ impl Worker {
         self.pipeline.len() < PIPELINE || self.work < IN_HAND
     }
 
+    /// Whether something waits behind its first task that might be taken back.
+    pub(super) fn may_hoard(&self) -> bool {
+        self.pipeline.len() > 1 && self.pipeline.front().is_some_and(|first| first.sequence != self.vain)
+    }
+
     /// Whether others could do what waits behind its first task, and should: that one has run for long, or they will, by
     /// what is known of them now.
     pub(super) fn hoards(&self, now: Instant, pace: Duration, chunk: usize) -> bool {
-        let Some(first) = self.pipeline.front() else { return false };
+        let Some(first) = self.pipeline.front().filter(|_| self.may_hoard()) else { return false };
         let behind = self.pipeline.len() - 1;
         let patience = if chunk > 1 { BRIEF } else { HOARD };
         let long = now.saturating_duration_since(first.since) >= patience;
-        behind > 0 && (long || (chunk <= 1 && behind > 1 && pace.saturating_mul(behind as u32) >= HOARD))
+        long || (chunk <= 1 && behind > 1 && pace.saturating_mul(behind as u32) >= HOARD)
     }
 
     /// Takes back the tasks that it has not begun, from the last to the first.
@@ -259,6 +267,9 @@ impl Worker {
         let kept = self.pipeline.iter().take_while(|in_hand| in_hand.sequence <= begun).count();
         let recalled: Vec<InHand> = self.pipeline.drain(kept..).rev().collect();
         self.work = self.pipeline.iter().map(|in_hand| in_hand.cost).sum();
+        if recalled.is_empty() {
+            self.vain = self.pipeline.front().map_or(0, |first| first.sequence);
+        }
         recalled
     }
 
@@ -559,6 +570,7 @@ mod tests {
             work: Duration::ZERO,
             since: Instant::now(),
             unsent: None,
+            vain: 0,
             text,
             started: Instant::now(),
             ready: true,

@@ -175,3 +175,23 @@ fn a_large_result_is_not_there_twice() {
     let there = pool.apply(peak, &()).expect("a number");
     assert!(there < at_most as u64, "{} MiB there", there >> 20);
 }
+
+#[test]
+fn what_waits_behind_a_task_that_turns_out_long_goes_to_others() {
+    let _alone = alone();
+    let pool = pool(2);
+    // From these it is known to be a small task, of which a worker is given many at a time.
+    assert!(pool.calls(square_after).chunk_size(1).map((0..5000).map(|number| (number, 0))).iter().all(Result::is_ok));
+    for long in [0, 5, 40] {
+        let job = pool.typed_job::<square_after>(&()).expect("a job");
+        (0..200).for_each(|id| job.submit(id, &(id, if id == long { 600_000 } else { 0 })).expect("encoded"));
+        for _ in 0..199 {
+            match job.next(PATIENCE) {
+                Next::Ended(id, Ok(value)) => assert!(id != long && value == id * id),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(matches!(job.next(Duration::ZERO), Next::Nothing));
+    }
+    assert_whole(&pool, 2);
+}
