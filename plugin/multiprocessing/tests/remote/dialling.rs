@@ -37,8 +37,10 @@ fn workers_that_come_with_the_key_have_the_seats() {
     assert!(!String::from_utf8_lossy(&environment.expect("a process")).contains("MULTIPROCESSING_AUTHKEY"));
     // One is lost: the next that comes has its place.
     let job = acts(&pool);
-    (0..2).for_each(|id| job.submit(id, &Act::Sleep(Duration::from_millis(300))).expect("encoded"));
+    (0..2).for_each(|id| job.submit(id, &Act::Sleep(Duration::from_secs(2))).expect("encoded"));
     until("both are busy", || pool.status().iter().all(|worker| worker.state == WorkerState::Busy));
+    // Until then one may be about to be sent.
+    std::thread::sleep(Duration::from_millis(500));
     workers[0].kill().expect("it is ours");
     let lost = collect(&job).into_values().filter(|result| matches!(result, Err(TaskError::Connection(_)))).count();
     assert_eq!(lost, 1);

@@ -67,7 +67,7 @@ fn ssh() {
     let before = pool.status();
     // Nobody over there outlives the client that is killed here.
     let job = acts(&pool);
-    (0..2).for_each(|id| job.submit(id, &Act::Sleep(Duration::from_secs(60))).expect("encoded"));
+    (0..2).for_each(|id| job.submit(id, &Act::Sleep(Duration::from_secs(3))).expect("encoded"));
     until("both are busy", || pool.status().iter().all(|worker| worker.state == WorkerState::Busy));
     let far: Vec<u32> = before.iter().flat_map(|worker| [vec![worker.pid], children_of(worker.pid)].concat()).collect();
     assert_eq!(far.len(), 4);
@@ -83,6 +83,8 @@ fn ssh() {
             Err(TaskError::Connection(reason)) => {
                 assert!(reason.contains("ssh") && reason.contains("died of SIGKILL"), "{reason}");
             }
+            // It was about to be sent, and went to the next worker.
+            Ok(_) => {}
             other => panic!("{other:?}"),
         }
     }

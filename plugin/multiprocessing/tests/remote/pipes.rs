@@ -272,7 +272,8 @@ fn a_lost_connection_costs_the_task_at_its_front_only() {
         let status = pool.status();
         let busy = status.iter().find(|worker| worker.state == WorkerState::Busy).expect("one is");
         (1..20).for_each(|id| job.submit(id, &Act::Square(id)).expect("encoded"));
-        std::thread::sleep(Duration::from_millis(50));
+        // Until then it may be about to be sent, and would go to the other one.
+        std::thread::sleep(Duration::from_millis(500));
         signal(busy.pid, signal_number);
         for (id, result) in collect(&job) {
             match result {
@@ -324,6 +325,8 @@ fn garbage_in_the_middle_of_it_ends_that_connection_only() {
     let job = acts(&pool);
     (0..2).for_each(|id| job.submit(id, &Act::Sleep(Duration::from_secs(2))).expect("encoded"));
     until("both are busy", || pool.status().iter().all(|worker| worker.state == WorkerState::Busy));
+    // Until then one may be about to be sent.
+    std::thread::sleep(Duration::from_millis(500));
     std::fs::write(&file, "").expect("a file");
     let ended = collect(&job);
     let errors: Vec<_> = ended.values().filter_map(|result| result.as_ref().err()).collect();
