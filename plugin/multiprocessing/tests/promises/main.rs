@@ -169,3 +169,35 @@ fn every_test_looks_for_what_is_left_of_it() {
     }
     assert!(count > 100, "only {count} tests were found");
 }
+
+#[test]
+fn what_the_documentation_names_is_there() {
+    let _alone = alone();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(folder.join("../../docs/multiprocessing.md")).expect("the page");
+    let mut named = 0;
+    for row in page.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<_> = row.split(" | ").collect();
+        let [_, seen, _, tests] = cells[..] else { panic!("four columns: {row}") };
+        for script in quoted(seen).filter(|text| text.ends_with(".py")) {
+            assert!(folder.join("tests/cpython").join(script).exists(), "{script}");
+        }
+        // A subject and its tests, and maybe another subject.
+        for part in tests.trim_end_matches(" |").split("; ") {
+            let mut words = quoted(part);
+            let (Some(subject), true) = (words.next(), !part.contains("scripts/bench")) else { continue };
+            for test in words.filter(|word| !word.contains('/')) {
+                let (file, function) = test.rsplit_once("::").unwrap_or(("main", test));
+                let text = std::fs::read_to_string(folder.join(format!("tests/{subject}/{file}.rs"))).expect(test);
+                assert!(text.contains(&format!("\n#[test]\nfn {function}() {{\n")), "{subject}: {test}");
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 15, "only {named} tests are named");
+}
+
+/// What is in backquotes.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
