@@ -20,6 +20,9 @@ const START_PERIOD: Duration = Duration::from_secs(1);
 /// So many workers may die when a task was the next that they were to begin; then it is blamed all the same.
 const UNLUCKY: u32 = 4;
 
+/// So many answers and records are taken from a worker that does not go on: more than its connection and its ring have room for.
+const LAST_WORDS: usize = 16 * 1024;
+
 /// Why a worker does not go on.
 #[derive(Debug)]
 pub(super) enum Verdict {
@@ -143,9 +146,10 @@ impl Dispatcher {
     pub(super) fn retire(&mut self, number: u64, verdict: Verdict) {
         let Some(seat) = self.seats.of(number) else { return };
         let Some(mut worker) = seat.worker.take() else { return };
-        // What it had said before counts.
+        // What it had said before counts: its answers, and the records of its log that are on their way. One that lives and goes on
+        // talking is not listened to for ever.
         let mut answered = false;
-        loop {
+        for _ in 0..LAST_WORDS {
             match worker.step(&self.config, &mut self.buffer, true) {
                 Step::Answer(in_hand, outcome, payload) => {
                     answered = true;
@@ -153,7 +157,7 @@ impl Dispatcher {
                     self.failures = 0;
                     self.jobs.answer(in_hand, outcome, payload);
                 }
-                Step::Ready => {}
+                Step::Ready | Step::Logged => {}
                 _ => break,
             }
         }

@@ -168,3 +168,23 @@ fn a_pools_workers_log_here() {
         kept().iter().any(|record| record.message.starts_with("[worker/") && record.message.ends_with("from a worker"))
     });
 }
+
+#[test]
+fn what_a_worker_said_before_it_is_replaced_arrives() {
+    let _alone = alone();
+    const TIMES: u32 = 20;
+    for fails in [false, true] {
+        let _wanted = Wanted::new(LevelFilter::Info);
+        let mut config = multiprocessing::PoolConfig::new(program());
+        (config.workers, config.max_tasks_per_worker) = (1, Some(1));
+        let pool = multiprocessing::Pool::start(config).expect("a pool");
+        for _ in 0..5 {
+            assert_eq!(pool.apply(says_much, &(TIMES, fails)).is_err(), fails);
+        }
+        drop(pool);
+        until("all records have come", || {
+            let own = |record: &&Kept| record.message.ends_with(&format!(" of {TIMES}"));
+            kept().iter().filter(own).count() == 5 * TIMES as usize
+        });
+    }
+}

@@ -263,6 +263,14 @@ multiprocessing::function! {
 }
 
 multiprocessing::function! {
+    /// Says many things, and panics if it is to.
+    pub fn says_much(times: u32, fails: bool) -> () {
+        (0..times).for_each(|time| log::info!("{time} of {times}"));
+        assert!(!fails, "as it was told");
+    }
+}
+
+multiprocessing::function! {
     /// Logs to standard error, and has another process do so.
     pub fn logs_to_stderr() -> Result<(), String> {
         multiprocessing::log_to_stderr(log::LevelFilter::Info).map_err(|error| error.to_string())?;
@@ -314,6 +322,7 @@ pub fn register(registry: Registry) -> Registry {
         .function::<logs_below>()
         .function::<interrupt>()
         .function::<says>()
+        .function::<says_much>()
         .function::<logs_to_stderr>()
         .function::<holds_lock>()
         .function::<says_once>()
