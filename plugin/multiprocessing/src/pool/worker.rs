@@ -144,6 +144,9 @@ impl Worker {
         let (connection, theirs) = Packets::pair().map_err(resources)?;
         let report = Report::new().map_err(resources)?;
         let answers = report.answers().map_err(|error| resources(io::Error::other(error)))?;
+        // All that can fail is done before there is a process, which would have to be ended and waited for.
+        let report_there = report.as_fd().try_clone_to_owned().map_err(resources)?;
+        let records = Records::wanted().map_err(resources)?;
         let started = Instant::now();
         let (text, stderr) = Text::new().map_err(resources)?;
         let process =
@@ -153,7 +156,7 @@ impl Worker {
         drop(theirs);
         let source = crate::logging::source("worker", process.pid());
         let mut worker = Worker {
-            records: Records::wanted().map_err(resources)?.map(|records| (records, source)),
+            records: records.map(|records| (records, source)),
             number,
             process,
             report,
@@ -185,9 +188,8 @@ impl Worker {
             shared: initializer.argument.shared(),
         });
         let hello = ToWorker::Hello { parent, identity, memory_limit: config.memory_limit, log_level, initializer };
-        let report = worker.report.as_fd().try_clone_to_owned().map_err(resources)?;
         let argument = config.initializer.as_ref().map(|initializer| &initializer.argument);
-        let mut descriptors = vec![report.as_fd(), flags.as_fd(), doorbell];
+        let mut descriptors = vec![report_there.as_fd(), flags.as_fd(), doorbell];
         descriptors.extend(argument.into_iter().flat_map(|argument| argument.descriptors()));
         // An empty connection has room for it; a worker that has died already shows as such.
         let _ = worker.send(&hello, argument.map_or(&[], |argument| argument.tail()), &descriptors);
