@@ -16,10 +16,11 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// So long it may take to answer. Its preloading counts only at its start.
+/// So long it may take to answer; and before its first answer, for which it has to preload.
 const PATIENCE: Duration = Duration::from_secs(10);
 const START_PATIENCE: Duration = Duration::from_secs(60);
 /// So long a process that it has made may take to speak for itself once the zygote has ended.
@@ -68,6 +69,8 @@ pub struct Zygote {
 struct Running {
     child: Child,
     connection: Packets,
+    /// Whether it has made a process, and so has preloaded.
+    preloaded: AtomicBool,
     /// The kernel ties it to the thread that has started it.
     _hold: Hold,
 }
@@ -128,7 +131,7 @@ impl Zygote {
             let (connection, theirs) = prepare()?;
             let fresh = self.ensure(&mut running)?;
             let Some(zygote) = running.as_ref() else { return Err(StartError::Closed) };
-            match zygote.fork(&self.program, fresh, environment, standard, &connection, theirs) {
+            match zygote.fork(&self.program, environment, standard, &connection, theirs) {
                 Ok(child) => return Ok((child, connection)),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Lost(error)) => {
@@ -165,7 +168,7 @@ impl Zygote {
         let child = hold
             .run(move || Child::start(&spawn))
             .map_err(|error| StartError::Spawn { path: self.program.path().to_owned(), error: Arc::new(error) })?;
-        *running = Some(Running { child, connection, _hold: hold });
+        *running = Some(Running { child, connection, preloaded: AtomicBool::new(false), _hold: hold });
         Ok(true)
     }
 }
@@ -174,7 +177,6 @@ impl Running {
     fn fork(
         &self,
         program: &Program,
-        fresh: bool,
         environment: &[(OsString, OsString)],
         standard: &[Standard; 3],
         ours: &Packets,
@@ -202,7 +204,7 @@ impl Running {
         // So that only the new process, or none, has the other end.
         drop(descriptors);
         drop(theirs);
-        let patience = if fresh { START_PATIENCE } else { PATIENCE };
+        let patience = if self.preloaded.load(Ordering::Relaxed) { PATIENCE } else { START_PATIENCE };
         let silent = || Failure::Lost(StartError::Silent { path: program.path().to_owned(), after: patience });
         let mut until = Instant::now().checked_add(patience);
         let mut zygote_speaks = true;
@@ -233,7 +235,10 @@ impl Running {
             };
             return match wire::decode::<ToPool>(&buffer.bytes[..received.length]) {
                 Ok((ToPool::Forked { pid }, _)) if !by_zygote => match received.descriptors.into_iter().next() {
-                    Some(pidfd) => Ok(Child::adopt(pid, pidfd)),
+                    Some(pidfd) => {
+                        self.preloaded.store(true, Ordering::Relaxed);
+                        Ok(Child::adopt(pid, pidfd))
+                    }
                     None => Err(resources(io::Error::other("a process without its descriptor"))),
                 },
                 Ok((ToPool::NotForked, reason)) if by_zygote => {
