@@ -1,5 +1,6 @@
 //! Two sides that mean well.
 
+use crate::signals::interrupted;
 use crate::worker::{connect_and_say, send_back};
 use crate::{PATIENCE, accept, alone, anywhere, connect, key, listener, pair};
 use multiprocessing::codec::Descriptor;
@@ -250,4 +251,41 @@ fn nobody_there_is_an_error_at_once() {
         let error = Client::connect(&gone, key().as_ref(), PATIENCE).expect_err("nobody there");
         assert!(matches!(error, ConnectionError::Io(_)), "{error:?}");
     }
+}
+
+#[test]
+fn no_wait_of_a_connection_is_ended_by_a_signal() {
+    let _alone = alone();
+    let listener = listener();
+    let (connected, client) = std::sync::mpsc::channel();
+    let here = interrupted(
+        || accept(&listener),
+        || connected.send(connect(&listener).expect("the same key")).expect("it is waited for"),
+    );
+    let there = client.recv().expect("it has connected");
+    let polled = interrupted(|| here.poll(Some(PATIENCE)), || there.send_bytes(b"a").expect("room"));
+    assert!(polled.expect("no error"));
+    assert_eq!(here.recv_bytes(10).expect("a message"), b"a");
+    let received = interrupted(|| here.recv_bytes(10), || there.send_bytes(b"b").expect("room"));
+    assert_eq!(received.expect("a message"), b"b");
+    // More than there is room for, so that its sender waits.
+    let large = vec![7; 32 << 20];
+    let (told, length) = std::sync::mpsc::channel();
+    let receive = || told.send(there.recv_bytes(large.len()).expect("a message").len()).expect("it is waited for");
+    interrupted(|| here.send_bytes(&large), receive).expect("all of it");
+    assert_eq!(length.recv().expect("it has come"), large.len());
+}
+
+#[test]
+#[ignore = "it takes half a minute"]
+fn a_peer_that_does_not_read_for_long_keeps_its_connection() {
+    let _alone = alone();
+    let (here, there) = pair(&listener());
+    let large = vec![7; 32 << 20];
+    std::thread::scope(|scope| {
+        let sent = scope.spawn(|| here.send_bytes(&large));
+        std::thread::sleep(Duration::from_secs(32));
+        assert_eq!(there.recv_bytes(large.len()).expect("a message").len(), large.len());
+        sent.join().expect("no panic").expect("all of it");
+    });
 }

@@ -5,6 +5,8 @@ mod hostile;
 mod leftovers;
 mod local;
 mod python;
+#[path = "../common/signals.rs"]
+mod signals;
 #[path = "../worker/connection.rs"]
 mod worker;
 

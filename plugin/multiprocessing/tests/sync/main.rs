@@ -4,6 +4,8 @@
 mod leftovers;
 mod processes;
 mod segments;
+#[path = "../common/signals.rs"]
+mod signals;
 mod threads;
 mod torture;
 #[path = "../worker/sync.rs"]

@@ -1,6 +1,7 @@
 //! What needs no other process.
 
 use crate::leftovers::alone;
+use crate::signals::interrupted;
 use multiprocessing::codec::{decode, encode};
 use multiprocessing::sync::{
     Barrier, BarrierError, BoundedSemaphore, Condition, ConditionError, Event, Lock, LockError, RLock, Semaphore,
@@ -310,4 +311,46 @@ fn a_lock_that_was_overwritten_is_an_error_and_not_a_crash() {
         });
         drop(guard);
     }
+}
+
+#[test]
+fn no_wait_is_ended_by_a_signal() {
+    let _alone = alone();
+    let (lock, semaphore, event) =
+        (Lock::new().expect("memory"), Semaphore::new(0).expect("memory"), Event::new().expect("memory"));
+    let (held, is_held) = std::sync::mpsc::channel();
+    let (release, is_released) = std::sync::mpsc::channel();
+    thread::scope(|scope| {
+        let lock = &lock;
+        scope.spawn(move || {
+            let _guard = lock.lock().expect("it is free");
+            held.send(()).expect("it is waited for");
+            is_released.recv().expect("it comes");
+        });
+        is_held.recv().expect("it comes");
+        let guard = interrupted(|| lock.lock(), move || release.send(()).expect("it is waited for"));
+        assert!(guard.is_ok());
+    });
+    interrupted(|| semaphore.acquire(), || semaphore.release().expect("it is not full"));
+    interrupted(|| event.wait(), || event.set());
+    let barrier = Barrier::new(2).expect("memory");
+    interrupted(|| barrier.wait(), || assert!(barrier.wait().is_ok())).expect("both have come");
+    let (number, condition) = {
+        let number = Shared::new(0).expect("memory");
+        let condition = Condition::new(&number).expect("memory");
+        (number, condition)
+    };
+    let mut guard = number.lock().expect("it is free");
+    let notify = || {
+        let guard = number.lock().expect("it is free while the other waits");
+        guard.set(1);
+        condition.notify_one(&guard).expect("its guard");
+    };
+    let came = interrupted(|| condition.wait_for(&mut guard, None, |number| number.get() == 1), notify);
+    assert!(came.expect("nobody dies"));
+    drop(guard);
+    // Nor is it over before its time, or long after it.
+    let begun = Instant::now();
+    assert!(!interrupted(|| semaphore.acquire_timeout(3 * SOON), || ()));
+    assert!(begun.elapsed() >= 3 * SOON);
 }
