@@ -49,8 +49,22 @@ impl Drop for Alone {
         assert_eq!(descendants(), Vec::<String>::new(), "processes of other processes are left");
         assert_eq!(own_threads(), self.threads, "threads are left");
         assert_eq!(shared_memory(), self.memory, "shared memory is left");
-        let named: Vec<_> = named().difference(&self.named).cloned().collect();
-        assert_eq!(named, Vec::<String>::new(), "things with a name are left");
+        assert_eq!(self.new_names(PATIENCE), BTreeSet::new(), "things with a name are left");
+    }
+}
+
+impl Alone {
+    /// What has come to have a name since the beginning of the test. Another program may make something that it opens in a moment,
+    /// or be about to remove it; what the test has left stays.
+    pub fn new_names(&self, patience: Duration) -> BTreeSet<String> {
+        let end = Instant::now() + patience;
+        loop {
+            let new = without_others(named().difference(&self.named).cloned().collect());
+            if new.is_empty() || Instant::now() >= end {
+                return new;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 
@@ -91,26 +105,65 @@ fn shared_memory() -> Vec<String> {
 }
 
 /// What has a name that could outlive its process, of the kinds that this library could make: POSIX shared memory, semaphores
-/// and message queues, those of System V, temporary files, and sockets.
+/// and message queues, those of System V, temporary files, and sockets. Other programs run at the same time and make such things
+/// as well: what a living process has that was not started by this test is that one's.
 fn named() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for folder in ["/dev/shm", "/dev/mqueue", "/tmp"] {
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
         let paths = entries.map(|entry| entry.path().to_string_lossy().into_owned());
-        // Other programs run at the same time. In /tmp, what is ours is told by its name.
+        // In /tmp, what is ours is told by its name.
         found.extend(paths.filter(|path| folder != "/tmp" || path.contains("multiprocessing")));
     }
-    // What a CPython makes that a benchmark runs.
-    found.retain(|path| !path.starts_with("/dev/shm/psm_") && !path.starts_with("/dev/shm/sem.mp-"));
     for kind in ["shm", "sem", "msg"] {
         let table = std::fs::read_to_string(format!("/proc/sysvipc/{kind}")).unwrap_or_default();
-        let identity = |line: &str| line.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
-        found.extend(table.lines().skip(1).map(|line| format!("{kind} {}", identity(line))));
+        let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let heads = lines.next().unwrap_or_default();
+        // Those who made a piece of memory, or used it last. Of semaphores nobody knows.
+        let users: Vec<_> = (0..heads.len()).filter(|column| heads[*column].ends_with("pid")).collect();
+        let is_foreign =
+            |line: &Vec<&str>| users.iter().any(|column| line.get(*column).is_some_and(|pid| is_other(pid)));
+        found.extend(lines.filter(|line| !is_foreign(line)).map(|line| format!("{kind} {}", line[..2].join(" "))));
     }
     let sockets = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
-    let names = sockets.lines().filter_map(|line| line.split_whitespace().nth(7));
-    found.extend(names.filter(|name| name.contains("multiprocessing")).map(str::to_owned));
+    let sockets = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let ours = sockets.filter(|line| line.get(7).is_some_and(|name| name.contains("multiprocessing")));
+    found.extend(ours.map(|line| format!("socket:[{}] {}", line[6], line[7])));
     found
+}
+
+/// Without what other living processes have open or mapped, or what was there only for a moment.
+fn without_others(mut names: BTreeSet<String>) -> BTreeSet<String> {
+    if names.is_empty() {
+        return names;
+    }
+    for process in std::fs::read_dir("/proc").expect("all processes").flatten() {
+        if !process.file_name().to_str().is_some_and(is_other) {
+            continue;
+        }
+        let descriptors = std::fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten();
+        let mut held: Vec<_> = descriptors.filter_map(|entry| std::fs::read_link(entry.path()).ok()).collect();
+        let maps = std::fs::read_to_string(process.path().join("maps")).unwrap_or_default();
+        held.extend(maps.lines().filter_map(|line| Some(line.get(line.find('/')?..)?.into())));
+        names.retain(|name| !held.iter().any(|held| name.split(' ').next() == held.to_str()));
+    }
+    let still = named();
+    names.retain(|name| still.contains(name));
+    names
+}
+
+/// Whether this number is that of a living process that is neither this one nor was started by it.
+fn is_other(pid: &str) -> bool {
+    let Ok(pid) = pid.parse::<u32>() else { return false };
+    let mark = format!("{MARK}={}", std::process::id());
+    match std::fs::read(format!("/proc/{pid}/environ")) {
+        Ok(environment) => {
+            let is_marked = environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes());
+            pid != std::process::id() && !is_marked
+        }
+        // Another user's.
+        Err(error) => error.kind() == std::io::ErrorKind::PermissionDenied,
+    }
 }
 
 /// The living descendants of this process's tests, whoever is their parent by now.

@@ -13,6 +13,7 @@ use leftovers::{alone, children, descendants};
 use multiprocessing::codec::Descriptor;
 use multiprocessing::{ExitStatus, Pool, PoolConfig, Process, Program, SharedMemory, TaskError};
 use promises::{deaf, keep, visit};
+use std::collections::BTreeSet;
 use std::hint::black_box;
 use std::io::{BufRead, BufReader, PipeReader, Read};
 use std::os::fd::AsFd;
@@ -144,6 +145,24 @@ fn a_process_that_is_left_behind_is_seen() {
 }
 
 #[test]
+fn a_name_that_is_left_behind_is_seen_and_one_of_another_program_is_not() {
+    let alone = alone();
+    let path = |kind: &str| format!("/dev/shm/{kind}-of-{}", std::process::id());
+    let (left, other) = (path("left"), path("other"));
+    let file = std::fs::File::create(&other).expect("a file");
+    // It is in the environment that what a test has started is told from what it has not.
+    let mut program = Command::new("sleep").arg("60").env_clear().stdin(file).spawn().expect("a process");
+    assert_eq!(alone.new_names(PATIENCE), BTreeSet::new());
+    std::fs::write(&left, "").expect("a file");
+    assert_eq!(alone.new_names(Duration::ZERO), BTreeSet::from([left.clone()]));
+    std::fs::remove_file(left).expect("it is there");
+    program.kill().expect("it lives");
+    program.wait().expect("its status");
+    assert_eq!(alone.new_names(Duration::ZERO), BTreeSet::from([other.clone()]));
+    std::fs::remove_file(other).expect("it is there");
+}
+
+#[test]
 fn every_test_looks_for_what_is_left_of_it() {
     let _alone = alone();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
@@ -159,7 +178,7 @@ fn every_test_looks_for_what_is_left_of_it() {
                 let body = test.split("\n}\n").next().expect("a function");
                 let name = body.lines().find(|line| line.starts_with("fn ")).expect("a function");
                 assert!(
-                    body.contains("= alone();"),
+                    body.contains("alone = alone();"),
                     "{}: {name} must begin with `let _alone = alone();`",
                     path.display()
                 );
