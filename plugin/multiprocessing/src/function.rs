@@ -88,7 +88,7 @@ pub trait Serve {
 
 /// A typed function. The value that implements it is what the tasks of one job share in one worker.
 pub trait Function: Sized + 'static {
-    /// Its name in the registry; at most [`NAME_LIMIT`] bytes.
+    /// Its name in the registry; at most 256 bytes.
     const NAME: &'static str;
     /// What is sent once for all tasks of a job. It may hold handles, such as a queue or a [`Descriptor`](codec::Descriptor).
     type Setup: Serialize + DeserializeOwned;
@@ -148,7 +148,7 @@ pub struct Registry {
 
 impl Registry {
     /// No functions yet. Pool and worker must give the same `identity`; it is cut to
-    /// [`NAME_LIMIT`] bytes.
+    /// 256 bytes.
     pub fn new(identity: impl Into<String>) -> Registry {
         Registry {
             identity: bounded(identity.into(), NAME_LIMIT),

@@ -1,65 +1,61 @@
-//! Processes as the unit of parallelism: a pool of workers that survives their deaths.
+//! Processes as the unit of parallelism, as CPython's `multiprocessing` has them: processes, a pool of workers that survives their
+//! deaths, locks and memory that processes share, managers, and connections to other programs, CPython's too.
 //!
-//! A closure cannot cross a process, and a plugin cannot run its host once more. So work is a *registered function* in a
-//! *worker program*: a small binary whose `main` is [`worker_main`](fn@worker_main). A [`Pool`] starts some processes of it and hands them
-//! tasks. What a task does wrong costs that task only: it may crash, be killed, leave, hang, or take too much memory, and
-//! its own result says so ([`TaskError`]), while the others go on and the pool has a new worker.
+//! A closure cannot cross a process, and a library cannot run its host once more. So work is a *registered function* in a *worker
+//! program*: a small binary whose `main` is [`worker_main`](fn@worker_main), or the program itself, if its `main` begins with
+//! [`Registry::serve_if_worker`]:
 //!
-//! ```no_run
-//! use multiprocessing::{Context, Function, Next, Pool, PoolConfig, Program, Registry, worker_main};
-//! use std::time::Duration;
+//! ```
+//! use multiprocessing::{Pool, PoolConfig, Program, Registry, TaskError};
 //!
-//! /// Counts a byte. What the tasks share is which one.
-//! struct Count(u8);
-//!
-//! impl Function for Count {
-//!     const NAME: &'static str = "count";
-//!     type Setup = u8;
-//!     type Argument = Vec<u8>;
-//!     type Value = usize;
-//!
-//!     fn open(byte: u8) -> Result<Count, String> {
-//!         Ok(Count(byte))
-//!     }
-//!
-//!     fn call(&mut self, text: Vec<u8>, _context: &Context<'_>) -> Result<usize, String> {
-//!         Ok(text.into_iter().filter(|byte| *byte == self.0).count())
+//! multiprocessing::function! {
+//!     fn collatz(number: u64) -> u32 {
+//!         assert!(number > 0, "it has no way to 1");
+//!         let next = |n: &u64| Some(if n % 2 == 0 { n / 2 } else { 3 * n + 1 });
+//!         std::iter::successors(Some(number), next).take_while(|n| *n != 1).count() as u32
 //!     }
 //! }
 //!
-//! /// The worker program's main.
-//! fn worker() -> std::process::ExitCode {
-//!     worker_main(Registry::new("build 1").function::<Count>())
-//! }
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     // A worker of the pool below gets no further than this.
+//!     Registry::new("build 1").function::<collatz>().serve_if_worker();
 //!
-//! /// In the program that has the work.
-//! fn count() -> Result<usize, Box<dyn std::error::Error>> {
-//!     let mut config = PoolConfig::new(Program::new("/usr/lib/example/worker", "build 1"));
-//!     config.workers = 2;
-//!     config.task_timeout = Some(Duration::from_secs(30));
-//!     let pool = Pool::start(config)?;
-//!     let job = pool.typed_job::<Count>(&b'x')?;
-//!     for (id, text) in [b"xylophone".to_vec(), b"axe".to_vec()].iter().enumerate() {
-//!         job.submit(id as u64, text)?;
-//!     }
-//!     let mut sum = 0;
-//!     loop {
-//!         match job.next(Duration::from_secs(1)) {
-//!             Next::Ended(_, Ok(found)) => sum += found,
-//!             Next::Ended(id, Err(error)) => eprintln!("task {id}: {error}"),
-//!             Next::Nothing => {}
-//!             Next::Idle => return Ok(sum),
-//!         }
-//!     }
+//!     let pool = Pool::start(PoolConfig::new(Program::current("build 1")?))?;
+//!     let steps = pool.map(collatz, [27, 0, 6]);
+//!     assert!(matches!(steps[0], Ok(111)));
+//!     // What a task does wrong costs that task only: its own result says so, and the others go on.
+//!     assert!(matches!(&steps[1], Err(TaskError::Panic { message, .. }) if message.contains("no way to 1")));
+//!     assert!(matches!(steps[2], Ok(8)));
+//!     Ok(())
 //! }
 //! ```
 //!
-//! A [`Process`] is one process for one function, to be joined, watched and ended as a child of this program; what a pool does, it does
-//! with no more than that.
+//! A task may also crash, be killed, leave, hang, or take too much memory: [`TaskError`] has each of these.
+//!
+//! # What CPython has, and what it is called here
+//!
+//! | CPython | here |
+//! | --- | --- |
+//! | `Process`, `current_process`, `parent_process`, `active_children`, `cpu_count` | [`Process`], [`current`], [`parent`], [`active_children`], [`cpu_count`] |
+//! | `exitcode`, `sentinel` | [`ExitStatus`], and [`Process`] as a descriptor |
+//! | `set_start_method`: spawn, forkserver | [`Builder::start_method`]: [`StartMethod::Spawn`], [`StartMethod::Zygote`]; never fork |
+//! | `Pool`: `apply`, `map`, `starmap`, `imap`, `imap_unordered`, `…_async` | [`Pool`]: [`apply`](Pool::apply), [`map`](Pool::map) (also of tuples), [`imap`](Pool::imap), [`imap_unordered`](Pool::imap_unordered), [`apply_async`](Pool::apply_async), [`map_async`](Pool::map_async) |
+//! | `chunksize`; `initializer`, `maxtasksperchild`; callbacks | [`Calls::chunk_size`]; [`PoolConfig`]; [`AsyncResult::on_end`], [`MapResult::on_end`] |
+//! | `Queue`, `SimpleQueue`, `JoinableQueue` | [`Queue`], [`JoinableQueue`] |
+//! | `Pipe`, `connection.wait` | [`pipe()`], and [`channel`] for one direction; [`wait`](fn@wait) |
+//! | `Lock`, `RLock`, `Semaphore`, `BoundedSemaphore`, `Event`, `Condition`, `Barrier` | [`Lock`], [`RLock`], [`Semaphore`], [`BoundedSemaphore`], [`Event`], [`Condition`], [`Barrier`] |
+//! | `Value`, `Array` | [`Shared`], [`SharedSlice`] |
+//! | `shared_memory.SharedMemory` | [`SharedMemory`]; [`Segments`], which are used again; [`SealedMemory`], which nobody can change |
+//! | `Manager`, `BaseManager`, proxies | [`Manager`], [`managed!`], [`Proxy`]; [`ManagedDict`], [`ManagedList`], [`ManagedQueue`] and others |
+//! | `connection.Listener`, `Client`, `Connection` | [`connection::Listener`], [`connection::Client`], [`connection::Connection`] |
+//! | `get_logger`, `log_to_stderr` | records of the [`log`] crate reach the parent's logger; [`log_to_stderr`] |
+//! | a manager over TCP | a [`Manager`] too; and workers of a [`Pool`] on other machines: [`Launcher`], [`CommandPrefix`], [`DialBack`] |
+//!
+//! Whatever processes share, such as a [`Queue`] or a [`Lock`], is a handle that can be a part of any argument, set-up or value.
 //!
 //! # How it works
 //!
-//! - One thread, the dispatcher, starts the workers, owns all that is known of them, and lives as long as the pool. It waits
+//! - One thread of a pool, the dispatcher, starts the workers, owns all that is known of them, and lives as long as the pool. It waits
 //!   for packets, for deaths (by pidfd) and for commands in one `poll`.
 //! - Workers are started by `posix_spawn`, so a host with many threads is safe, and its size does not matter. They are in a
 //!   session of their own, with default signals, without the host's descriptors.
@@ -87,7 +83,11 @@
 //! that a crash, a limit or a panic is told as what it is, and costs the connection nothing. A connection that is lost costs the task at
 //! its front, as [`TaskError::Connection`] with what the engine said; a host that is down holds nobody up.
 //!
-//! Linux 5.4 or later. A worker program must call [`worker_main`](fn@worker_main) before it starts threads of its own.
+//! # What it needs
+//!
+//! Linux 5.4 or later with `/proc`, and glibc on a machine of 64 bits. A worker program is of the same build as the program that starts it,
+//! which their *identity* says: the text that [`Registry::new`] and [`Program`] are given. It must come to
+//! [`worker_main`](fn@worker_main) or [`Registry::serve_if_worker`] before it starts threads of its own.
 
 mod bulk;
 pub mod codec;
@@ -116,9 +116,13 @@ mod ring;
 mod schema;
 mod shared;
 mod spill;
+// Public for those only who test its parsers.
+#[doc(hidden)]
 pub mod stream;
 pub mod sync;
 mod wait;
+// Public for those only who test its parsers.
+#[doc(hidden)]
 pub mod wire;
 mod worker;
 

@@ -23,7 +23,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// A program of its own, whose registry was given this identity; at most [`NAME_LIMIT`] bytes of it count.
+    /// A program of its own, whose registry was given this identity; at most 256 bytes of it count.
     pub fn new(path: impl Into<PathBuf>, identity: impl Into<String>) -> Program {
         Program { path: path.into(), arguments: Vec::new(), identity: bounded(identity.into(), NAME_LIMIT) }
     }

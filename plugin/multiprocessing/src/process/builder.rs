@@ -115,7 +115,7 @@ impl Builder {
         }
     }
 
-    /// Its name, which is for people to read; at most [`NAME_LIMIT`] bytes of it count. Without one it is `process-N`.
+    /// Its name, which is for people to read; at most 256 bytes of it count. Without one it is `process-N`.
     pub fn name(mut self, name: impl Into<String>) -> Builder {
         self.name = Some(bounded(name.into(), NAME_LIMIT));
         self
