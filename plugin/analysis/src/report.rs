@@ -242,6 +242,6 @@ pub struct WorkerRow {
     pub tasks: u64,
     /// How many workers have died in this place.
     pub deaths: u64,
-    /// Its own memory (RssAnon), bytes.
-    pub memory: u64,
+    /// Its own memory (RssAnon), bytes; `None` on another machine.
+    pub memory: Option<u64>,
 }

@@ -184,7 +184,8 @@ struct WorkerDocument<'a> {
     reason: Option<&'a str>,
     tasks: u64,
     deaths: u64,
-    memory: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory: Option<u64>,
 }
 
 #[derive(Serialize)]

@@ -201,13 +201,11 @@ fn pool(status: &PoolStatus) -> String {
             let _ = writeln!(text, "{}", escape(reason));
             continue;
         }
-        let _ = writeln!(
-            text,
-            "{:>7}, {:>8}, {:>9} of its own",
-            plural(worker.tasks, "task"),
-            plural(worker.deaths, "death"),
-            bytes(worker.memory),
-        );
+        let _ = write!(text, "{:>7}, {:>8}", plural(worker.tasks, "task"), plural(worker.deaths, "death"));
+        match worker.memory {
+            Some(memory) => drop(writeln!(text, ", {:>9} of its own", bytes(memory))),
+            None => text.push('\n'),
+        }
     }
     let width = status.settings.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
     for (key, value) in &status.settings {

@@ -137,9 +137,9 @@ fn map_and_pool_as_text() {
         reason: None,
         tasks: 12,
         deaths: 1,
-        memory: 3 << 20,
+        memory: Some(3 << 20),
     };
-    let there = WorkerRow { host: Some("ssh w1".into()), pid: Some(4711), ..here.clone() };
+    let there = WorkerRow { host: Some("ssh w1".into()), pid: Some(4711), memory: None, ..here.clone() };
     let reason = Some("exited with code 255 (ssh: connect to host w2 port 22: Connection refused)".into());
     let down = WorkerRow { host: Some("ssh w2".into()), pid: None, state: "down".into(), reason, ..here.clone() };
     let host = |host, command: &str| HostRow { host, command: command.into(), slots: host, worker: "mp-worker".into() };

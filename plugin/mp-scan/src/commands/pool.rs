@@ -193,6 +193,10 @@ fn hosts(settings: &Settings) -> Vec<HostRow> {
 fn workers() -> Vec<WorkerRow> {
     let status = engine().pool().map(|pool| pool.status()).unwrap_or_default();
     let row = |worker: multiprocessing::WorkerStatus| {
+        let memory = worker.host.is_none().then_some(worker.memory);
+        // The line has the host's name already.
+        let said = format!("no worker by '{}': ", worker.host.as_deref().unwrap_or_default());
+        let reason = worker.error.map(|error| error.strip_prefix(&said).map(str::to_owned).unwrap_or(error));
         // The machine's own name tells more, where one command has several machines behind it.
         let host = worker.host.map(|host| match worker.machine {
             Some(machine) if !host.split_whitespace().any(|word| word == machine) => format!("{host} ({machine})"),
@@ -208,10 +212,10 @@ fn workers() -> Vec<WorkerRow> {
             host,
             pid: Some(worker.pid).filter(|pid| *pid != 0),
             state: state.into(),
-            reason: worker.error,
+            reason,
             tasks: worker.tasks,
             deaths: worker.deaths,
-            memory: worker.memory,
+            memory,
         }
     };
     status.into_iter().map(row).collect()
