@@ -12,6 +12,8 @@ mod leftovers;
 mod moody;
 #[path = "../worker/queue.rs"]
 mod queue;
+#[path = "../common/signals.rs"]
+mod signals;
 mod waits;
 
 use multiprocessing::Program;

@@ -53,3 +53,14 @@ fn the_end_of_a_process_can_be_waited_for_beside_its_messages() {
     assert_eq!(got, 3);
     process.join(None).expect("ours");
 }
+
+#[test]
+fn no_wait_at_a_pipe_is_ended_by_a_signal() {
+    let _alone = alone();
+    let (mut sender, mut receiver) = channel::<u32>().expect("a channel");
+    let received = crate::signals::interrupted(|| receiver.recv(), || sender.send(&7).expect("room"));
+    assert_eq!(received.expect("one in time"), 7);
+    let ready = crate::signals::interrupted(|| wait(&[&receiver], None), || sender.send(&8).expect("room"));
+    assert_eq!(ready.expect("few descriptors"), [0]);
+    assert_eq!(receiver.recv().expect("it is there"), 8);
+}

@@ -9,6 +9,8 @@ mod leftovers;
 mod moody;
 #[path = "../worker/queue.rs"]
 mod queue;
+#[path = "../common/signals.rs"]
+mod signals;
 mod torture;
 mod uses;
 

@@ -164,3 +164,15 @@ fn memory_descriptor(memory: &multiprocessing::SharedMemory) -> Descriptor {
     use std::os::fd::AsFd;
     memory.as_fd().try_clone_to_owned().expect("a descriptor").into()
 }
+
+#[test]
+fn no_wait_at_a_queue_is_ended_by_a_signal() {
+    let _alone = alone();
+    let queue = Queue::<u32>::bounded(1).expect("a queue");
+    let got = crate::signals::interrupted(|| queue.get(), || queue.put(&7).expect("room"));
+    assert_eq!(got.expect("one in time"), 7);
+    queue.put(&8).expect("room");
+    let put = crate::signals::interrupted(|| queue.put(&9), || assert_eq!(queue.get().expect("it is there"), 8));
+    put.expect("room, in time");
+    assert_eq!(queue.get().expect("it is there"), 9);
+}
