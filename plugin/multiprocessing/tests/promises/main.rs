@@ -140,7 +140,12 @@ fn a_process_that_is_left_behind_is_seen() {
     shell.wait().expect("it ends");
     let left = line.trim();
     assert_eq!(children(), Vec::<u32>::new());
-    assert_eq!(descendants(), [format!("{left} sleep 60 ")]);
+    // It may still be about to become that program.
+    let end = std::time::Instant::now() + PATIENCE;
+    while descendants() != [format!("{left} sleep 60 ")] {
+        assert!(std::time::Instant::now() < end, "{:?}", descendants());
+        std::thread::sleep(Duration::from_millis(1));
+    }
     kill(left.parse().expect("a number"));
 }
 
