@@ -1,7 +1,7 @@
 //! Pipes and channels: two ends, each for one process, over rings in shared memory.
 //!
 //! Messages go through a ring, whose ends spin and sleep in futexes as long as the other one answers at once. After a
-//! millisecond an end sleeps in `poll`, at a socket beside the ring: there it is woken by a packet, if it has asked for that,
+//! while an end sleeps in `poll`, at a socket beside the ring: there it is woken by a packet, if it has asked for that,
 //! and by the end of the other side, whatever that died of. The socket also carries the descriptors of handles in messages.
 
 mod channel;

@@ -3,7 +3,7 @@
 use super::area::{Area, Memory};
 use super::header::Sleep;
 use super::position::{Kind, Position, Record};
-use super::{BRIEF, Broken, spin};
+use super::{Broken, NAP, spin};
 use crate::futex;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -182,7 +182,7 @@ impl Consumer {
         }
     }
 
-    /// Waits for a record, awake and then in the futex, for a millisecond at most or until the deadline. It does not notice the
+    /// Waits for a record, awake and then in the futex, for a short time at most or until the deadline. It does not notice the
     /// producer's death.
     pub(crate) fn sleep_briefly(&mut self, deadline: Option<Instant>) {
         self.note_processor();
@@ -193,9 +193,9 @@ impl Consumer {
         }
         header.consumer.0.announce(Sleep::Futex, 1);
         if empty() {
-            let brief = Instant::now() + BRIEF;
-            let until = deadline.map_or(brief, |deadline| deadline.min(brief));
-            futex::wait(Area::futex(&header.consumer.0), Sleep::Futex as u32, Some(until));
+            // Without a deadline there is no need to ask what time it is.
+            let nap = deadline.map_or(NAP, |deadline| deadline.saturating_duration_since(Instant::now()).min(NAP));
+            futex::wait_for(Area::futex(&header.consumer.0), Sleep::Futex as u32, Some(nap));
         }
         header.consumer.0.awake();
     }

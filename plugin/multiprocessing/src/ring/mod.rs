@@ -49,8 +49,12 @@ pub(crate) const CAPACITY_MIN: usize = 64;
 /// The greatest capacity, in bytes: a record's length is a 32-bit number.
 pub(crate) const CAPACITY_MAX: usize = 1 << 31;
 
-/// How long a side sleeps in a futex, where it does not hear of the other one's death, before it goes to its doorbell.
+/// How long a producer sleeps in a futex, where it does not hear of its consumer's death, before it goes to its doorbell.
 pub(crate) const BRIEF: Duration = Duration::from_millis(1);
+
+/// How long a consumer does. It is more than a tick of the kernel's clock: the alarm of a shorter sleep would be set in the
+/// processor's own timer, and taken back, at each message, which costs several times what the sleep itself does.
+const NAP: Duration = Duration::from_millis(20);
 
 /// The other side wrote what makes no sense; or the place of the ring is not one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,5 @@
 //! Waiting awake for what another processor is about to do.
 
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,9 +8,6 @@ const PATIENCE: Duration = Duration::from_micros(60);
 
 /// How often to look between two looks at the clock.
 const LOOKS: u32 = 32;
-
-static ALONE: LazyLock<bool> =
-    LazyLock::new(|| std::thread::available_parallelism().is_ok_and(|processors| processors.get() == 1));
 
 /// The number of the processor on which this thread runs, and one; zero if it is not known.
 pub(super) fn processor() -> u32 {
@@ -30,7 +26,7 @@ pub(super) fn until(other: &AtomicU32, mut ready: impl FnMut() -> bool) -> bool 
     if ready() {
         return true;
     }
-    if *ALONE || useless() {
+    if useless() {
         return false;
     }
     let start = Instant::now();
