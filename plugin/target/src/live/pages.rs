@@ -71,6 +71,12 @@ impl Pages {
             });
             match scanned {
                 Err(Errno::ENOTTY | Errno::EINVAL | Errno::EOPNOTSUPP) if !visited => self.scan.store(false, Relaxed),
+                // The scan of a process that is just ending finds no pages, as if they were not there. Its entries cannot be
+                // read at all.
+                Ok(()) if !visited && !pages.is_empty() => {
+                    let mut entry = [0; Entry::SIZE];
+                    return self.pagemap.read_exact_at(&mut entry, start / size * Entry::SIZE as u64);
+                }
                 scanned => return scanned.map_err(Into::into),
             }
         }
