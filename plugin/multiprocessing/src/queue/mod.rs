@@ -68,8 +68,7 @@ pub struct Queue<T> {
 /// queue.put(&"one".into())?;
 /// queue.put(&"two".into())?;
 /// assert!(queue.try_put(&"three".into()).is_err());
-/// # Ok::<(), std::io::Error>(())
-/// # .and_then(|()| Ok::<(), Box<dyn std::error::Error>>(()))
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct QueueBuilder<T> {

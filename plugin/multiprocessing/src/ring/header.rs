@@ -91,14 +91,15 @@ impl Standing {
     /// Says that this side is about to sleep. It has to look at the other one's position once more after this.
     pub(super) fn announce(&self, how: Sleep, wants: u32) {
         self.wants.store(wants, Relaxed);
-        self.sleep.store(how as u32, Release);
+        // A swap, as all other changes of this word are: so their order is plain, to loom as well.
+        self.sleep.swap(how as u32, AcqRel);
         fence(SeqCst);
     }
 
     /// Says that this side sleeps no more. Whether it was woken before.
     pub(super) fn awake(&self) -> bool {
         // A swap, so that what the other side published before it woke this one is seen.
-        self.is_awake() || self.sleep.swap(Sleep::Awake as u32, AcqRel) == 0
+        self.sleep.swap(Sleep::Awake as u32, AcqRel) == Sleep::Awake as u32
     }
 
     /// Whether this side does not sleep, or was woken.

@@ -4,52 +4,29 @@
 use super::header::{Header, Sleep};
 use super::position::Position;
 use loom::cell::UnsafeCell;
-use loom::sync::{Arc, Condvar, Mutex};
+use loom::sync::{Arc, Notify};
 use loom::thread;
-
-/// What the kernel does: a sleeper that is woken, or not yet asleep, does not sleep.
-#[derive(Debug)]
-struct Bed {
-    woken: Mutex<bool>,
-    bell: Condvar,
-}
-
-impl Bed {
-    fn new() -> Bed {
-        Bed { woken: Mutex::new(false), bell: Condvar::new() }
-    }
-
-    fn sleep(&self) {
-        let mut woken = self.woken.lock().expect("no panic");
-        while !*woken {
-            woken = self.bell.wait(woken).expect("no panic");
-        }
-        *woken = false;
-    }
-
-    fn wake(&self) {
-        *self.woken.lock().expect("no panic") = true;
-        self.bell.notify_one();
-    }
-}
 
 struct Shared {
     header: Header,
     slot: UnsafeCell<u32>,
-    consumers: Bed,
-    producers: Bed,
+    /// Where the consumer sleeps: a wake-up that comes before is not lost, and one may come for no reason.
+    consumers: Notify,
+    producers: Notify,
 }
 
 /// A ring of one slot: each message fills it, so both sides sleep whenever they can.
 #[test]
 fn no_message_is_torn_and_no_wake_up_lost() {
-    loom::model(|| {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(4);
+    model.check(|| {
         const MESSAGES: u32 = 2;
         let shared = Arc::new(Shared {
             header: Header::new(),
             slot: UnsafeCell::new(0),
-            consumers: Bed::new(),
-            producers: Bed::new(),
+            consumers: Notify::new(),
+            producers: Notify::new(),
         });
         let other = Arc::clone(&shared);
         let producer = thread::spawn(move || {
@@ -60,10 +37,10 @@ fn no_message_is_torn_and_no_wake_up_lost() {
                 while full() {
                     header.producer.0.announce(Sleep::Doorbell, 1);
                     if full() {
-                        other.producers.sleep();
+                        other.producers.wait();
                     } else if header.producer.0.awake() {
                         // Who was woken all the same has a bell to hear.
-                        other.producers.sleep();
+                        other.producers.wait();
                     }
                 }
                 // SAFETY: the consumer does not look at the slot while it is empty.
@@ -71,7 +48,7 @@ fn no_message_is_torn_and_no_wake_up_lost() {
                 tail = tail.after(1, 1);
                 header.publish_tail(tail);
                 if header.consumer.0.rouse(1) != Sleep::Awake {
-                    other.consumers.wake();
+                    other.consumers.notify();
                 }
             }
         });
@@ -82,9 +59,9 @@ fn no_message_is_torn_and_no_wake_up_lost() {
             while empty() {
                 header.consumer.0.announce(Sleep::Doorbell, 1);
                 if empty() {
-                    shared.consumers.sleep();
+                    shared.consumers.wait();
                 } else if header.consumer.0.awake() {
-                    shared.consumers.sleep();
+                    shared.consumers.wait();
                 }
             }
             // SAFETY: the producer does not touch the slot while it is full.
@@ -92,7 +69,7 @@ fn no_message_is_torn_and_no_wake_up_lost() {
             head = head.after(1, 1);
             header.publish_head(head);
             if header.producer.0.rouse(1) != Sleep::Awake {
-                shared.producers.wake();
+                shared.producers.notify();
             }
         }
         producer.join().expect("no panic");
