@@ -89,8 +89,13 @@ impl Outgoing {
         if self.unlooked < LOOK && !self.producer.is_let_go() {
             return Ok(());
         }
+        if self.line.is_dead()? {
+            // The next one is to be told as well.
+            self.unlooked = LOOK;
+            return Err(SendError::Closed);
+        }
         self.unlooked = 0;
-        if self.line.is_dead()? { Err(SendError::Closed) } else { Ok(()) }
+        Ok(())
     }
 
     pub(super) fn let_go(&self) {

@@ -48,9 +48,10 @@ impl Producer {
         if self.tail.units_since(self.head) > self.area.units() { self.refresh() } else { Ok(()) }
     }
 
-    /// Whether one who held the other side has let it go.
+    /// Whether one who held the other side has let it go, since this was last asked and the answer was yes.
     pub(crate) fn is_let_go(&self) -> bool {
-        Area::let_go(&self.area.header().consumer.0).load(Ordering::Relaxed) != 0
+        let let_go = Area::let_go(&self.area.header().consumer.0);
+        let_go.load(Ordering::Relaxed) != 0 && let_go.swap(0, Ordering::Relaxed) != 0
     }
 
     /// Lets this side go: a consumer that sleeps in the futex is told to look whether there is anybody left.
@@ -168,7 +169,7 @@ impl Producer {
         }
     }
 
-    /// Waits until there is room for so many units, awake and then in the futex, for a millisecond at most or until the
+    /// Waits until there is room for so many units, awake and then in the futex, for [`BRIEF`] at most or until the
     /// deadline. Whether there is. It does not notice the consumer's death.
     pub(crate) fn sleep_briefly(&mut self, units: u64, deadline: Option<Instant>) -> Result<bool, Broken> {
         let header = self.area.header();

@@ -75,8 +75,10 @@ fn the_end_of_the_other_side_is_told_after_all_it_has_sent() {
     assert!(matches!(receiver.try_recv(), Err(RecvError::Closed)));
     assert!(receiver.poll(None).expect("whole"));
     let (mut sender, receiver) = channel::<u32>().expect("a channel");
+    sender.send(&0).expect("room");
     drop(receiver);
     assert!(matches!(sender.send(&1), Err(SendError::Closed)));
+    assert!(matches!(sender.send(&2), Err(SendError::Closed)));
 }
 
 #[test]
