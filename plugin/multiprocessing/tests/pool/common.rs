@@ -57,6 +57,43 @@ pub fn collect(job: &TypedJob<Actor>) -> BTreeMap<u64, Result<Brought, TaskError
     }
 }
 
+/// Runs one bad act among good ones on a new pool: it fails as expected, and the others do not.
+pub fn one_bad_act(config: PoolConfig, bad: Act, expected: impl Fn(&TaskError) -> bool) -> Pool {
+    let pool = Pool::start(config).expect("a pool");
+    let acts = (0..40).map(|id| if id == 17 { bad.clone() } else { Act::Square(id) });
+    for (id, result) in run(&pool, acts) {
+        match result {
+            Ok(brought) => assert_eq!(brought, Brought::Number(id * id)),
+            Err(error) => assert!(id == 17 && expected(&error), "task {id}: {error:?}"),
+        }
+    }
+    pool
+}
+
+/// A fixed sequence that looks random.
+pub fn random() -> impl FnMut() -> u64 {
+    let mut seed = 88_172_645_463_325_252_u64;
+    move || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed
+    }
+}
+
+/// A thousand acts: about one in twenty is bad, in one of four ways, of which the last is `another`.
+pub fn some_bad_acts(random: &mut impl FnMut() -> u64, another: &Act) -> Vec<Act> {
+    (0..1000)
+        .map(|id| match random() % 80 {
+            0 => Act::Signal(libc::SIGKILL),
+            1 => Act::Abort,
+            2 => Act::Exit(1),
+            3 => another.clone(),
+            _ => Act::Square(id),
+        })
+        .collect()
+}
+
 /// Runs one act.
 pub fn run_one(pool: &Pool, act: Act) -> Result<Brought, TaskError> {
     run(pool, [act]).remove(&0).expect("one result")

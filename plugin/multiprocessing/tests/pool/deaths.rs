@@ -5,14 +5,7 @@ use multiprocessing::wire;
 
 /// The bad act fails as expected, its neighbours do not, and the pool is whole again.
 fn only_it_pays(config: PoolConfig, bad: Act, expected: impl Fn(&TaskError) -> bool) -> Pool {
-    let pool = Pool::start(config).expect("a pool");
-    let acts = (0..40).map(|id| if id == 17 { bad.clone() } else { Act::Square(id) });
-    for (id, result) in run(&pool, acts) {
-        match result {
-            Ok(brought) => assert_eq!(brought, Brought::Number(id * id)),
-            Err(error) => assert!(id == 17 && expected(&error), "task {id}: {error:?}"),
-        }
-    }
+    let pool = one_bad_act(config, bad, expected);
     assert_whole(&pool, 2);
     pool
 }
@@ -227,23 +220,7 @@ fn what_it_said_last_is_in_its_error() {
 fn a_thousand_tasks_among_random_deaths() {
     let _alone = alone();
     let pool = pool(2);
-    // A fixed sequence that looks random: about one task in twenty is bad, in one of four ways.
-    let mut seed = 88_172_645_463_325_252_u64;
-    let mut random = || {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        seed
-    };
-    let acts: Vec<Act> = (0..1000)
-        .map(|id| match random() % 80 {
-            0 => Act::Signal(libc::SIGKILL),
-            1 => Act::Abort,
-            2 => Act::Exit(1),
-            3 => Act::HangUp,
-            _ => Act::Square(id),
-        })
-        .collect();
+    let acts = some_bad_acts(&mut random(), &Act::HangUp);
     let job = acts_job(&pool, &acts);
     let mut ended = std::collections::BTreeMap::new();
     let mut killed = 0;

@@ -122,23 +122,8 @@ fn here_behind_ssh_and_behind_slurm_is_one_pool() {
     let _alone = alone();
     let (sshd, slurm) = (Sshd::start(), Slurm::start());
     let pool = pool_of(1, vec![behind(sshd.prefix("w1")), behind(sshd.prefix("w2")), behind(slurm.prefix())]);
-    // A fixed sequence that looks random: about one task in twenty is bad, in one of four ways.
-    let mut seed = 88_172_645_463_325_252_u64;
-    let mut random = || {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        seed
-    };
-    let list: Vec<Act> = (0..1000)
-        .map(|id| match random() % 80 {
-            0 => Act::Signal(libc::SIGKILL),
-            1 => Act::Abort,
-            2 => Act::Exit(1),
-            3 => Act::Panic("on purpose".into()),
-            _ => Act::Square(id),
-        })
-        .collect();
+    let mut random = random();
+    let list = some_bad_acts(&mut random, &Act::Panic("on purpose".into()));
     let job = acts(&pool);
     for (id, act) in list.iter().enumerate() {
         job.submit(id as u64, act).expect("encoded");

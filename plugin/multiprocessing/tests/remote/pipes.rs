@@ -20,14 +20,7 @@ fn elsewhere(count: usize) -> PoolConfig {
 
 /// Runs one bad act among good ones: it fails as expected, and the others do not.
 fn only_it_pays(config: PoolConfig, bad: Act, expected: impl Fn(&TaskError) -> bool) {
-    let pool = Pool::start(config).expect("a pool");
-    let acts = (0..40).map(|id| if id == 17 { bad.clone() } else { Act::Square(id) });
-    for (id, result) in run(&pool, acts) {
-        match result {
-            Ok(brought) => assert_eq!(brought, Brought::Number(id * id)),
-            Err(error) => assert!(id == 17 && expected(&error), "task {id}: {error:?}"),
-        }
-    }
+    let pool = one_bad_act(config, bad, expected);
     for worker in pool.status() {
         assert!(worker.host.as_deref() == Some("local") && worker.error.is_none(), "{worker:?}");
     }
