@@ -7,6 +7,7 @@ use analysis::entropy::Entropy;
 use analysis::find::{Find, Pattern, PatternError};
 use analysis::strings::{Encoding, Strings};
 use analysis::{Analysis, Cut, ScanRange, Serial, Sink, run};
+use std::sync::Arc;
 use std::time::Instant;
 use target::{AddressRange, Fault, Populated, ReadMemory};
 
@@ -32,12 +33,12 @@ impl ReadMemory for Plain {
 }
 
 /// A hundred times as much memory as there is, of which only runs of so many bytes are populated.
-struct Sparse<'a> {
-    bytes: &'a [u8],
+struct Sparse {
+    bytes: Arc<[u8]>,
     run: u64,
 }
 
-impl ReadMemory for Sparse<'_> {
+impl ReadMemory for Sparse {
     fn read(&self, address: u64, buffer: &mut [u8]) -> Result<usize, Fault> {
         let (index, within) = ((address - START) / (100 * self.run), (address - START) % (100 * self.run));
         let from = (index * self.run + within) as usize;
@@ -66,7 +67,7 @@ impl<T> Sink<T> for Count {
     }
 }
 
-fn measure<A: Analysis>(name: &str, memory: &mut Plain, analysis: &A) {
+fn measure<A: Analysis<Input = dyn ReadMemory>>(name: &str, memory: &mut Plain, analysis: &A) {
     let bytes = memory.bytes.len() as f64;
     let mut speeds = Vec::new();
     let mut count = Count(0);
@@ -75,7 +76,9 @@ fn measure<A: Analysis>(name: &str, memory: &mut Plain, analysis: &A) {
         let fastest = (0..3).map(|_| {
             count.0 = 0;
             let started = Instant::now();
-            run(analysis, &mut Serial::new(analysis, &*memory), &*memory, Cut::default(), &mut count);
+            let memory: &dyn ReadMemory = &*memory;
+            let memory: &dyn ReadMemory = memory;
+            run(analysis, &mut Serial::new(analysis, memory), memory, Cut::default(), &mut count);
             started.elapsed().as_secs_f64()
         });
         let fastest = fastest.fold(f64::INFINITY, f64::min);
@@ -84,7 +87,8 @@ fn measure<A: Analysis>(name: &str, memory: &mut Plain, analysis: &A) {
     println!("{name:<24} {:6.2} GB/s in place, {:6.2} GB/s copied, {} found", speeds[0], speeds[1], count.0);
 }
 
-fn run_it<A: Analysis>(analysis: &A, memory: &Sparse<'_>) {
+fn run_it<A: Analysis<Input = dyn ReadMemory>>(analysis: &A, memory: &Sparse) {
+    let memory: &dyn ReadMemory = memory;
     run(analysis, &mut Serial::new(analysis, memory), memory, Cut::default(), &mut Count(0));
 }
 
@@ -144,8 +148,9 @@ fn main() {
         measure(&format!("  {one:?}").chars().take(24).collect::<String>(), &mut memory, &find(vec![one.clone()]));
     }
     measure("mixed", &mut memory, &find(mixed));
+    let bytes: Arc<[u8]> = memory.bytes.as_slice().into();
     for (name, run) in [("sparse, pages", 4096), ("sparse, 2 MiB", 2 << 20), ("sparse, one run", size as u64)] {
-        let sparse = Sparse { bytes: &memory.bytes, run };
+        let sparse = Sparse { bytes: Arc::clone(&bytes), run };
         let region = AddressRange::sized(START, 100 * size as u64);
         let ranges = vec![ScanRange { range: region, region, sparse: true }];
         for (what, pattern) in [("needle", needle(1)), ("regex", regex(r"https?://[a-z./]+"))] {

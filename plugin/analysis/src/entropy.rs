@@ -60,6 +60,7 @@ impl EntropyMerge {
 
 impl Analysis for Entropy {
     const NAME: &'static str = "entropy";
+    type Input = dyn ReadMemory;
     type Partial = Histogram;
     type Scanner = EntropyScanner;
     type Merge = EntropyMerge;

@@ -4,7 +4,7 @@ use crate::driver::Sink;
 use crate::report::{Skip, Stop};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::ops::ControlFlow;
-use target::{AddressRange, ReadMemory};
+use target::AddressRange;
 
 /// A contiguous part of a region that an analysis covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +46,8 @@ pub struct Scanned<P> {
 pub trait Analysis: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The command's name, and that of the function in the worker.
     const NAME: &'static str;
+    /// What its tasks read: the target's memory, or the files of its modules.
+    type Input: ?Sized + Send + Sync;
     /// What a task finds.
     type Partial: Serialize + DeserializeOwned + Send + 'static;
     /// What is kept from one task to the next: compiled matchers, buffers.
@@ -75,7 +77,7 @@ pub trait Analysis: Serialize + DeserializeOwned + Send + Sync + 'static {
         &self,
         scanner: &mut Self::Scanner,
         task: &Task,
-        memory: &dyn ReadMemory,
+        input: &Self::Input,
         stop: &dyn Fn() -> bool,
     ) -> Scanned<Self::Partial>;
 
@@ -83,14 +85,14 @@ pub trait Analysis: Serialize + DeserializeOwned + Send + Sync + 'static {
     fn merge(&self) -> Self::Merge;
 
     /// Takes the partial of the next task in address order and gives what is now certain to `sink`. It breaks with
-    /// [`Stop::Limit`] if nothing more is needed, and with what the sink says if it is told to stop. `memory` is for the
+    /// [`Stop::Limit`] if nothing more is needed, and with what the sink says if it is told to stop. `input` is for the
     /// little that must be looked at again where tasks meet.
     fn absorb(
         &self,
         merge: &mut Self::Merge,
         task: &Task,
         partial: Self::Partial,
-        memory: &dyn ReadMemory,
+        input: &Self::Input,
         sink: &mut dyn Sink<Self::Item>,
     ) -> ControlFlow<Stop>;
 

@@ -82,7 +82,7 @@ impl Carried {
     ///
     /// # Errors
     /// [`OpenError::Streamed`] if it is damaged.
-    pub fn scan<A: Analysis>(
+    pub fn scan<A: Analysis<Input = dyn ReadMemory>>(
         &self,
         analysis: &A,
         scanner: &mut A::Scanner,

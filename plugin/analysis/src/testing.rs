@@ -193,7 +193,7 @@ impl ReadMemory for TestMemory {
 /// An executor that ends its tasks in any order, loses some, and always loses those with a poisoned address.
 pub(crate) struct Chaos<'a, A: Analysis> {
     analysis: &'a A,
-    memory: &'a dyn ReadMemory,
+    memory: &'a (dyn ReadMemory + 'static),
     random: Random,
     pub(crate) width: usize,
     /// One of so many tasks is lost; 0 for none.
@@ -211,7 +211,7 @@ pub(crate) struct Chaos<'a, A: Analysis> {
 }
 
 impl<'a, A: Analysis> Chaos<'a, A> {
-    pub(crate) fn new(analysis: &'a A, memory: &'a dyn ReadMemory, random: Random) -> Self {
+    pub(crate) fn new(analysis: &'a A, memory: &'a (dyn ReadMemory + 'static), random: Random) -> Self {
         Self {
             analysis,
             memory,
@@ -230,7 +230,7 @@ impl<'a, A: Analysis> Chaos<'a, A> {
     }
 }
 
-impl<A: Analysis> Executor<A> for Chaos<'_, A> {
+impl<A: Analysis<Input = dyn ReadMemory>> Executor<A> for Chaos<'_, A> {
     fn width(&self) -> usize {
         self.width
     }

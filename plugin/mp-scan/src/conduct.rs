@@ -1,89 +1,71 @@
 //! Takes a scan from its plan to what the user sees, in the foreground or behind it.
 
-use crate::carrier::{Carrier, Memory};
 use crate::cli::ScanOptions;
 use crate::deliver::{Delivery, page};
-use crate::engine::{Workforce, engine};
-use crate::inspect::{Access, Inspected};
+use crate::engine::engine;
 use crate::jobs::{Job, Scan, send_to_background};
-use crate::pool_executor::PoolExecutor;
-use crate::present::Presenter;
-use crate::relay::{self, Feed};
-use crate::scan::RangeScan;
 use crate::session::Session;
-use analysis::remote::CARRIED;
-use analysis::{Analysis, Columns, Cut, Executor, InProcess, Match, Report, Results};
-use anyhow::{Context as _, Result};
-use lldb::Progress;
+use analysis::{Columns, Report, Results};
+use anyhow::Result;
+use lldb::{Progress, Relay};
 use render::{Format, Style};
 use std::fs::File;
 use std::io::Write as _;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use target::core::SharedCore;
 
-/// What a command wants done.
-#[derive(Debug)]
-pub struct Plan<A, P> {
-    pub analysis: A,
-    pub presenter: P,
-    pub inspected: Inspected,
-    /// Mappings in the places looked at that are not readable: how many, and their bytes.
-    pub left_out: (u64, u64),
+/// What is known of a scan before it begins.
+#[derive(Debug, Default)]
+pub struct Before {
+    /// What the user should know at once, a line each. The report has it as well, as the first of its notes.
+    pub warnings: Vec<String>,
     pub columns: Columns,
-    /// Bytes shown before and after a match.
-    pub context: u64,
+    /// What reads memory for it, if only the debugger can.
+    pub relay: Option<Relay>,
+    /// Whether there is nothing to be read: that needs no workers.
+    pub idle: bool,
 }
 
 /// Progress is counted in units of this power of two.
 const MIB: u32 = 20;
 
-/// Tasks whose memory is relayed ahead of the workers: the debugger is slower than any of them.
-const AHEAD: usize = 4;
-
 /// A foreground command shows that it works after this time.
 const QUIET: Duration = Duration::from_millis(150);
 
-/// Runs a scan as the options say, and shows its report or where it will be.
+/// Runs a scan as the options say, and shows its report or where it will be. `prepare` makes it, for so many workers on
+/// this machine, or for none and this process.
 ///
 /// # Errors
 /// If the workers cannot be started, or the report not be written; the report is then kept as a job.
-pub fn run<A: Analysis + Clone, P: Presenter<A>>(
+pub fn conduct(
     session: &mut Session,
     options: &ScanOptions,
-    plan: Plan<A, P>,
+    before: Before,
+    prepare: impl FnOnce(&Session, Option<usize>) -> Result<Box<dyn Scan>>,
 ) -> Result<()> {
+    let Before { warnings, columns, relay, idle } = before;
     let style = session.output.style();
     let delivery = Delivery { format: options.format, output: options.output.clone() };
     if options.format == Format::Text {
         session.announce();
-        for warning in &plan.inspected.warnings {
+        for warning in &warnings {
             session.output.note(warning);
         }
     }
     // A folder that is not there is known before the scan, not after it.
     delivery.check()?;
     let settings = session.settings()?;
-    // What needs no reading needs no workers.
-    let reads = !plan.analysis.ranges().is_empty();
     let workers = match options.workers {
-        _ if !reads => None,
+        _ if idle => None,
         Some(0) => None,
         Some(count) => Some(count),
         // Where nobody says otherwise, hosts may do all of it.
         None => Some(settings.worker_count()).filter(|count| *count > 0 || !settings.hosts.is_empty()),
     };
-    let warnings = plan.inspected.warnings.len();
     let limit = session.limit(options)?;
     let job = engine().jobs.add(session.command_line.clone());
     let _end = AtLeastEnded(&job);
-    let columns = plan.columns;
-    let relay = match &plan.inspected.access {
-        Access::Relayed(relay) => Some(relay.clone()),
-        Access::Direct { .. } => None,
-    };
-    let scan = match prepare(session, options, plan, workers) {
+    let scan = match prepare(session, workers) {
         Ok(scan) => scan,
         Err(error) => {
             let _ = job.end(Err(format!("{error:#}")));
@@ -110,12 +92,12 @@ pub fn run<A: Analysis + Clone, P: Presenter<A>>(
         _ => report,
     };
     if delivery.streams() {
-        // Matches were shown as they were found.
-        if !matches!(report.results, Results::Matches(_)) {
-            session.output.print(render::results(&report, &style).trim_end_matches('\n'));
+        // All but a map was shown as it was found.
+        if matches!(report.results, Results::Mappings(_)) {
+            session.output.print(render::results(&report.results, columns, &style).trim_end_matches('\n'));
         }
         // What was known at the beginning was said there.
-        for note in report.notes.iter().skip(warnings) {
+        for note in report.notes.iter().skip(warnings.len()) {
             session.output.note(note);
         }
         session.output.print(&render::summary(&report));
@@ -135,90 +117,6 @@ impl Drop for AtLeastEnded<'_> {
     }
 }
 
-/// Gives the scan its executor: the pool with so many workers on this machine, or this process.
-fn prepare<A: Analysis + Clone, P: Presenter<A>>(
-    session: &Session,
-    options: &ScanOptions,
-    plan: Plan<A, P>,
-    workers: Option<usize>,
-) -> Result<Box<dyn Scan>> {
-    let Plan { analysis, presenter, inspected, left_out, columns, context } = plan;
-    let memory = Arc::clone(&inspected.memory);
-    let mut cut = Cut::default();
-    let (executor, force, workers): (Box<dyn Executor<A> + Send>, _, _) = match workers {
-        None => {
-            // What LLDB's lock guards is read by this thread alone.
-            let threads = std::thread::available_parallelism().map_or(1, usize::from);
-            let executor: Box<dyn Executor<A> + Send> = match &inspected.access {
-                Access::Direct { .. } => {
-                    Box::new(InProcess::new(Arc::new(analysis.clone()), Arc::clone(&memory), threads))
-                }
-                Access::Relayed(_) => {
-                    // One task is not interrupted, so they are small.
-                    (cut.task, cut.sparse) = (relay::TASK / 4, relay::TASK / 4);
-                    Box::new(analysis::Serial::new(Arc::new(analysis.clone()), Arc::clone(&memory)))
-                }
-            };
-            (executor, None, 0)
-        }
-        Some(workers) => {
-            let force = engine().workforce(workers, session)?;
-            let executor = on_pool(&force, &analysis, &inspected, &mut cut)?;
-            let workers = force.here + force.elsewhere;
-            (Box::new(executor), Some(force), workers)
-        }
-    };
-    Ok(Box::new(RangeScan::new(crate::scan::Start {
-        analysis,
-        presenter,
-        inspected,
-        executor,
-        force,
-        workers,
-        cut,
-        left_out,
-        columns,
-        context,
-        started: session.started,
-        until: options.timeout.map(|timeout| session.started + timeout),
-    })))
-}
-
-/// The executor of a pool, and how the scan is best cut for it.
-fn on_pool<A: Analysis + Clone>(
-    force: &Workforce,
-    analysis: &A,
-    inspected: &Inspected,
-    cut: &mut Cut,
-) -> Result<PoolExecutor<A>> {
-    let workers = force.here + force.elsewhere;
-    let memory = Arc::clone(&inspected.memory);
-    let travels = |memory, core| (force.elsewhere > 0).then(|| Carrier::new(analysis.clone(), memory, core));
-    let (source, descriptors, feed, carrier) = match &inspected.access {
-        Access::Direct { opened, core, .. } => {
-            let copies = opened.descriptors.iter().map(OwnedFd::try_clone).collect::<Result<Vec<_>, _>>();
-            let copies = copies.context("out of file descriptors")?;
-            let core = match core {
-                Some(path) if force.elsewhere > 0 => SharedCore::new(path, opened)?,
-                _ => None,
-            };
-            if force.elsewhere > 0 && core.is_none() {
-                // A task whose memory does not travel at once comes back for the rest of it.
-                (cut.task, cut.sparse) = (CARRIED, 16 * CARRIED);
-            }
-            (opened.source.clone(), copies, None, travels(Memory::Direct(memory), core))
-        }
-        Access::Relayed(_) => {
-            (cut.task, cut.sparse) = (relay::TASK, relay::TASK);
-            let feed = Feed::new(memory, analysis.ranges().to_vec(), analysis.reach(), workers.min(AHEAD) + AHEAD)?;
-            let (source, descriptors) = feed.source()?;
-            let carrier = travels(Memory::Relayed(feed.relay()?), None);
-            (source, descriptors, Some(feed), carrier)
-        }
-    };
-    PoolExecutor::new(&force.pool, workers, analysis.clone(), source, descriptors, feed, carrier)
-}
-
 /// Steps the job on this thread until it ends, showing what it finds. Returns the report, or `None` if the job has gone
 /// to the background.
 fn follow(
@@ -235,9 +133,9 @@ fn follow(
     let mut progress = None;
     loop {
         let mut lines = String::new();
-        let done = job.step(&mut *scan, &mut |found: Vec<Match>| {
+        let done = job.step(&mut *scan, &mut |found: Results| {
             if shown {
-                lines.extend(found.iter().map(|found| render::result_line(found, columns, style)));
+                lines.push_str(&render::results(&found, columns, style));
             }
         });
         if !lines.is_empty() {

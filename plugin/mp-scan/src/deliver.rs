@@ -1,7 +1,7 @@
 //! Where a report goes: into the session, or into a file.
 
 use crate::session::Session;
-use analysis::{Report, Results};
+use analysis::Report;
 use anyhow::{Context as _, Result, bail};
 use nix::libc;
 use render::{Format, Style};
@@ -95,25 +95,13 @@ fn write_whole(path: &Path, text: &str) -> Result<()> {
 /// # Errors
 /// If there are none from there on: how many are kept, and how to get more.
 pub fn page(report: &Report, from: u64, limit: u64) -> Result<Report> {
-    fn cut<T>(rows: &mut Vec<T>, from: usize, limit: usize) {
-        rows.drain(..from.min(rows.len()));
-        rows.truncate(limit);
-    }
     let mut page = report.clone();
-    let kept = match &page.results {
-        Results::Matches(rows) => rows.len(),
-        Results::Mappings(rows) => rows.len(),
-        Results::Jobs(_) | Results::Pool(_) | Results::Hosts(_) | Results::Versions(_) => return Ok(page),
-    };
+    let Some(kept) = page.results.count() else { return Ok(page) };
     if from > 0 && from >= kept as u64 {
-        let more = if report.truncated { "; a larger --limit keeps more" } else { "" };
+        let more = if report.truncated || report.total > kept as u64 { "; a larger --limit keeps more" } else { "" };
         bail!("the report has {kept} results, counted from 0{more}");
     }
     let (from, limit) = (usize::try_from(from).unwrap_or(usize::MAX), usize::try_from(limit).unwrap_or(usize::MAX));
-    match &mut page.results {
-        Results::Matches(rows) => cut(rows, from, limit),
-        Results::Mappings(rows) => cut(rows, from, limit),
-        Results::Jobs(_) | Results::Pool(_) | Results::Hosts(_) | Results::Versions(_) => {}
-    }
+    page.results.page(from, limit);
     Ok(page)
 }

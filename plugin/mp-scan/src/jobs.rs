@@ -1,7 +1,7 @@
 //! Jobs: one command's work each. A job is stepped by the command's own thread while it is in the foreground, and by a
 //! thread of its own in the background; it can move from the one to the other at any step.
 
-use analysis::{JobRow, Match, Report, Stop};
+use analysis::{JobRow, Report, Results, Stop};
 use anyhow::{Context, Result, bail};
 use lldb::Relay;
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ pub const PATIENCE: Duration = Duration::from_millis(10);
 /// A scan under way, as its job sees it.
 pub trait Scan: Send {
     /// Works, or waits for workers, for at most about `patience`, and gives what became certain to `found`. Returns whether all is done.
-    fn step(&mut self, patience: Duration, found: &mut dyn FnMut(Vec<Match>)) -> bool;
+    fn step(&mut self, patience: Duration, found: &mut dyn FnMut(Results)) -> bool;
 
     /// Bytes done, and bytes to be done.
     fn progress(&self) -> (u64, u64);
@@ -75,7 +75,7 @@ impl Job {
     }
 
     /// Does one step of `scan`. Returns whether it is done.
-    pub fn step(&self, scan: &mut dyn Scan, found: &mut dyn FnMut(Vec<Match>)) -> bool {
+    pub fn step(&self, scan: &mut dyn Scan, found: &mut dyn FnMut(Results)) -> bool {
         if self.cancelled.load(Ordering::Relaxed) {
             scan.stop(Stop::Cancelled);
         }

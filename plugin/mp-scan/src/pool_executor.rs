@@ -11,8 +11,8 @@ use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
-use target::Source;
 use target::relayed::Filled;
+use target::{ReadMemory, Source};
 
 /// One job of the pool.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub struct PoolExecutor<A> {
     waiting: VecDeque<Task>,
 }
 
-impl<A: Analysis + Clone> PoolExecutor<A> {
+impl<A: Analysis<Input = dyn ReadMemory> + Clone> PoolExecutor<A> {
     /// A job for `analysis` on `pool`, whose workers on this machine read `source` with `descriptors`, and those elsewhere what
     /// `carrier` gives them.
     ///
@@ -111,7 +111,7 @@ impl<A: Analysis + Clone> PoolExecutor<A> {
     }
 }
 
-impl<A: Analysis + Clone> Executor<A> for PoolExecutor<A> {
+impl<A: Analysis<Input = dyn ReadMemory> + Clone> Executor<A> for PoolExecutor<A> {
     fn width(&self) -> usize {
         self.width
     }

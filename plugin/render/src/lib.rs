@@ -10,7 +10,7 @@ mod units;
 use analysis::Report;
 use std::str::FromStr;
 
-pub use text::{Style, progress_line, result_line, results, summary};
+pub use text::{Style, progress_line, results, summary};
 pub use units::{bytes, speed};
 
 /// What a report is shown as.
@@ -40,7 +40,7 @@ pub fn render(report: &Report, format: Format, style: &Style) -> String {
     match format {
         Format::Text => {
             let mut text: String = report.notes.iter().map(|note| format!("note: {note}\n")).collect();
-            text.push_str(&results(report, style));
+            text.push_str(&results(&report.results, report.columns, style));
             let summary = summary(report);
             if !summary.is_empty() {
                 text.push_str(&summary);

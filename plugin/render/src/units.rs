@@ -43,6 +43,7 @@ pub fn seconds(seconds: f64) -> String {
 pub fn plural(count: u64, thing: &str) -> String {
     let plural = match thing {
         "match" if count != 1 => "matches".to_owned(),
+        "address" if count != 1 => "addresses".to_owned(),
         _ if count != 1 => format!("{thing}s"),
         _ => thing.to_owned(),
     };

@@ -23,7 +23,7 @@ enum Memory {
     Unseen(String),
 }
 
-impl<A: Analysis> Function for Scan<A> {
+impl<A: Analysis<Input = dyn ReadMemory>> Function for Scan<A> {
     const NAME: &'static str = A::NAME;
     /// How the source is read, and the descriptors that it is read through.
     type Setup = (Setup<A>, Vec<Descriptor>);

@@ -10,7 +10,6 @@ use crate::report::{Skip, Stats, Stop};
 use queue::{Front, Queue};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
-use target::ReadMemory;
 
 pub use queue::Cut;
 
@@ -57,16 +56,16 @@ pub struct Outcome<M> {
 }
 
 /// Runs `analysis` on `executor` to its end. What it finds goes to `sink` in address order, as soon as it is certain.
-/// `memory` is read by this thread for the little that has to be looked at again where tasks meet.
+/// `input` is read by this thread for the little that has to be looked at again where tasks meet.
 pub fn run<A: Analysis>(
     analysis: &A,
     executor: &mut dyn Executor<A>,
-    memory: &dyn ReadMemory,
+    input: &A::Input,
     cut: Cut,
     sink: &mut dyn Sink<A::Item>,
 ) -> Outcome<A::Merge> {
     let mut driver = Driver::new(analysis, cut, executor.width());
-    while !driver.step(analysis, executor, memory, PATIENCE, sink) {}
+    while !driver.step(analysis, executor, input, PATIENCE, sink) {}
     driver.finish()
 }
 
@@ -100,7 +99,7 @@ impl<A: Analysis> Driver<A> {
         &mut self,
         analysis: &A,
         executor: &mut dyn Executor<A>,
-        memory: &dyn ReadMemory,
+        input: &A::Input,
         patience: Duration,
         sink: &mut dyn Sink<A::Item>,
     ) -> bool {
@@ -121,7 +120,7 @@ impl<A: Analysis> Driver<A> {
             Next::Nothing => {}
             Next::Idle => self.queue.all_lost(A::weight),
         }
-        if let ControlFlow::Break(stop) = self.absorb(analysis, memory, sink) {
+        if let ControlFlow::Break(stop) = self.absorb(analysis, input, sink) {
             return self.end(executor, Some(stop));
         }
         let (done, total) = self.progress();
@@ -150,7 +149,7 @@ impl<A: Analysis> Driver<A> {
     }
 
     /// Merges what has ended, as far as there is no gap.
-    fn absorb(&mut self, analysis: &A, memory: &dyn ReadMemory, sink: &mut dyn Sink<A::Item>) -> ControlFlow<Stop> {
+    fn absorb(&mut self, analysis: &A, input: &A::Input, sink: &mut dyn Sink<A::Item>) -> ControlFlow<Stop> {
         while let Some(front) = self.queue.front() {
             let (task, scanned) = match front {
                 Front::Scanned(task, scanned) => (task, scanned),
@@ -164,7 +163,7 @@ impl<A: Analysis> Driver<A> {
             for skip in scanned.skipped {
                 self.outcome.skip(skip);
             }
-            analysis.absorb(&mut self.outcome.merge, &task, scanned.partial, memory, sink)?;
+            analysis.absorb(&mut self.outcome.merge, &task, scanned.partial, input, sink)?;
             if scanned.gone {
                 return ControlFlow::Break(Stop::TargetGone);
             }

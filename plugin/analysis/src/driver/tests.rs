@@ -3,7 +3,7 @@ use crate::find::{Find, FindPartial, Found, Pattern};
 use crate::testing::{Chaos, PAGE, Page, Random, TestMemory};
 use crate::{InProcess, Lost, Scanned, Serial, Task};
 use std::sync::Arc;
-use target::{AddressRange, Fault, FaultReason};
+use target::{AddressRange, Fault, FaultReason, ReadMemory};
 
 const START: u64 = 0x1_0000;
 const BLOCK: u64 = 4096;
@@ -102,7 +102,7 @@ fn stops_when_told_to() {
     assert_eq!(outcome.stats.bytes_scanned, sink.last.0.max(outcome.stats.bytes_scanned));
 
     let mut at_once = Enough { matches: Vec::new(), most: 0, last: (0, 0) };
-    let mut serial = Serial::new(&find, &memory);
+    let mut serial = Serial::new(&find, &memory as &dyn ReadMemory);
     let outcome = run(&find, &mut serial, &memory, cut(4), &mut at_once);
     assert_eq!((outcome.stopped, outcome.stats.tasks), (Some(Stop::Cancelled), 0));
 }
@@ -112,7 +112,7 @@ fn progress_ends_at_the_total() {
     let (mut memory, find) = eights(50);
     memory.pages[3] = Page::Hole;
     let mut sink = Enough { matches: Vec::new(), most: usize::MAX, last: (0, 0) };
-    let outcome = run(&find, &mut Serial::new(&find, &memory), &memory, cut(4), &mut sink);
+    let outcome = run(&find, &mut Serial::new(&find, &memory as &dyn ReadMemory), &memory, cut(4), &mut sink);
     assert_eq!(sink.last, (50 * PAGE, 50 * PAGE));
     assert_eq!(outcome.stats.bytes_scanned, 49 * PAGE);
     let hole = AddressRange::sized(START + 3 * PAGE, PAGE);
@@ -145,7 +145,7 @@ fn ends_when_the_process_is_gone() {
     let from = START + 50 * PAGE;
     let failing = Failing { memory, from, panics: false };
     let mut matches = Vec::new();
-    let outcome = run(&find, &mut Serial::new(&find, &failing), &failing, cut(8), &mut matches);
+    let outcome = run(&find, &mut Serial::new(&find, &failing as &dyn ReadMemory), &failing, cut(8), &mut matches);
     assert_eq!(outcome.stopped, Some(Stop::TargetGone));
     assert_eq!(addresses(&matches), (START..from).step_by(8).collect::<Vec<_>>());
     assert_eq!(
@@ -174,7 +174,7 @@ fn a_plan_that_cannot_be_carried_out_is_given_up() {
     let (memory, mut find) = eights(10);
     find.patterns = vec![Pattern::Regex("(".to_owned())];
     let mut matches = Vec::new();
-    let outcome = run(&find, &mut Serial::new(&find, &memory), &memory, cut(4), &mut matches);
+    let outcome = run(&find, &mut Serial::new(&find, &memory as &dyn ReadMemory), &memory, cut(4), &mut matches);
     assert_eq!(outcome.skipped.len(), 1);
     assert_eq!(outcome.skipped[0].range, memory.region());
     assert_eq!(outcome.skipped[0].reason, "regex '(': unclosed group");

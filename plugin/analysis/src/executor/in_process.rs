@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use target::ReadMemory;
 
 type Ended<P> = (Task, Result<Scanned<P>, Lost>);
 
@@ -29,7 +28,7 @@ pub struct InProcess<A: Analysis> {
 
 struct Shared<A: Analysis> {
     analysis: Arc<A>,
-    memory: Arc<dyn ReadMemory>,
+    input: Arc<A::Input>,
     /// Scanners that no task uses just now.
     scanners: Mutex<Vec<A::Scanner>>,
     stop: AtomicBool,
@@ -44,10 +43,10 @@ struct Threads {
 
 impl<A: Analysis> InProcess<A> {
     /// An executor of `threads` threads; with 0, of one.
-    pub fn new(analysis: Arc<A>, memory: Arc<dyn ReadMemory>, threads: usize) -> Self {
+    pub fn new(analysis: Arc<A>, input: Arc<A::Input>, threads: usize) -> Self {
         let (sender, ended) = unbounded();
         let stop = AtomicBool::new(false);
-        let shared = Shared { analysis, memory, scanners: Mutex::new(Vec::new()), stop, ended: sender };
+        let shared = Shared { analysis, input, scanners: Mutex::new(Vec::new()), stop, ended: sender };
         Self { shared: Arc::new(shared), threads: threads.max(1), pool: None, ended, under_way: 0 }
     }
 }
@@ -121,7 +120,7 @@ impl<A: Analysis> Shared<A> {
         let scanner = scanner.map_or_else(|| self.analysis.scanner(), Ok);
         let mut scanner = scanner.map_err(|reason| Lost { reason, retry: false })?;
         let stop = || self.stop.load(Ordering::Relaxed);
-        let scanned = self.analysis.scan(&mut scanner, task, &*self.memory, &stop);
+        let scanned = self.analysis.scan(&mut scanner, task, &*self.input, &stop);
         // After a panic the scanner is gone: what state it was left in is not known.
         self.scanners.lock().unwrap_or_else(PoisonError::into_inner).push(scanner);
         Ok(scanned)

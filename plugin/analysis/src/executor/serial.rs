@@ -5,32 +5,31 @@ use crate::plan::{Analysis, Task};
 use std::collections::VecDeque;
 use std::ops::Deref;
 use std::time::Duration;
-use target::ReadMemory;
 
 /// Runs tasks in the order in which they come, within [`next`](Executor::next). The plainest executor there is: what
 /// the others bring is compared with it.
 ///
-/// `P` and `M` are whatever holds the analysis and its memory: references, or [`Arc`](std::sync::Arc)s.
-pub struct Serial<A: Analysis, P, M> {
+/// `P` and `I` are whatever holds the analysis and its input: references, or [`Arc`](std::sync::Arc)s.
+pub struct Serial<A: Analysis, P, I> {
     analysis: P,
-    memory: M,
+    input: I,
     scanner: Option<A::Scanner>,
     waiting: VecDeque<Task>,
 }
 
-impl<A: Analysis, P: Deref<Target = A>, M> Serial<A, P, M> {
-    pub fn new(analysis: P, memory: M) -> Self {
-        Self { analysis, memory, scanner: None, waiting: VecDeque::new() }
+impl<A: Analysis, P: Deref<Target = A>, I> Serial<A, P, I> {
+    pub fn new(analysis: P, input: I) -> Self {
+        Self { analysis, input, scanner: None, waiting: VecDeque::new() }
     }
 }
 
-impl<A: Analysis, P, M> std::fmt::Debug for Serial<A, P, M> {
+impl<A: Analysis, P, I> std::fmt::Debug for Serial<A, P, I> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Serial").field("waiting", &self.waiting.len()).finish_non_exhaustive()
     }
 }
 
-impl<A: Analysis, P: Deref<Target = A>, M: ReadMemory> Executor<A> for Serial<A, P, M> {
+impl<A: Analysis, P: Deref<Target = A>, I: Deref<Target = A::Input>> Executor<A> for Serial<A, P, I> {
     fn width(&self) -> usize {
         1
     }
@@ -45,7 +44,7 @@ impl<A: Analysis, P: Deref<Target = A>, M: ReadMemory> Executor<A> for Serial<A,
             Ok(scanner) => scanner,
             Err(reason) => return Next::Ended(task, Err(Lost { reason, retry: false })),
         };
-        let scanned = self.analysis.scan(&mut scanner, &task, &self.memory, &|| false);
+        let scanned = self.analysis.scan(&mut scanner, &task, &self.input, &|| false);
         self.scanner = Some(scanner);
         Next::Ended(task, Ok(scanned))
     }

@@ -128,6 +128,7 @@ impl Find {
 
 impl Analysis for Find {
     const NAME: &'static str = "find";
+    type Input = dyn ReadMemory;
     type Partial = FindPartial;
     type Scanner = FindScanner;
     type Merge = FindMerge;

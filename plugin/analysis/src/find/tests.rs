@@ -267,7 +267,7 @@ proptest! {
         let expected = naive(&find, &memory);
         let cut = cut(&mut random);
 
-        let (matches, serial) = with(&find, Serial::new(&find, &memory), &memory, cut);
+        let (matches, serial) = with(&find, Serial::new(&find, &memory as &dyn ReadMemory), &memory, cut);
         prop_assert_eq!(difference(&matches, &expected), None, "serial {:?}", find);
         prop_assert_eq!(serial.merge.total(), expected.len() as u64);
         let holes: u64 = serial.skipped.iter().map(|skip| skip.range.len()).sum();

@@ -107,6 +107,7 @@ impl Strings {
 
 impl Analysis for Strings {
     const NAME: &'static str = "strings";
+    type Input = dyn ReadMemory;
     type Partial = Vec<Found>;
     type Scanner = StringsScanner;
     type Merge = StringsMerge;

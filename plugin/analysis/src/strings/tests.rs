@@ -125,7 +125,7 @@ proptest! {
         let cut = Cut { block, task, sparse: 2 * task };
 
         let mut matches = Vec::new();
-        let outcome = run(&strings, &mut Serial::new(&strings, &memory), &memory, cut, &mut matches);
+        let outcome = run(&strings, &mut Serial::new(&strings, &memory as &dyn ReadMemory), &memory, cut, &mut matches);
         prop_assert_eq!(outcome.merge.total, expected.len() as u64);
         let first = matches.iter().zip(&expected).find(|(found, expected)| found != expected);
         prop_assert_eq!(first, None, "serial {:?}", strings);
@@ -155,7 +155,7 @@ fn a_string_longer_than_a_result_is_cut_and_its_rest_is_none() {
         let mut matches = Vec::new();
         run(
             &strings,
-            &mut Serial::new(&strings, &memory),
+            &mut Serial::new(&strings, &memory as &dyn ReadMemory),
             &memory,
             Cut { block: 4096, task: 30_000, sparse: 30_000 },
             &mut matches,

@@ -2,8 +2,8 @@
 
 use super::Command;
 use crate::cli::{PatternArguments, PatternKind, PatternText, ScanOptions};
-use crate::conduct::{self, Plan};
 use crate::places::Places;
+use crate::plan::{self, Plan};
 use crate::present::Matches;
 use crate::session::Session;
 use analysis::Columns;
@@ -123,7 +123,7 @@ impl Command for Find {
             columns,
             context: arguments.context,
         };
-        conduct::run(session, &arguments.scan, plan)
+        plan::run(session, &arguments.scan, plan)
     }
 }
 

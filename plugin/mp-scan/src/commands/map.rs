@@ -2,7 +2,7 @@
 
 use super::Command;
 use crate::cli::ScanOptions;
-use crate::conduct::{self, Plan};
+use crate::plan::{self, Plan};
 use crate::present::Regions;
 use crate::session::Session;
 use analysis::Columns;
@@ -51,6 +51,6 @@ impl Command for Map {
         let presenter = Regions { summary: arguments.summary, ranges: indices };
         let analysis = Entropy { ranges, ..Entropy::default() };
         let plan = Plan { analysis, presenter, inspected, left_out: (0, 0), columns: Columns::default(), context: 0 };
-        conduct::run(session, &arguments.scan, plan)
+        plan::run(session, &arguments.scan, plan)
     }
 }

@@ -128,7 +128,9 @@ impl Command for Pool {
                 }
                 let status = PoolStatus { settings: settings.list(), ..PoolStatus::default() };
                 let report = session.plain_report("pool", Results::Pool(status), 0);
-                session.output.print(render::results(&report, &session.output.style()).trim_end());
+                session
+                    .output
+                    .print(render::results(&report.results, report.columns, &session.output.style()).trim_end());
                 Ok(())
             }
             Action::Hosts { action } => change_hosts(session, action),
@@ -162,7 +164,7 @@ fn change_hosts(session: &mut Session, action: Option<HostsAction>) -> Result<()
             }
             let added = hosts(&settings).pop().into_iter().collect();
             let report = session.plain_report("pool hosts", Results::Hosts(added), 1);
-            session.output.print(render::results(&report, &session.output.style()).trim_end());
+            session.output.print(render::results(&report.results, report.columns, &session.output.style()).trim_end());
             Ok(())
         }
         HostsAction::Remove { number } => {

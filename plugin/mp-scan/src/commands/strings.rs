@@ -2,8 +2,8 @@
 
 use super::Command;
 use crate::cli::ScanOptions;
-use crate::conduct::{self, Plan};
 use crate::places::Places;
+use crate::plan::{self, Plan};
 use crate::present::Matches;
 use crate::session::Session;
 use analysis::Columns;
@@ -80,6 +80,6 @@ impl Command for Strings {
         let columns = Columns { size: true, pattern: false };
         let plan =
             Plan { analysis: plan, presenter: Matches, inspected, left_out: coverage.left_out, columns, context: 0 };
-        conduct::run(session, &arguments.scan, plan)
+        plan::run(session, &arguments.scan, plan)
     }
 }

@@ -7,10 +7,11 @@ use crate::naming::Namer;
 use crate::present::Presenter;
 use crate::watch::Watch;
 use analysis::describe::Describer;
-use analysis::{Analysis, Columns, Cut, Driver, Executor, Match, Report, Sink, Stats, Stop, TargetKind};
+use analysis::{Analysis, Columns, Cut, Driver, Executor, Match, Report, Results, Sink, Stats, Stop, TargetKind};
 use multiprocessing::Pool;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use target::ReadMemory;
 
 /// What a scan begins with.
 pub struct Start<A: Analysis, P> {
@@ -57,11 +58,11 @@ struct Place {
     info: analysis::TargetInfo,
     space: target::AddressSpace,
     stacks: Vec<analysis::place::ThreadStack>,
-    memory: Arc<dyn target::ReadMemory>,
+    memory: Arc<dyn ReadMemory>,
     context: u64,
 }
 
-impl<A: Analysis, P: Presenter<A>> RangeScan<A, P> {
+impl<A: Analysis<Input = dyn ReadMemory>, P: Presenter<A>> RangeScan<A, P> {
     pub fn new(start: Start<A, P>) -> Self {
         let Inspected { info, space, stacks, memory, access, warnings, .. } = start.inspected;
         let identity = match access {
@@ -126,8 +127,8 @@ impl<T> Sink<T> for Step<T> {
     }
 }
 
-impl<A: Analysis, P: Presenter<A>> Scan for RangeScan<A, P> {
-    fn step(&mut self, patience: Duration, found: &mut dyn FnMut(Vec<Match>)) -> bool {
+impl<A: Analysis<Input = dyn ReadMemory>, P: Presenter<A>> Scan for RangeScan<A, P> {
+    fn step(&mut self, patience: Duration, found: &mut dyn FnMut(Results)) -> bool {
         let late = self.until.is_some_and(|until| Instant::now() >= until);
         let stop =
             self.stopping.or(late.then_some(Stop::Timeout)).or_else(|| self.watch.gone().then_some(Stop::TargetGone));
@@ -136,7 +137,7 @@ impl<A: Analysis, P: Presenter<A>> Scan for RangeScan<A, P> {
         if !step.items.is_empty() {
             let described = self.describe(&step.items);
             self.matches.extend(described.iter().cloned());
-            found(described);
+            found(Results::Matches(described));
         }
         done
     }

@@ -1,12 +1,18 @@
 //! The fields of a report as scripts see them. Addresses are hex strings, sizes and counts numbers, bytes lower-case hex
 //! without spaces; a field that is not known is left out.
 
+mod symbols;
+
 use analysis::{
     Content, HostRow, JobRow, MappingRow, Match, PoolStatus, Report, Results, Stop, TargetKind, Value, WorkerRow,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use symbols::{
+    LineDocument, LookupDocument, SymbolDocument, TypeDocument, XrefDocument, line_row, lookup_row, symbol_row,
+    type_row, xref_row,
+};
 use target::Permissions;
 
 const SCHEMA: u32 = 1;
@@ -93,6 +99,11 @@ struct Skipped<'a> {
 enum Row<'a> {
     Match(MatchRow<'a>),
     Mapping(MapRow<'a>),
+    Symbol(SymbolDocument<'a>),
+    Type(TypeDocument<'a>),
+    Xref(XrefDocument<'a>),
+    Lookup(LookupDocument<'a>),
+    Line(LineDocument<'a>),
     Job(JobDocument<'a>),
     Worker(WorkerDocument<'a>),
     Host(HostDocument<'a>),
@@ -201,6 +212,11 @@ impl<'a> Document<'a> {
         let rows = match &report.results {
             Results::Matches(matches) => matches.iter().map(match_row).map(Row::Match).collect(),
             Results::Mappings(mappings) => mappings.iter().map(map_row).map(Row::Mapping).collect(),
+            Results::Symbols(rows) => rows.iter().map(symbol_row).map(Row::Symbol).collect(),
+            Results::Types(rows) => rows.iter().map(type_row).map(Row::Type).collect(),
+            Results::Xrefs(rows) => rows.iter().map(xref_row).map(Row::Xref).collect(),
+            Results::Lookups(rows) => rows.iter().map(lookup_row).map(Row::Lookup).collect(),
+            Results::Lines(rows) => rows.iter().map(line_row).map(Row::Line).collect(),
             Results::Jobs(jobs) => jobs.iter().map(job_row).map(Row::Job).collect(),
             Results::Pool(pool) => pool.workers.iter().map(worker_row).map(Row::Worker).collect(),
             Results::Hosts(hosts) => hosts.iter().map(host_row).map(Row::Host).collect(),

@@ -1,5 +1,7 @@
 //! Reports for people: one line a result, then one line that says what was scanned, and what was not.
 
+mod symbols;
+
 use crate::document::permission_letters;
 use crate::hexdump::hexdump;
 use crate::units::{bytes, plural, seconds, speed};
@@ -40,11 +42,16 @@ impl Style {
     }
 }
 
-/// All result lines of a report.
-pub fn results(report: &Report, style: &Style) -> String {
-    match &report.results {
-        Results::Matches(matches) => matches.iter().map(|found| result_line(found, report.columns, style)).collect(),
+/// The lines of results: all of a report's, or some as they are found.
+pub fn results(results: &Results, columns: Columns, style: &Style) -> String {
+    match results {
+        Results::Matches(matches) => matches.iter().map(|found| result_line(found, columns, style)).collect(),
         Results::Mappings(rows) => mappings(rows, style),
+        Results::Symbols(rows) => rows.iter().map(|row| symbols::symbol(row, style)).collect(),
+        Results::Types(rows) => rows.iter().map(|row| symbols::type_(row, style)).collect(),
+        Results::Xrefs(rows) => rows.iter().map(|row| symbols::xref(row, style)).collect(),
+        Results::Lookups(rows) => rows.iter().map(|row| symbols::lookup(row, style)).collect(),
+        Results::Lines(rows) => rows.iter().map(|row| symbols::line(row, style)).collect(),
         Results::Jobs(rows) => jobs(rows),
         Results::Pool(status) => pool(status),
         Results::Hosts(rows) => hosts(rows),
@@ -59,7 +66,7 @@ pub fn results(report: &Report, style: &Style) -> String {
 }
 
 /// A match's line, and the hexdump under it where context was asked for; with its line breaks.
-pub fn result_line(found: &Match, columns: Columns, style: &Style) -> String {
+fn result_line(found: &Match, columns: Columns, style: &Style) -> String {
     let mut line = style.address(found.address);
     let mut used = 18;
     if columns.pattern {
@@ -248,6 +255,11 @@ pub fn summary(report: &Report) -> String {
         Results::Versions(_) => return String::new(),
         Results::Mappings(rows) => parts.push(map_totals(report, rows)),
         Results::Matches(_) => parts.push(match_count(report)),
+        Results::Symbols(_) => parts.push(row_count(report, "symbol")),
+        Results::Types(_) => parts.push(row_count(report, "type")),
+        Results::Xrefs(_) => parts.push(row_count(report, "reference")),
+        Results::Lookups(_) => parts.push(row_count(report, "address")),
+        Results::Lines(_) => parts.push(row_count(report, "range")),
     }
     if report.stats.bytes_scanned > 0 || matches!(report.results, Results::Matches(_)) {
         parts.push(scanned(&report.stats));
@@ -268,6 +280,22 @@ pub fn summary(report: &Report) -> String {
         parts.push(format!("{} ({}) not readable", plural(count, "mapping"), bytes(size)));
     }
     parts.join("; ")
+}
+
+/// How many rows there are, of those that are shown at most up to the limit.
+fn row_count(report: &Report, what: &str) -> String {
+    let shown = report.results.count().unwrap_or(0) as u64;
+    let count = match report.total {
+        0 => format!("no {}", plural(0, what).trim_start_matches("0 ")),
+        total if total > shown => format!("the first {shown} of {} (--limit N for more)", plural(total, what)),
+        total => plural(total, what),
+    };
+    match report.stopped {
+        Some(Stop::Timeout) => format!("{count}, cut short: its time was up"),
+        Some(Stop::Cancelled) => format!("{count}, cut short: interrupted"),
+        Some(Stop::TargetGone) => format!("{count}, cut short: the process has ended"),
+        Some(Stop::Limit) | None => count,
+    }
 }
 
 fn match_count(report: &Report) -> String {

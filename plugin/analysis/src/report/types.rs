@@ -1,0 +1,58 @@
+//! What `types` shows.
+
+use serde::{Deserialize, Serialize};
+
+/// A type that debug info defines.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TypeRow {
+    /// Qualified by its namespaces and the types around it.
+    pub name: String,
+    /// `struct`, `class`, `union`, `enum`, `typedef`.
+    pub kind: String,
+    /// Bytes; `None` where it has none, as a typedef of an incomplete type.
+    pub size: Option<u64>,
+    /// Path of the module that it was found in, the first of several.
+    pub module: String,
+    /// Where it is defined.
+    pub file: Option<String>,
+    pub line: Option<u64>,
+    /// Bytes, and bits of bytes, that no member takes, with those at the end.
+    pub padding: Option<u64>,
+    /// How many different definitions of this name there are, where there are several; this is one of them.
+    pub definitions: Option<u64>,
+    /// Its layout, where it was asked for.
+    pub layout: Option<LayoutRow>,
+}
+
+/// What lies where in a type.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayoutRow {
+    pub members: Vec<MemberRow>,
+    pub holes: Vec<HoleRow>,
+}
+
+/// A member of a type, or one of its bases.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberRow {
+    /// Empty for an anonymous one.
+    pub name: String,
+    /// Its type as the language writes it.
+    pub type_name: String,
+    /// Bytes from the beginning of the type; `None` where it is known only at run time, as that of a virtual base.
+    pub offset: Option<u64>,
+    /// Bytes.
+    pub size: Option<u64>,
+    /// For a bit-field: bits from the beginning of the byte at `offset`, and how many.
+    pub bits: Option<(u64, u64)>,
+    /// What else it is: `base`, `virtual base`, `vptr`, `variant …`.
+    pub note: Option<String>,
+    /// Members of an anonymous struct or union, of a variant: with offsets from the beginning of the whole type.
+    pub members: Vec<MemberRow>,
+}
+
+/// Bytes that no member takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoleRow {
+    pub offset: u64,
+    pub size: u64,
+}

@@ -1,0 +1,87 @@
+//! What the symbol commands find, one line each.
+
+use super::{Style, escape, shorten};
+use crate::units::bytes;
+use analysis::{LineRow, LookupRow, SymbolRow, TypeRow, XrefRow};
+use std::fmt::Write as _;
+
+/// Columns of an address, or of what stands in its place.
+const ADDRESS: usize = 18;
+
+/// A file's name without its folders.
+fn base(path: &str) -> String {
+    escape(path.rsplit('/').next().unwrap_or(path))
+}
+
+/// ` at FILE:LINE`, as far as it is known.
+fn source(file: Option<&str>, line: Option<u64>) -> String {
+    match (file, line) {
+        (Some(file), Some(line)) => format!(" at {}:{line}", escape(file)),
+        (Some(file), None) => format!(" at {}", escape(file)),
+        (None, _) => String::new(),
+    }
+}
+
+/// `name+0x12`, as far as it is known.
+fn within(symbol: Option<&str>, offset: Option<u64>) -> String {
+    match (symbol, offset) {
+        (Some(symbol), Some(0) | None) => escape(symbol),
+        (Some(symbol), Some(offset)) => format!("{}+{offset:#x}", escape(symbol)),
+        (None, _) => "??".to_owned(),
+    }
+}
+
+pub(super) fn symbol(row: &SymbolRow, style: &Style) -> String {
+    let address = row.address.map_or_else(|| format!("{:<ADDRESS$}", "undefined"), |address| style.address(address));
+    let tail = format!("  {}{}", base(&row.module), source(row.file.as_deref(), row.line));
+    let used = ADDRESS + 2 + 8 + 2 + 8 + 2 + tail.chars().count();
+    let name = shorten(&escape(&row.name), style.width.saturating_sub(used).max(40));
+    format!("{address}  {:>8}  {:<8}  {name}{tail}\n", row.size, row.kind)
+}
+
+pub(super) fn type_(row: &TypeRow, _style: &Style) -> String {
+    let size = row.size.map_or_else(|| "?".to_owned(), |size| size.to_string());
+    let mut text = format!("{size:>8}");
+    if let Some(padding) = row.padding {
+        let _ = write!(text, "  {padding:>7}");
+    }
+    let _ = write!(text, "  {:<7}  {}  {}", row.kind, escape(&row.name), base(&row.module));
+    text.push_str(&source(row.file.as_deref(), row.line));
+    text.push('\n');
+    text
+}
+
+pub(super) fn xref(row: &XrefRow, style: &Style) -> String {
+    let through = row.through.as_ref().map(|through| format!(" ({through})")).unwrap_or_default();
+    let kind = format!("{}{through}", row.kind);
+    let place = within(row.function.as_deref(), row.offset);
+    let source = source(row.file.as_deref(), row.line);
+    format!("{}  {kind:<10}  {place}  {}{source}\n", style.address(row.address), base(&row.module))
+}
+
+pub(super) fn lookup(row: &LookupRow, style: &Style) -> String {
+    let mut text = style.address(row.address);
+    let Some(module) = &row.module else {
+        text.push_str("  in no module\n");
+        return text;
+    };
+    let _ = writeln!(text, "  {}  {}", within(row.symbol.as_deref(), row.offset), base(module));
+    for frame in &row.frames {
+        let inlined = if frame.inlined { "  (inlined)" } else { "" };
+        let function = frame.function.as_deref().map_or_else(|| "??".to_owned(), escape);
+        let _ = writeln!(text, "    {function}{}{inlined}", source(frame.file.as_deref(), frame.line));
+    }
+    text
+}
+
+pub(super) fn line(row: &LineRow, style: &Style) -> String {
+    let size = bytes(row.range.len());
+    format!(
+        "{}-{:#018x}  {size:>9}  {}:{}  {}\n",
+        style.address(row.range.start),
+        row.range.end,
+        escape(&row.file),
+        row.line,
+        base(&row.module)
+    )
+}
