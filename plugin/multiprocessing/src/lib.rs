@@ -61,7 +61,8 @@
 //!   session of their own, with default signals, without the host's descriptors.
 //! - A [`Process`] is started in the same way, or forked by a [`Zygote`], a process with one thread that has preloaded: never by this
 //!   one. It shares the terminal's session with this program, and keeps no descriptor of it but those that it is given.
-//! - The `log` records of processes, and of workers on this machine, reach this program's logger; those of workers elsewhere are not sent.
+//! - The `log` records of processes and of workers, those on other machines included, reach this program's logger, with who made them
+//!   before the message.
 //! - A worker dies with its pool, however that ended: its parent's death is a signal to it, and a thread of its own waits for
 //!   the connection to hang up.
 //! - A worker has two tasks in hand at a time, one that it runs and one that it goes on with; if they are small, as many as keep

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -193,6 +193,7 @@ pub(crate) struct Sender {
     payload: Mutex<()>,
     /// Readable once the connection is not wanted any more.
     stop: EventFd,
+    stopped: AtomicBool,
     born: Instant,
     /// When something was sent last, in milliseconds since `born`.
     sent: AtomicU64,
@@ -208,6 +209,7 @@ impl Sender {
             file: Mutex::new(writer.into()),
             payload: Mutex::new(()),
             stop: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
+            stopped: AtomicBool::new(false),
             born: Instant::now(),
             sent: AtomicU64::new(0),
             silence: AtomicU64::new(silence.as_millis() as u64),
@@ -229,6 +231,7 @@ impl Sender {
 
     /// Ends all sending, at once.
     pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
         // It can only fail when it is readable already.
         let _ = self.stop.write(1);
     }
@@ -236,6 +239,11 @@ impl Sender {
     /// Readable once sending was ended.
     pub(crate) fn stopped(&self) -> BorrowedFd<'_> {
         self.stop.as_fd()
+    }
+
+    /// Whether sending was ended.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
     }
 
     /// Sends one frame.

@@ -1,8 +1,9 @@
 //! Records of the log that were made in other processes, and a logger for those who have none.
 //!
 //! A process that this library starts has no logger of its own. It sends its records to its parent, whose logger they
-//! reach as if they had been made there, with the other process's name and number before the message. Which ones it sends is
-//! what [`log::max_level`] said in the parent when it was started, so without a logger in the parent none are sent.
+//! reach as if they had been made there, with the other process's name and number before the message; those of a worker on another
+//! machine have its launcher and that machine before these. Which ones it sends is what [`log::max_level`] said in the parent when it
+//! was started, so without a logger in the parent none are sent.
 
 use crate::wire::LogText;
 use log::{Level, LevelFilter, Log, Metadata};

@@ -7,7 +7,7 @@
 //!
 //! A payload of up to [`INLINE_LIMIT`] bytes is its frame's tail. A larger one follows its frame in [`Part`](ToAgent::Part)
 //! frames, and until it is whole no other message with a payload may begin; those without one may stand in between, so that a
-//! cancellation does not wait behind a gigabyte.
+//! cancellation does not wait behind a gigabyte, nor does a record of the log.
 //!
 //! All of this is pure: bytes in, values out. Foreign bytes give an error, never a panic, and nothing is allocated by what a
 //! length field claims.
@@ -41,6 +41,8 @@ pub enum ToAgent {
         silence: u64,
         /// After so many tasks the worker is replaced.
         max_tasks: Option<u64>,
+        /// Which records of the log are wanted: [`log::LevelFilter`] as a number.
+        log_level: u8,
         /// The name and the schema of what each new worker calls first, whose argument is the payload.
         initializer: Option<(String, u64)>,
         /// Bytes of the payload.
@@ -121,32 +123,51 @@ pub enum ToEngine {
     Part,
     /// A sign of life.
     Beat,
+    /// A record of the log. The tail is a [`LogText`](crate::wire::LogText) in postcard's encoding, and no payload.
+    Log {
+        /// Its level: [`log::Level`] as a number.
+        level: u8,
+        /// The line of the source file, if it is known.
+        line: Option<u32>,
+    },
+}
+
+/// What a frame's tail is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tail {
+    /// A payload of so many bytes, or none of it if it is a large one.
+    Payload(u64),
+    /// A part of the payload that is under way.
+    Part,
+    /// All there is of something that is no payload.
+    Whole,
 }
 
 /// A message, as far as the stream is concerned.
 pub trait Streamed {
-    /// How many bytes its payload has in all; `None` for a part of one, whose frame's tail is all there is.
-    fn payload(&self) -> Option<u64>;
+    /// What its frame's tail is.
+    fn tail(&self) -> Tail;
 }
 
 impl Streamed for ToAgent {
-    fn payload(&self) -> Option<u64> {
+    fn tail(&self) -> Tail {
         match self {
             ToAgent::Hello { length, .. } | ToAgent::Open { length, .. } | ToAgent::Task { length, .. } => {
-                Some(*length)
+                Tail::Payload(*length)
             }
-            ToAgent::Part => None,
-            _ => Some(0),
+            ToAgent::Part => Tail::Part,
+            _ => Tail::Payload(0),
         }
     }
 }
 
 impl Streamed for ToEngine {
-    fn payload(&self) -> Option<u64> {
+    fn tail(&self) -> Tail {
         match self {
-            ToEngine::Failed { length } | ToEngine::Ended { length, .. } => Some(*length),
-            ToEngine::Part => None,
-            _ => Some(0),
+            ToEngine::Failed { length } | ToEngine::Ended { length, .. } => Tail::Payload(*length),
+            ToEngine::Part => Tail::Part,
+            ToEngine::Log { .. } => Tail::Whole,
+            _ => Tail::Payload(0),
         }
     }
 }
@@ -212,24 +233,24 @@ impl Pieces {
     /// The frame should not be here, or is not what it claims.
     pub fn take(&mut self, message: &impl Streamed, tail: usize) -> Result<Piece, StreamError> {
         let found = tail as u64;
-        match message.payload() {
-            None if self.left == 0 || tail == 0 => Err(StreamError::Part),
-            None if found > self.left => Err(StreamError::Tail { found: tail, expected: self.left }),
-            None => {
+        match message.tail() {
+            Tail::Part if self.left == 0 || tail == 0 => Err(StreamError::Part),
+            Tail::Part if found > self.left => Err(StreamError::Tail { found: tail, expected: self.left }),
+            Tail::Part => {
                 self.left -= found;
                 Ok(if self.left == 0 { Piece::Last } else { Piece::More })
             }
-            Some(length) if length > PAYLOAD_LIMIT => Err(StreamError::Length(length)),
-            Some(length) if length > 0 && self.left > 0 => Err(StreamError::Interleaved),
-            Some(length) if length > INLINE_LIMIT as u64 => {
+            Tail::Payload(length) if length > PAYLOAD_LIMIT => Err(StreamError::Length(length)),
+            Tail::Payload(length) if length > 0 && self.left > 0 => Err(StreamError::Interleaved),
+            Tail::Payload(length) if length > INLINE_LIMIT as u64 => {
                 if tail > 0 {
                     return Err(StreamError::Tail { found: tail, expected: 0 });
                 }
                 self.left = length;
                 Ok(Piece::Begins)
             }
-            Some(length) if length != found => Err(StreamError::Tail { found: tail, expected: length }),
-            Some(_) => Ok(Piece::Whole),
+            Tail::Payload(length) if length != found => Err(StreamError::Tail { found: tail, expected: length }),
+            Tail::Payload(_) | Tail::Whole => Ok(Piece::Whole),
         }
     }
 }
@@ -254,6 +275,7 @@ mod tests {
             prop_assert_eq!(pieces.take(&begin, 0), Ok(Piece::Begins));
             for (number, part) in parts.iter().enumerate() {
                 prop_assert_eq!(pieces.take(&ToEngine::Beat, 0), Ok(Piece::Whole));
+                prop_assert_eq!(pieces.take(&ToEngine::Log { level: 1, line: None }, *part), Ok(Piece::Whole));
                 prop_assert_eq!(pieces.take(&begin, 0), Err(StreamError::Interleaved));
                 let expected = if number + 1 == parts.len() { Piece::Last } else { Piece::More };
                 prop_assert_eq!(pieces.take(&ToEngine::Part, *part), Ok(expected));

@@ -116,6 +116,8 @@ fn host() -> String {
 struct Greeting {
     config: PoolConfig,
     silence: Duration,
+    /// As [`ToAgent::Hello`] has it.
+    log_level: u8,
 }
 
 fn serve(identity: &str, arguments: Vec<OsString>, streams: (OwnedFd, OwnedFd)) -> Result<(), LinkError> {
@@ -128,8 +130,9 @@ fn serve(identity: &str, arguments: Vec<OsString>, streams: (OwnedFd, OwnedFd)) 
     sender.preamble()?;
     // At once, so that a pool of another version or build sees whom it talks to.
     sender.send(&ToEngine::Here { identity: identity.into(), host: host(), pid: std::process::id() }, &[])?;
-    let Greeting { config, silence } = greet(identity, arguments, &mut receiver)?;
+    let Greeting { config, silence, log_level } = greet(identity, arguments, &mut receiver)?;
     sender.set_silence(silence);
+    super::log::install_relay(log_level, &sender);
     let pool = match Pool::start(config) {
         Ok(pool) => pool,
         Err(error) => {
@@ -177,7 +180,17 @@ fn greet(identity: &str, arguments: Vec<OsString>, receiver: &mut Receiver) -> R
         ToAgent::Hello { identity: wanted, .. } if wanted != identity => {
             Err(invalid(format!("this is build '{identity}', where build '{wanted}' is needed")))
         }
-        ToAgent::Hello { memory_limit, task_timeout, start_timeout, silence, max_tasks, initializer, .. } => {
+        ToAgent::Hello {
+            identity: _,
+            memory_limit,
+            task_timeout,
+            start_timeout,
+            silence,
+            max_tasks,
+            log_level,
+            initializer,
+            length: _,
+        } => {
             let program = Program::new(own_program(), identity);
             let mut config = PoolConfig::new(arguments.into_iter().fold(program, Program::argument));
             config.workers = 1;
@@ -187,7 +200,8 @@ fn greet(identity: &str, arguments: Vec<OsString>, receiver: &mut Receiver) -> R
             config.max_tasks_per_worker = max_tasks;
             config.initializer =
                 initializer.map(|(function, schema)| Initializer::carried(function, schema, carried.into_outgoing()));
-            Ok(Greeting { config, silence: Duration::from_micros(silence).max(Duration::from_millis(1)) })
+            let silence = Duration::from_micros(silence).max(Duration::from_millis(1));
+            Ok(Greeting { config, silence, log_level })
         }
         other => Err(invalid(format!("{other:?} before a greeting"))),
     }

@@ -1,74 +1,15 @@
 //! Records of the log that are made in processes reach this process's logger.
 
 use crate::common::*;
-use log::{Level, LevelFilter, Log, Metadata, Record};
-use std::sync::{Condvar, Mutex};
-
-/// Keeps what it is given.
-struct Keep;
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Kept {
-    level: Level,
-    target: String,
-    message: String,
-    file: Option<String>,
-    line: Option<u32>,
-}
-
-static KEPT: Mutex<Vec<Kept>> = Mutex::new(Vec::new());
-/// Whether the logger stands still.
-static STANDS: Mutex<bool> = Mutex::new(false);
-static CHANGED: Condvar = Condvar::new();
-
-impl Log for Keep {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        drop(CHANGED.wait_while(STANDS.lock().expect("no panic"), |stands| *stands).expect("no panic"));
-        KEPT.lock().expect("no panic").push(Kept {
-            level: record.level(),
-            target: record.target().into(),
-            message: record.args().to_string(),
-            file: record.file().map(str::to_owned),
-            line: record.line(),
-        });
-    }
-
-    fn flush(&self) {}
-}
-
-/// Records of this level and above are wanted as long as this lives.
-struct Wanted;
-
-impl Wanted {
-    fn new(level: LevelFilter) -> Wanted {
-        // Another test of this binary may have set it.
-        let _ = log::set_logger(&Keep);
-        log::set_max_level(level);
-        KEPT.lock().expect("no panic").clear();
-        Wanted
-    }
-}
-
-impl Drop for Wanted {
-    fn drop(&mut self) {
-        log::set_max_level(LevelFilter::Off);
-    }
-}
-
-fn kept() -> Vec<Kept> {
-    KEPT.lock().expect("no panic").clone()
-}
+use crate::kept::{Kept, Still, Wanted, clear, kept};
+use log::{Level, LevelFilter};
 
 #[test]
 fn records_reach_the_parent_in_order_before_the_end_does() {
     let _alone = alone();
     let _wanted = Wanted::new(LevelFilter::Info);
     for method in methods() {
-        KEPT.lock().expect("no panic").clear();
+        clear();
         let process = Process::builder(&program()).name("Ada").start_method(method).start(logs, &(1000, None));
         let process = process.expect("a process");
         assert_eq!(ended(&process), DONE);
@@ -89,7 +30,7 @@ fn only_what_the_parent_wants_is_sent() {
     for (level, count) in [(LevelFilter::Off, 0), (LevelFilter::Error, 1), (LevelFilter::Debug, 7)] {
         let _wanted = Wanted::new(level);
         for method in methods() {
-            KEPT.lock().expect("no panic").clear();
+            clear();
             let process = Process::builder(&program()).start_method(method).start(logs, &(5, None));
             assert_eq!(ended(&process.expect("a process")), DONE);
             assert_eq!(kept().len(), count, "{level}");
@@ -119,22 +60,17 @@ fn records_of_a_process_of_a_process_come_through_both() {
 fn a_logger_that_stands_still_holds_up_nobody_and_what_is_lost_is_counted() {
     let _alone = alone();
     let _wanted = Wanted::new(LevelFilter::Info);
-    *STANDS.lock().expect("no panic") = true;
+    let still = Still::new();
     let (reader, writer) = pipe();
     const COUNT: u64 = 30_000;
     let process = Process::builder(&program()).start(logs, &(COUNT, Some(writer))).expect("a process");
     assert_eq!(read(reader), "written");
     assert_eq!(ended(&process), DONE);
-    *STANDS.lock().expect("no panic") = false;
-    CHANGED.notify_all();
-    let lost = |record: &Kept| {
-        let text = record.message.split_once("] ")?.1.strip_suffix(" records of the log found no room and are lost")?;
-        text.parse::<u64>().ok()
-    };
-    let sum = || kept().iter().map(|record| lost(record).unwrap_or(1)).sum::<u64>();
+    drop(still);
+    let sum = || kept().iter().map(Kept::stands_for).sum::<u64>();
     until("each record has come or is counted", || sum() == COUNT + 1);
     assert!(kept().len() < 10_000, "{} records", kept().len());
-    assert!(kept().iter().any(|record| lost(record).is_some()));
+    assert!(kept().iter().any(|record| record.stands_for() > 1));
 }
 
 #[test]

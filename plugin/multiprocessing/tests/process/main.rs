@@ -5,6 +5,8 @@
 mod acts;
 mod common;
 mod daemons;
+#[path = "../common/kept.rs"]
+mod kept;
 #[path = "../common/leftovers.rs"]
 mod leftovers;
 mod logs;

@@ -6,12 +6,12 @@ use multiprocessing::{DialBack, Launcher};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-fn dial_back() -> Arc<DialBack> {
+pub fn dial_back() -> Arc<DialBack> {
     Arc::new(DialBack::bind(&"127.0.0.1:0".parse().expect("an address")).expect("a listener"))
 }
 
-/// What starts a worker, with this key.
-fn start(dial_back: &DialBack, key: Option<&str>) -> Child {
+/// Starts a worker, with this key.
+pub fn start(dial_back: &DialBack, key: Option<&str>) -> Child {
     let (variable, right) = dial_back.environment();
     let mut command = Command::new(worker());
     command.args(dial_back.arguments()).stdin(Stdio::null()).stderr(Stdio::piped());

@@ -8,6 +8,12 @@ mod common;
 mod dialling;
 mod elsewhere;
 mod engines;
+#[path = "../common/kept.rs"]
+mod kept;
 #[path = "../common/leftovers.rs"]
 mod leftovers;
+mod logs;
 mod pipes;
+#[path = "../worker/process.rs"]
+#[expect(dead_code, reason = "the tests of processes need more of it")]
+mod process;

@@ -7,6 +7,7 @@ use crate::error::{StartError, TaskError};
 use crate::failure::Failure;
 use crate::launch::{Launcher, Transport};
 use crate::link::{Carried, LinkError, Receiver, Sender, until};
+use crate::logging::Records;
 use crate::payload::{Elsewhere, Payload};
 use crate::pool::PoolConfig;
 use crate::pool::commands::{Command, Commands};
@@ -15,6 +16,7 @@ use crate::stream::{ToAgent, ToEngine};
 use crate::wire::{self, WireError};
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::SigSet;
+use std::io;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -25,6 +27,8 @@ use std::time::{Duration, Instant};
 
 /// How long what carried a connection may take to end.
 const END_PATIENCE: Duration = Duration::from_millis(600);
+/// So many messages that have come are taken from a connection that is not wanted any more; a worker may never stop to log.
+const LAST_WORDS: usize = 4096;
 /// So many bytes of what it said last are told.
 const SAID_LIMIT: usize = 500;
 /// So many lines of it.
@@ -71,6 +75,10 @@ struct Line {
     receiver: Receiver,
     sender: Arc<Sender>,
     text: Option<Text>,
+    /// Where the records of the worker's log go, and how it is shown there.
+    records: Option<(Arc<Records>, Arc<str>)>,
+    /// How many messages have come since the connection is not wanted any more.
+    last_words: usize,
 }
 
 impl Courier {
@@ -109,7 +117,7 @@ impl Courier {
                 if self.control.stopped() {
                     sender.stop();
                 }
-                let mut line = Line { receiver, sender, text };
+                let mut line = Line { receiver, sender, text, records: None, last_words: 0 };
                 let error = self.converse(&mut line, &mut ready);
                 self.control.set(None);
                 let noise = if line.receiver.greeted() { String::new() } else { line.receiver.noise() };
@@ -199,6 +207,7 @@ impl Courier {
                 return Err(Unready::NotStarted(self.failed(what.into())));
             }
         };
+        let records = Records::wanted().map_err(|error| self.unready(error.into()))?;
         let hello = ToAgent::Hello {
             identity: config.program.identity().into(),
             memory_limit: config.memory_limit,
@@ -206,6 +215,7 @@ impl Courier {
             start_timeout: micros(config.start_timeout),
             silence: micros(config.remote_silence),
             max_tasks: config.max_tasks_per_worker,
+            log_level: records.as_ref().map_or(0, |_| log::max_level() as u8),
             initializer: initializer.map(|initializer| (initializer.function.into(), initializer.schema)),
             length: argument.len() as u64,
         };
@@ -224,6 +234,8 @@ impl Courier {
                         let path = PathBuf::from(format!("{} ({host})", self.launcher.name()));
                         return Err(Unready::NotStarted(StartError::OtherBuild { path, ours, theirs }));
                     }
+                    let place = format!("{} ({host})", self.launcher.name());
+                    line.records = records.clone().map(|records| (records, place.into()));
                     self.tell(Event::Here { machine: host, pid });
                 }
                 Ok(Some((ToEngine::Ready, _))) => {
@@ -236,6 +248,9 @@ impl Courier {
                     return Err(Unready::NotStarted(self.failed(reason.unwrap_or_else(|error| error.to_string()))));
                 }
                 Ok(Some((ToEngine::Beat, _))) => {}
+                Ok(Some((ToEngine::Log { level, line: number }, tail))) => {
+                    line.log(level, number, tail).map_err(|error| self.unready(error))?;
+                }
                 Ok(Some(_)) => {
                     return Err(Unready::NotStarted(self.failed("it says what no worker says at its start".into())));
                 }
@@ -260,9 +275,14 @@ impl Courier {
                     self.tell(Event::Ended { sequence, deaths, result });
                 }
                 Ok(Some((ToEngine::Beat, _))) => {}
+                Ok(Some((ToEngine::Log { level, line: number }, tail))) => {
+                    if let Err(error) = line.log(level, number, tail) {
+                        return error;
+                    }
+                }
                 Ok(Some((other, _))) => {
                     let what = format!("it says {other:?} where that makes no sense");
-                    return std::io::Error::new(std::io::ErrorKind::InvalidData, what).into();
+                    return io::Error::new(io::ErrorKind::InvalidData, what).into();
                 }
                 Ok(None) if line.receiver.heard.elapsed() > silence => return LinkError::Silent(silence),
                 Ok(None) => {}
@@ -304,7 +324,7 @@ impl Courier {
                         )?;
                     }
                     // The tasks, which are of no job then, end the connection; it is memory that is lacking.
-                    Err(error) => return Err(std::io::Error::other(error).into()),
+                    Err(error) => return Err(io::Error::other(error).into()),
                 },
                 Work::Order(Order::Task { job, sequence, payload }) => match self.make(payload) {
                     Ok(payload) => {
@@ -336,8 +356,23 @@ impl Courier {
 }
 
 impl Line {
+    /// Takes a record of the worker's log.
+    fn log(&self, level: u8, line: Option<u32>, tail: Carried) -> Result<(), LinkError> {
+        let Some((records, source)) = &self.records else { return Ok(()) };
+        let tail = tail.into_payload()?;
+        records
+            .push(source, level, line, 0, &tail)
+            .map_err(|what| io::Error::new(io::ErrorKind::InvalidData, what).into())
+    }
+
     /// The next message; `None` at the deadline.
     fn next(&mut self, deadline: Option<Instant>) -> Result<Option<(ToEngine, Carried)>, LinkError> {
+        if self.sender.is_stopped() {
+            self.last_words += 1;
+            if self.last_words > LAST_WORDS {
+                return Err(LinkError::Stopped);
+            }
+        }
         loop {
             if let Some(found) = self.receiver.take()? {
                 return Ok(Some(found));
