@@ -58,6 +58,20 @@ fn a_worker_is_replaced_after_its_tasks() {
 }
 
 #[test]
+fn a_pool_that_is_closed_early_ends_what_it_has_though_each_task_needs_a_new_worker() {
+    let _alone = alone();
+    let mut config = config(3);
+    config.max_tasks_per_worker = Some(1);
+    let pool = Pool::start(config).expect("a pool");
+    let results: Vec<_> = (0..6).map(|number| pool.apply_async(square_after, &(number, 50))).collect();
+    pool.close();
+    assert!(pool.join(Some(PATIENCE)));
+    for (number, result) in (0..6).zip(results) {
+        assert_eq!(result.get().expect("a value"), number * number);
+    }
+}
+
+#[test]
 fn what_a_task_was_given_is_let_go_when_it_has_ended() {
     let _alone = alone();
     let pool = pool(1);

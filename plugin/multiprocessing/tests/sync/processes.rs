@@ -167,6 +167,19 @@ fn an_aborted_barrier_lets_all_go_and_can_be_reset() {
 }
 
 #[test]
+fn all_parties_abort_and_reset_their_barrier_and_meet_again() {
+    let _alone = alone();
+    const PARTIES: u32 = 6;
+    let (barrier, agreement) = (Barrier::new(PARTIES).expect("a barrier"), Barrier::new(PARTIES).expect("a barrier"));
+    let counts = SharedSlice::new(4).expect("a slice");
+    let start = |_| start(work::abort_and_reset, &(barrier.clone(), agreement.clone(), counts.clone()));
+    all_end_well(&(0..PARTIES).map(start).collect::<Vec<_>>());
+    // One aborts, which lets the others go, and all meet in the end.
+    assert_eq!(counts.to_vec(), [0, PARTIES - 1, 1, PARTIES]);
+    assert_eq!((barrier.waiting(), barrier.is_broken()), (0, false));
+}
+
+#[test]
 fn a_party_that_died_breaks_the_barrier() {
     let _alone = alone();
     let barrier = Barrier::with_timeout(2, SOON).expect("a barrier");
@@ -180,6 +193,30 @@ fn a_party_that_died_breaks_the_barrier() {
         died.join(Some(PATIENCE)).expect("a status").expect("it aborts");
         assert!(matches!(waiter.join().expect("no panic"), Err(BarrierError::Broken)), "long before its time");
     });
+}
+
+#[test]
+fn an_event_is_heard_by_all_processes_that_wait_and_by_those_that_come_later() {
+    let _alone = alone();
+    let (first, waiting) = (event(), Semaphore::new(0).expect("a semaphore"));
+    let answers: Vec<Event> = (0..4).map(|_| event()).collect();
+    let start_one = |answer: &Event| start(work::await_event, &(first.clone(), waiting.clone(), answer.clone()));
+    let waiters: Vec<_> = answers[..3].iter().map(start_one).collect();
+    (0..3).for_each(|_| waiting.acquire());
+    assert!(answers[..3].iter().all(|answer| !answer.wait_timeout(SOON / 5)), "it has not happened");
+    // One that is killed while it waits keeps it from nobody.
+    kill(&waiters[1]);
+    first.set();
+    assert!([0, 2].iter().all(|place| answers[*place].wait_timeout(PATIENCE)));
+    assert!(!answers[1].is_set());
+    all_end_well(&[start_one(&answers[3])]);
+    assert!(answers[3].is_set());
+    // What another process clears has to happen once more.
+    all_end_well(&[start(work::clear_event, &first)]);
+    assert!(!first.is_set() && !first.wait_timeout(SOON / 5));
+    for waiter in [&waiters[0], &waiters[2]] {
+        assert!(waiter.join(Some(PATIENCE)).expect("a status").expect("it has heard").success());
+    }
 }
 
 #[test]

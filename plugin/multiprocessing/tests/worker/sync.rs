@@ -73,6 +73,51 @@ multiprocessing::function! {
 }
 
 multiprocessing::function! {
+    /// Comes twice; the one in the middle aborts in place of the second time. Then they agree, by the other barrier, that one resets
+    /// the first, and come once more. Counts those that have met, that were let go, that aborted, and that have met in the end.
+    pub fn abort_and_reset(barrier: Barrier, agreement: Barrier, counts: SharedSlice<u32>) -> Result<(), String> {
+        let count = |place| -> Result<(), String> {
+            let guard = counts.lock().map_err(|error| error.to_string())?;
+            guard.set(place, guard.get(place).unwrap_or(0) + 1).map_err(|error| error.to_string())
+        };
+        let middle = barrier.parties() as usize / 2;
+        match barrier.wait() {
+            Ok(index) if index == middle => {
+                barrier.abort().map_err(|error| error.to_string())?;
+                count(2)?;
+            }
+            Ok(_) => match barrier.wait() {
+                Ok(_) => count(0)?,
+                Err(BarrierError::Broken) => count(1)?,
+                Err(error) => return Err(error.to_string()),
+            },
+            Err(error) => return Err(error.to_string()),
+        }
+        if agreement.wait().map_err(|error| error.to_string())? == middle {
+            barrier.reset().map_err(|error| error.to_string())?;
+        }
+        agreement.wait().map_err(|error| error.to_string())?;
+        barrier.wait().map_err(|error| error.to_string())?;
+        count(3)
+    }
+}
+
+multiprocessing::function! {
+    /// Says that it is about to wait, waits for an event, and sets another one.
+    pub fn await_event(event: Event, waiting: Semaphore, then: Event) -> Result<(), String> {
+        waiting.release().map_err(|error| error.to_string())?;
+        event.wait();
+        then.set();
+        Ok(())
+    }
+}
+
+multiprocessing::function! {
+    /// Clears an event.
+    pub fn clear_event(event: Event) { event.clear(); }
+}
+
+multiprocessing::function! {
     /// Is killed in the action.
     pub fn die_in_action(barrier: Barrier) {
         let _ = barrier.wait_then(None, || std::process::abort());
@@ -160,6 +205,9 @@ pub fn register(registry: Registry) -> Registry {
         .function::<await_condition>()
         .function::<meet>()
         .function::<meet_in_vain>()
+        .function::<abort_and_reset>()
+        .function::<await_event>()
+        .function::<clear_event>()
         .function::<die_in_action>()
         .function::<take_permits>()
         .function::<double>()
