@@ -9,6 +9,7 @@
 
 mod address;
 pub mod auxv;
+pub mod cache;
 pub mod core;
 pub mod live;
 pub mod maps;

@@ -6,5 +6,6 @@ mod debuggee;
 mod gdb;
 mod live;
 mod maps;
+mod modules;
 mod relayed;
 mod streamed;

@@ -1,0 +1,195 @@
+//! Surveys a module: reads its headers, and finds the files that belong to it.
+
+use super::data::{Data, Pieces};
+use super::elf::{self, Elf};
+use super::set::LONGEST_FILE;
+use super::surveyed::{Content, FileRef, Identity, Machine, Role, Surveyed};
+use super::{Module, Search, companions, loaded, open};
+use crate::Layout;
+use std::fmt::Write;
+use std::fs::File;
+use std::io;
+
+/// No single piece of a file's headers is longer, in bytes.
+const LONGEST_PIECE: u64 = 64 << 20;
+
+/// Reads the headers of a module's file, and finds the files that belong to it. What cannot be had is in
+/// [`Surveyed::problems`].
+///
+/// No descriptor is kept, nothing is mapped, and no more than headers is read, but for a debug file whose CRC has to be
+/// checked, and symbols that have to be inflated.
+pub fn survey(module: &Module, search: &Search) -> Surveyed {
+    let mut survey = Survey::new(module, search);
+    match &module.image {
+        Some(image) => {
+            let what = Candidate {
+                path: module.path.clone(),
+                content: Content::Bytes(image.clone()),
+                size: image.len() as u64,
+            };
+            match elf::parse(&image[..], 0) {
+                Some(elf) => survey.add_main(what, &elf),
+                None => survey.problem(&module.path, "not an ELF file"),
+            }
+        }
+        None => survey.main_file(),
+    }
+    survey.found
+}
+
+/// A file that may belong to the module.
+pub(super) struct Candidate {
+    pub(super) path: String,
+    pub(super) content: Content,
+    pub(super) size: u64,
+}
+
+/// A module that is being surveyed.
+pub(super) struct Survey<'a> {
+    pub(super) module: &'a Module,
+    pub(super) search: &'a Search,
+    /// The process, if it sees other files than we do.
+    pub(super) pid: Option<u64>,
+    pub(super) found: Surveyed,
+}
+
+impl<'a> Survey<'a> {
+    fn new(module: &'a Module, search: &'a Search) -> Self {
+        let found = Surveyed {
+            path: module.path.clone(),
+            build_id: module.build_id.clone(),
+            layout: Layout::default(),
+            machine: Machine::default(),
+            bias: None,
+            files: Vec::new(),
+            sections: Vec::new(),
+            problems: Vec::new(),
+        };
+        Self { module, search, pid: search.pid.filter(|pid| loaded::sees_other_files(*pid)), found }
+    }
+
+    pub(super) fn problem(&mut self, path: &str, what: impl std::fmt::Display) {
+        self.found.problems.push(format!("{path}: {what}"));
+    }
+
+    fn main_file(&mut self) {
+        let path = &self.module.path;
+        match look(path, self.pid) {
+            Ok((candidate, data)) => match elf::parse(Data::Pieces(&data), 0) {
+                Some(elf) if loaded::is_loaded(&elf.build_id, &self.module.build_id) => {
+                    self.main(candidate, &data, &elf)
+                }
+                found => self.replaced(found.map(|elf| elf.build_id)),
+            },
+            Err(error) => self.unreadable(&error),
+        }
+    }
+
+    fn main(&mut self, candidate: Candidate, data: &Pieces, elf: &Elf) {
+        self.add_main(candidate, elf);
+        companions::find(self, Data::Pieces(data), elf);
+    }
+
+    fn add_main(&mut self, candidate: Candidate, elf: &Elf) {
+        self.found.layout = elf.layout;
+        self.found.machine = elf.machine;
+        self.found.bias = self.module.base.zip(elf.start).map(|(base, start)| base.wrapping_sub(start));
+        if !elf.build_id.is_empty() {
+            self.found.build_id.clone_from(&elf.build_id);
+        }
+        self.add(Role::Main, candidate, elf);
+    }
+
+    /// Adds a file and its sections. They have been parsed as those of any file.
+    pub(super) fn add(&mut self, role: Role, candidate: Candidate, elf: &Elf) {
+        let Candidate { path, content, size } = candidate;
+        for what in &elf.damage {
+            self.problem(&path, what);
+        }
+        let file = self.found.files.len();
+        let relocatable = elf.relocatable;
+        self.found.files.push(FileRef { role, path: path.clone(), content, size, relocatable });
+        for section in &elf.sections {
+            let mut section = section.clone();
+            section.file = file;
+            if section.compressed.is_some() {
+                let content = Content::Section(self.found.sections.len());
+                section.inflated = Some(self.found.files.len());
+                let size = section.size;
+                self.found.files.push(FileRef {
+                    role: Role::Inflated,
+                    path: path.clone(),
+                    content,
+                    size,
+                    relocatable: false,
+                });
+            }
+            self.found.sections.push(section);
+        }
+    }
+
+    /// The module's path leads to another file by now.
+    fn replaced(&mut self, now: Option<Vec<u8>>) {
+        let Some((candidate, data, elf)) = self.loaded_file() else {
+            let what = match now {
+                None => "not an ELF file".to_owned(),
+                Some(now) => {
+                    let (now, then) = (hex(&now), hex(&self.module.build_id));
+                    let now = if now.is_empty() { "none".to_owned() } else { now };
+                    format!(
+                        "was rebuilt since it was loaded: the build id of the file is {now}, of what is loaded {then}"
+                    )
+                }
+            };
+            return self.found.problems.push(match what.as_str() {
+                "not an ELF file" => format!("{}: {what}", self.module.path),
+                _ => format!("{} {what}", self.module.path),
+            });
+        };
+        self.main(candidate, &data, &elf);
+    }
+
+    /// The module's file cannot be opened.
+    fn unreadable(&mut self, error: &io::Error) {
+        if error.kind() == io::ErrorKind::NotFound {
+            if let Some((candidate, data, elf)) = self.loaded_file() {
+                return self.main(candidate, &data, &elf);
+            }
+        }
+        self.problem(&self.module.path.clone(), error);
+    }
+
+    /// The file that is loaded, though its path leads nowhere or elsewhere by now: the kernel still has it.
+    fn loaded_file(&self) -> Option<(Candidate, Pieces, Elf)> {
+        let pid = self.search.pid?;
+        loaded::paths(pid, &self.module.path, self.module.base).into_iter().find_map(|path| {
+            let (candidate, data) = look(&path, None).ok()?;
+            let elf = elf::parse(Data::Pieces(&data), 0)?;
+            loaded::is_loaded(&elf.build_id, &self.module.build_id).then_some((candidate, data, elf))
+        })
+    }
+}
+
+/// Opens a file to look at its headers.
+pub(super) fn look(path: &str, pid: Option<u64>) -> io::Result<(Candidate, Pieces)> {
+    let file = open(path, pid)?;
+    look_at(path, pid, file)
+}
+
+fn look_at(path: &str, pid: Option<u64>, file: File) -> io::Result<(Candidate, Pieces)> {
+    let identity = Identity::of(&file.metadata()?);
+    if identity.size > LONGEST_FILE {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    let content = Content::Path { pid, identity };
+    let data = Pieces::of_file(file, identity.size, LONGEST_PIECE);
+    Ok((Candidate { path: path.to_owned(), content, size: identity.size }, data))
+}
+
+/// Bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

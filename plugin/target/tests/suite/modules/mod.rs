@@ -1,0 +1,5 @@
+//! Surveys of real files, and what is read of them.
+
+mod build;
+mod cache;
+mod plain;
