@@ -15,6 +15,7 @@ pub mod describe;
 mod driver;
 pub mod entropy;
 mod executor;
+pub mod files;
 pub mod find;
 pub mod map;
 mod memory;

@@ -18,19 +18,30 @@ impl Debugger {
         unsafe { Self::from_owned(sys::CloneSBDebugger(reference)) }
     }
 
-    /// The value of one of LLDB's settings.
+    /// The value of one of LLDB's settings, the first if it has several.
     pub(crate) fn setting(&self, name: &str) -> Option<String> {
+        self.settings(name).into_iter().next()
+    }
+
+    /// The values of one of LLDB's settings.
+    fn settings(&self, name: &str) -> Vec<String> {
         let name = text::c_string(name);
-        // SAFETY: the debugger is valid, its name lives as long as it, and the list is ours: its text is copied before it
+        // SAFETY: the debugger is valid, its name lives as long as it, and the list is ours: its texts are copied before it
         // is disposed of.
         unsafe {
             let debugger = sys::SBDebuggerGetInstanceName(self.reference);
             let list = sys::SBDebuggerGetInternalVariableValue(name.as_ptr(), debugger);
-            let first = (sys::SBStringListGetSize(list) > 0).then(|| sys::SBStringListGetStringAtIndex(list, 0));
-            let value = first.and_then(|value| text::copy(value));
+            let count = sys::SBStringListGetSize(list) as usize;
+            let values =
+                (0..count).filter_map(|index| text::copy(sys::SBStringListGetStringAtIndex(list, index))).collect();
             sys::DisposeSBStringList(list);
-            value
+            values
         }
+    }
+
+    /// Where the user has it look for debug files.
+    pub fn debug_file_folders(&self) -> Vec<String> {
+        self.settings("target.debug-file-search-paths")
     }
 
     /// Sets one of LLDB's settings, if it has it.

@@ -167,7 +167,7 @@ fn follow(
         }
     }
     session.output.clear_progress();
-    let report = job.end(Ok(scan.finish())).map_err(anyhow::Error::msg)?;
+    let report = job.end(scan.finish().map_err(|error| format!("{error:#}"))).map_err(anyhow::Error::msg)?;
     Ok(Some(report))
 }
 

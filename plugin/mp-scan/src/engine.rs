@@ -58,12 +58,13 @@ impl Engine {
     }
 
     /// The pool with `workers` workers on this machine, and those of the hosts that are set. It is started if need be; while other
-    /// jobs run it only grows.
+    /// jobs run it only grows. A worker may take `memory` MiB of its own, or what the settings say if that is more.
     ///
     /// # Errors
     /// If no worker can be started: what is missing, and where.
-    pub fn workforce(&self, workers: usize, session: &Session) -> Result<Workforce> {
-        let settings = session.settings()?;
+    pub fn workforce(&self, workers: usize, memory: u64, session: &Session) -> Result<Workforce> {
+        let mut settings = session.settings()?;
+        settings.memory = settings.memory.max(memory);
         let mut state = self.lock();
         let status = state.pool.as_ref().map(|pool| pool.status()).unwrap_or_default();
         let remote = state.launchers.of(&settings, session.debugger, &status);

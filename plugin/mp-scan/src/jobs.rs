@@ -27,7 +27,10 @@ pub trait Scan: Send {
     fn stop(&mut self, why: Stop);
 
     /// The report. Call it when a step has returned true.
-    fn finish(self: Box<Self>) -> Report;
+    ///
+    /// # Errors
+    /// If there can be none: why.
+    fn finish(self: Box<Self>) -> Result<Report>;
 }
 
 /// One command's work, and what came of it.
@@ -263,8 +266,8 @@ pub fn send_to_background(
             }
             scan.finish()
         }));
-        let outcome = outcome.map_err(|_| "a defect in mp-scan: its thread panicked".to_owned());
-        let _ = own.end(outcome);
+        let outcome = outcome.unwrap_or_else(|_| bail!("a defect in mp-scan: its thread panicked"));
+        let _ = own.end(outcome.map_err(|error| format!("{error:#}")));
         watch(&own);
     };
     let started = std::thread::Builder::new().name(format!("mp-scan job {}", job.number)).spawn(run);

@@ -83,7 +83,7 @@ fn prepare<A: Analysis<Input = dyn ReadMemory> + Clone, P: Presenter<A>>(
             (executor, None, 0)
         }
         Some(workers) => {
-            let force = engine().workforce(workers, session)?;
+            let force = engine().workforce(workers, 0, session)?;
             let executor = on_pool(&force, &analysis, &inspected, &mut cut)?;
             let workers = force.here + force.elsewhere;
             (Box::new(executor), Some(force), workers)

@@ -148,7 +148,7 @@ impl<A: Analysis<Input = dyn ReadMemory> + Clone> Executor<A> for PoolExecutor<A
 }
 
 /// A task that died, hung or panicked may have met one bad block, so it is worth trying in parts. Without workers it is not.
-fn lost(error: TaskError) -> Lost {
+pub fn lost(error: TaskError) -> Lost {
     let retry = error.lost_worker() || matches!(error, TaskError::Panic { .. } | TaskError::Decode(_));
     Lost { reason: error.to_string(), retry }
 }

@@ -8,6 +8,7 @@ use crate::present::Presenter;
 use crate::watch::Watch;
 use analysis::describe::Describer;
 use analysis::{Analysis, Columns, Cut, Driver, Executor, Match, Report, Results, Sink, Stats, Stop, TargetKind};
+use anyhow::Result;
 use multiprocessing::Pool;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -150,7 +151,7 @@ impl<A: Analysis<Input = dyn ReadMemory>, P: Presenter<A>> Scan for RangeScan<A,
         self.stopping.get_or_insert(why);
     }
 
-    fn finish(self: Box<Self>) -> Report {
+    fn finish(self: Box<Self>) -> Result<Report> {
         let this = *self;
         let outcome = this.driver.finish();
         let mut info = this.place.info.clone();
@@ -161,7 +162,7 @@ impl<A: Analysis<Input = dyn ReadMemory>, P: Presenter<A>> Scan for RangeScan<A,
         let idle = this.pool.as_ref().map_or(0, |pool| add_broken(pool, &mut notes));
         let (results, total) =
             this.presenter.results(outcome.merge, this.matches, &this.place.space, &*this.place.memory);
-        Report {
+        Ok(Report {
             command: P::COMMAND.to_owned(),
             target: Some(info),
             total,
@@ -178,7 +179,7 @@ impl<A: Analysis<Input = dyn ReadMemory>, P: Presenter<A>> Scan for RangeScan<A,
                 seconds: this.started.elapsed().as_secs_f64(),
                 ..outcome.stats
             },
-        }
+        })
     }
 }
 

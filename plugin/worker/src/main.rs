@@ -1,10 +1,12 @@
 //! `mp-worker`: runs the tasks of mp-scan's analyses in a process of its own. Its pool starts it.
 #![forbid(unsafe_code)]
 
+mod files;
 mod scan;
 mod symbols;
 
 use analysis::{entropy::Entropy, find::Find, remote, strings::Strings};
+use files::{Inflate, Survey};
 use multiprocessing::{Registry, worker_main};
 use scan::Scan;
 use std::process::ExitCode;
@@ -20,6 +22,8 @@ fn main() -> ExitCode {
             .function::<Scan<Find>>()
             .function::<Scan<Strings>>()
             .function::<Scan<Entropy>>()
-            .function::<Symbols>(),
+            .function::<Symbols>()
+            .function::<Survey>()
+            .function::<Inflate>(),
     )
 }

@@ -3,9 +3,8 @@
 use super::data::{Data, Pieces};
 use super::elf::{self, Elf};
 use super::set::LONGEST_FILE;
-use super::surveyed::{Content, FileRef, Identity, Machine, Role, Surveyed};
+use super::surveyed::{Content, FileRef, Identity, Role, Surveyed};
 use super::{Module, Search, companions, loaded, open};
-use crate::Layout;
 use std::fmt::Write;
 use std::fs::File;
 use std::io;
@@ -55,17 +54,8 @@ pub(super) struct Survey<'a> {
 
 impl<'a> Survey<'a> {
     fn new(module: &'a Module, search: &'a Search) -> Self {
-        let found = Surveyed {
-            path: module.path.clone(),
-            build_id: module.build_id.clone(),
-            layout: Layout::default(),
-            machine: Machine::default(),
-            bias: None,
-            files: Vec::new(),
-            sections: Vec::new(),
-            problems: Vec::new(),
-        };
-        Self { module, search, pid: search.pid.filter(|pid| loaded::sees_other_files(*pid)), found }
+        let pid = search.pid.filter(|pid| loaded::sees_other_files(*pid));
+        Self { module, search, pid, found: Surveyed::nothing(module) }
     }
 
     pub(super) fn problem(&mut self, path: &str, what: impl std::fmt::Display) {

@@ -1,5 +1,6 @@
 //! What a survey of a module finds.
 
+use super::Module;
 use crate::Layout;
 use object::elf;
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,25 @@ pub struct Surveyed {
 }
 
 impl Surveyed {
+    /// A module of which nothing has been read yet.
+    pub(super) fn nothing(module: &Module) -> Self {
+        Self {
+            path: module.path.clone(),
+            build_id: module.build_id.clone(),
+            layout: Layout::default(),
+            machine: Machine::default(),
+            bias: None,
+            files: Vec::new(),
+            sections: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
+    /// A module that could not be surveyed, and why.
+    pub fn unread(module: &Module, why: &str) -> Self {
+        Self { problems: vec![format!("{}: {why}", module.path)], ..Self::nothing(module) }
+    }
+
     /// The section of that name which has bytes: in the first file with that role, or if none is given, in the first of the
     /// main, the debug and the mini file that has one.
     pub fn section_named(&self, role: Option<Role>, name: &str) -> Option<usize> {

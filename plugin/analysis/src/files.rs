@@ -1,0 +1,108 @@
+//! Analyses of modules' files: their symbols, their debug info, their code.
+//!
+//! A file analysis is an [`Analysis`] whose ranges lie in *file space* ([`target::modules::FileSet`]): one for each section
+//! that it reads. What it finds belongs to the task in whose range it begins. What is shown of a result, and takes more reading,
+//! such as its source line, is added by [`describe`](FileAnalysis::describe), for those results alone that are shown.
+
+use crate::driver::Sink;
+use crate::plan::{Analysis, ScanRange, Scanned, Task};
+use crate::report::{Results, Skip};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::path::PathBuf;
+use target::AddressRange;
+use target::modules::{FileSet, Files, Module, Search};
+
+/// An analysis of modules' files.
+pub trait FileAnalysis: Analysis<Input = Files, Item: Clone + Send + Serialize + DeserializeOwned> {
+    /// How many items are described at a time.
+    const BATCH: usize = 64;
+
+    /// What the files are.
+    fn set(&self) -> &FileSet;
+
+    /// Gives `sink` what is certain only when all has been merged: what is ranked, the last module's. It is called once, also
+    /// after a run that ended early.
+    fn finish(&self, merge: &mut Self::Merge, sink: &mut dyn Sink<Self::Item>);
+
+    /// How many results there are, whatever the limit.
+    fn total(&self, merge: &Self::Merge) -> u64;
+
+    /// What else the user should know, a line each.
+    fn notes(&self, merge: &Self::Merge) -> Vec<String> {
+        let _ = merge;
+        Vec::new()
+    }
+
+    /// The rows for items, in their order, with all that is shown of them. It asks `stop` now and then, and if told so
+    /// returns plain rows for the rest.
+    fn describe(
+        &self,
+        scanner: &mut Self::Scanner,
+        items: &[Self::Item],
+        files: &Files,
+        stop: &dyn Fn() -> bool,
+    ) -> Results;
+
+    /// The rows for items without anything that takes reading.
+    fn plain(&self, items: &[Self::Item]) -> Results;
+
+    /// No rows, of the kind that it has.
+    fn none() -> Results;
+}
+
+/// What is asked of a worker in a job of a file analysis.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Request<T> {
+    Scan(Task),
+    Describe(Vec<T>),
+}
+
+/// What it answers.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Answer<P> {
+    Scanned(Scanned<P>),
+    Described(Results),
+}
+
+/// What a worker is told once for a job. The descriptors of what has been inflated travel beside it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(bound = "")]
+pub struct Setup<A: FileAnalysis> {
+    pub analysis: A,
+    /// The folder of the cache, and how many bytes it may have; `None` without one.
+    pub cache: Option<(PathBuf, u64)>,
+}
+
+/// The worker's function that surveys modules.
+pub const SURVEY: &str = "survey";
+
+/// The worker's function that inflates a section.
+pub const INFLATE: &str = "inflate";
+
+/// What the first is asked: modules, and where their files are looked for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SurveyRequest {
+    pub modules: Vec<Module>,
+    pub search: Search,
+}
+
+/// The range of a section, as an analysis has it among its ranges.
+pub fn section_range(set: &FileSet, module: usize, section: usize) -> ScanRange {
+    let range = set.range(module, section);
+    ScanRange { range, region: range, sparse: false }
+}
+
+/// What was skipped, as the user knows it: at offsets in the file, whose name and section the reason gets.
+pub fn in_files(set: &FileSet, skipped: Vec<Skip>) -> Vec<Skip> {
+    let named = |skip: Skip| {
+        let Some((module, section, offset)) = set.locate(skip.range.start) else { return skip };
+        let section = &set.modules[module].sections[section];
+        let path = &set.modules[module].files[section.file].path;
+        let file = path.rsplit('/').next().unwrap_or(path);
+        // Of a section that was inflated, the offset within it is what other tools show.
+        let start = if section.inflated.is_some() { offset } else { section.range.start + offset };
+        let reason = format!("{file} {}: {}", section.name, skip.reason);
+        Skip { range: AddressRange::sized(start, skip.range.len()), reason }
+    };
+    skipped.into_iter().map(named).collect()
+}

@@ -1,0 +1,170 @@
+//! Has what was found described, a batch of items at a time, and gives the rows back in order.
+
+use analysis::Results;
+use analysis::files::{Answer, FileAnalysis, Request};
+use multiprocessing::{Job, Next, codec};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use target::modules::Files;
+
+/// What is being described.
+pub struct Describing<A: FileAnalysis> {
+    analysis: Arc<A>,
+    hands: Hands<A::Item>,
+    batches: VecDeque<Batch<A::Item>>,
+    /// The id of the first of `batches`.
+    first: u64,
+    /// Items whose rows are plain because describing them was lost, and why the last of them were.
+    lost: Option<(usize, String)>,
+}
+
+struct Batch<T> {
+    items: Vec<T>,
+    rows: Option<Results>,
+}
+
+/// Who describes.
+pub enum Hands<T> {
+    /// The workers of a pool, in a job of this analysis.
+    Pool(Job),
+    /// A thread of this process.
+    Here(Local<T>),
+}
+
+/// A thread that describes.
+pub struct Local<T> {
+    requests: Option<Sender<(u64, Vec<T>)>>,
+    rows: Receiver<(u64, Results)>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl<T: Send + 'static> Local<T> {
+    /// # Errors
+    /// If no thread can be started.
+    pub fn start<A: FileAnalysis<Item = T>>(analysis: Arc<A>, files: Arc<Files>) -> std::io::Result<Self> {
+        let (requests, batches) = mpsc::channel::<(u64, Vec<T>)>();
+        let (sender, rows) = mpsc::channel();
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&stop);
+        let run = move || {
+            let Ok(mut scanner) = analysis.scanner() else { return };
+            let stop = || told.load(Ordering::Relaxed);
+            for (id, items) in batches {
+                let rows = analysis.describe(&mut scanner, &items, &files, &stop);
+                if stop() || sender.send((id, rows)).is_err() {
+                    return;
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("mp-scan rows".into()).spawn(run)?;
+        Ok(Self { requests: Some(requests), rows, stop, thread: Some(thread) })
+    }
+}
+
+/// The thread has ended when this is dropped, so that the code it runs may be unloaded after.
+impl<T> Drop for Local<T> {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.requests = None;
+        if let Some(thread) = self.thread.take() {
+            // One that panicked has given no rows; they are plain then.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl<A: FileAnalysis> Describing<A> {
+    pub fn new(analysis: Arc<A>, hands: Hands<A::Item>) -> Self {
+        Self { analysis, hands, batches: VecDeque::new(), first: 1, lost: None }
+    }
+
+    /// Takes items, in the order in which their rows are wanted.
+    pub fn add(&mut self, items: Vec<A::Item>) {
+        for batch in items.chunks(A::BATCH.max(1)) {
+            let id = self.first + self.batches.len() as u64;
+            match &self.hands {
+                Hands::Pool(job) => {
+                    let request = Request::Describe(batch.to_vec());
+                    job.submit(id, codec::encode(&request).expect("a request is plain data"));
+                }
+                Hands::Here(local) => {
+                    // If the thread is gone, the rows will be plain.
+                    let _ = local.requests.as_ref().map(|requests| requests.send((id, batch.to_vec())));
+                }
+            }
+            self.batches.push_back(Batch { items: batch.to_vec(), rows: None });
+        }
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    /// Waits at most `patience` for rows. Returns those that are next, if they are there.
+    pub fn step(&mut self, patience: Duration) -> Option<Results> {
+        if self.batches.front().is_some_and(|batch| batch.rows.is_none()) {
+            self.wait(patience);
+        }
+        let rows = self.batches.front_mut()?.rows.take()?;
+        self.batches.pop_front();
+        self.first += 1;
+        Some(rows)
+    }
+
+    fn wait(&mut self, patience: Duration) {
+        let ended = match &self.hands {
+            Hands::Pool(job) => match job.next(patience) {
+                Next::Ended(id, result) => Some((
+                    id,
+                    result.map_err(|error| error.to_string()).and_then(|payload| {
+                        match payload.decode::<Answer<A::Partial>>() {
+                            Ok(Answer::Described(rows)) => Ok(rows),
+                            Ok(Answer::Scanned(_)) => Err("its worker gave something else".to_owned()),
+                            Err(error) => Err(error.to_string()),
+                        }
+                    }),
+                )),
+                Next::Nothing => None,
+                Next::Idle => Some((self.first, Err("its worker is gone".to_owned()))),
+            },
+            Hands::Here(local) => match local.rows.recv_timeout(patience) {
+                Ok((id, rows)) => Some((id, Ok(rows))),
+                Err(mpsc::RecvTimeoutError::Timeout) => None,
+                Err(mpsc::RecvTimeoutError::Disconnected) => Some((self.first, Err("it panicked".to_owned()))),
+            },
+        };
+        let Some((id, result)) = ended else { return };
+        let Some(index) = id.checked_sub(self.first).and_then(|index| usize::try_from(index).ok()) else { return };
+        let Some(batch) = self.batches.get_mut(index) else { return };
+        let whole = result.and_then(|rows| match rows.count() == Some(batch.items.len()) {
+            true => Ok(rows),
+            false => Err("its worker left some out".to_owned()),
+        });
+        batch.rows = Some(whole.unwrap_or_else(|why| {
+            let before = self.lost.as_ref().map_or(0, |(count, _)| *count);
+            self.lost = Some((before + batch.items.len(), why));
+            self.analysis.plain(&batch.items)
+        }));
+    }
+
+    /// Ends it: the rows that are still missing, as far as they are known.
+    pub fn give_up(&mut self) -> Vec<Results> {
+        if let Hands::Pool(job) = &self.hands {
+            job.cancel();
+        }
+        self.first += self.batches.len() as u64;
+        let rows = |batch: Batch<A::Item>| batch.rows.unwrap_or_else(|| self.analysis.plain(&batch.items));
+        self.batches.drain(..).map(rows).collect()
+    }
+
+    /// What the user should know of it.
+    pub fn note(&self) -> Option<String> {
+        let (count, why) = self.lost.as_ref()?;
+        Some(format!("{count} results are shown without source lines and other details: {why}"))
+    }
+}

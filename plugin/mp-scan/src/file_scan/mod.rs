@@ -1,0 +1,298 @@
+//! A scan of modules' files, as a job sees it: surveys them, plans, steps the driver, has what is shown described, and makes
+//! the report.
+
+mod describing;
+mod executor;
+mod surveyor;
+
+use crate::cli::ScanOptions;
+use crate::conduct::{Before, conduct};
+use crate::engine::{Workforce, engine};
+use crate::jobs::Scan;
+use crate::modules::Modules;
+use crate::session::Session;
+use analysis::files::{FileAnalysis, Setup, in_files};
+use analysis::{Columns, Cut, Driver, Executor, InProcess, Outcome, Report, Results, Sink, Stats, Stop, TargetInfo};
+use anyhow::{Context as _, Result};
+use describing::{Describing, Hands, Local};
+use executor::FileExecutor;
+use multiprocessing::Pool;
+use multiprocessing::codec::{self, Descriptor, Message};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use surveyor::{Found, Surveyor};
+use target::Access;
+use target::cache::{self, Cache};
+use target::modules::{FileSet, Files};
+
+/// MiB of its own that a worker may take for it at least.
+const MEMORY: u64 = 512;
+
+/// How files are cut into tasks, in bytes.
+const CUT: Cut = Cut { block: 64 << 10, task: 4 << 20, sparse: 4 << 20 };
+
+/// What a symbol command wants done.
+pub struct FilePlan<A> {
+    pub modules: Modules,
+    /// Which compressed sections, by their names, are inflated before the scan, once for all workers.
+    pub inflates: fn(&str) -> bool,
+    /// Makes the analysis, once the files are known.
+    pub analysis: MakeAnalysis<A>,
+}
+
+/// What makes an analysis of files.
+pub type MakeAnalysis<A> = Box<dyn FnOnce(FileSet) -> Result<A> + Send>;
+
+/// Runs a scan of modules' files as the options say, and shows its report or where it will be.
+///
+/// # Errors
+/// If the workers cannot be started, or the report not be written; the report is then kept as a job.
+pub fn run<A: FileAnalysis + Clone>(session: &mut Session, options: &ScanOptions, plan: FilePlan<A>) -> Result<()> {
+    let before = Before { warnings: plan.modules.warnings.clone(), ..Before::default() };
+    conduct(session, options, before, |session, workers| {
+        let FilePlan { modules, inflates, analysis } = plan;
+        let force = match workers {
+            Some(workers) => Some(engine().workforce(workers, MEMORY, session)?),
+            None => None,
+        };
+        // The files are this machine's.
+        let force = force.filter(|force| force.here > 0);
+        let pool = force.as_ref().map(|force| &force.pool);
+        let cache = Cache::folder().map(|folder| (folder, cache::LIMIT));
+        Ok(Box::new(FileScan {
+            surveyor: Surveyor::new(modules.modules, modules.search, pool, inflates)?,
+            deaths_before: pool.map_or(0, |pool| pool.deaths()),
+            force,
+            cache,
+            stage: Stage::Surveying(Some(analysis)),
+            info: modules.info,
+            notes: modules.warnings,
+            started: session.started,
+            until: options.timeout.map(|timeout| session.started + timeout),
+            stopping: None,
+            shown: None,
+        }))
+    })
+}
+
+/// A scan under way.
+struct FileScan<A: FileAnalysis> {
+    info: TargetInfo,
+    surveyor: Surveyor,
+    /// The pool; `None` if all is done in this process.
+    force: Option<Workforce>,
+    /// Facts of earlier scans: their folder, and how many bytes it may have.
+    cache: Option<(PathBuf, u64)>,
+    stage: Stage<A>,
+    deaths_before: u64,
+    started: Instant,
+    until: Option<Instant>,
+    stopping: Option<Stop>,
+    notes: Vec<String>,
+    /// The rows so far.
+    shown: Option<Results>,
+}
+
+enum Stage<A: FileAnalysis> {
+    /// The files are not known yet.
+    Surveying(Option<MakeAnalysis<A>>),
+    /// They are scanned.
+    Scanning(Box<Scanning<A>>),
+    /// All is merged; some rows are still being described.
+    Describing { analysis: Arc<A>, outcome: Box<Outcome<A::Merge>>, describing: Describing<A>, notes: Vec<String> },
+    /// It has come to an end without a plan: why.
+    Ended { error: Option<String> },
+}
+
+struct Scanning<A: FileAnalysis> {
+    analysis: Arc<A>,
+    files: Files,
+    driver: Driver<A>,
+    executor: Box<dyn Executor<A> + Send>,
+    describing: Describing<A>,
+}
+
+/// What one step of the driver brings.
+struct Step<T> {
+    items: Vec<T>,
+    stop: Option<Stop>,
+}
+
+impl<T> Sink<T> for Step<T> {
+    fn found(&mut self, mut items: Vec<T>) {
+        self.items.append(&mut items);
+    }
+
+    fn stop(&mut self) -> Option<Stop> {
+        self.stop
+    }
+}
+
+impl<A: FileAnalysis + Clone> FileScan<A> {
+    /// What is next after the survey.
+    fn plan(&mut self, plan: MakeAnalysis<A>, (set, inflated): Found) -> Result<Stage<A>> {
+        for problem in set.modules.iter().flat_map(|module| &module.problems) {
+            if !self.notes.contains(problem) {
+                self.notes.push(problem.clone());
+            }
+        }
+        let analysis = Arc::new(plan(set)?);
+        let cache = || self.cache.clone().map(|(folder, limit)| Cache::open(folder, limit));
+        let files = |cache| Files::new(analysis.set().clone(), Vec::new(), Access::Pread, cache);
+        let (executor, hands): (Box<dyn Executor<A> + Send>, _) = match &self.force {
+            Some(force) => {
+                let job = || self.job(&force.pool, &analysis, &inflated);
+                (Box::new(FileExecutor::new(job()?, force.here)), Hands::Pool(job()?))
+            }
+            None => {
+                let threads = std::thread::available_parallelism().map_or(1, usize::from);
+                let own = Arc::new(files(cache()));
+                let local = Local::start(Arc::clone(&analysis), Arc::clone(&own)).context("cannot start a thread")?;
+                (Box::new(InProcess::new(Arc::clone(&analysis), own, threads)), Hands::Here(local))
+            }
+        };
+        Ok(Stage::Scanning(Box::new(Scanning {
+            files: files(None),
+            driver: Driver::new(&*analysis, CUT, executor.width()),
+            executor,
+            describing: Describing::new(Arc::clone(&analysis), hands),
+            analysis,
+        })))
+    }
+
+    fn job(&self, pool: &Pool, analysis: &A, inflated: &[OwnedFd]) -> Result<multiprocessing::Job> {
+        let copies = inflated.iter().map(OwnedFd::try_clone).collect::<Result<Vec<_>, _>>();
+        let copies = copies.context("out of file descriptors")?;
+        let descriptors = [root()?].into_iter().chain(copies).map(Descriptor::from).collect::<Vec<_>>();
+        let setup = Setup { analysis: analysis.clone(), cache: self.cache.clone() };
+        let setup = codec::encode(&(setup, descriptors)).context("the plan cannot be sent")?;
+        Ok(pool.job(A::NAME, setup)?)
+    }
+
+    /// Takes rows that are next.
+    fn show(&mut self, rows: Results, found: &mut dyn FnMut(Results)) {
+        match &mut self.shown {
+            Some(shown) => shown.append(rows.clone()),
+            None => self.shown = Some(rows.clone()),
+        }
+        found(rows);
+    }
+}
+
+impl<A: FileAnalysis + Clone> Scan for FileScan<A> {
+    fn step(&mut self, patience: Duration, found: &mut dyn FnMut(Results)) -> bool {
+        let late = self.until.is_some_and(|until| Instant::now() >= until);
+        let stop = self.stopping.or(late.then_some(Stop::Timeout));
+        let stage = std::mem::replace(&mut self.stage, Stage::Ended { error: None });
+        self.stage = match stage {
+            Stage::Surveying(plan) if stop.is_none() => match self.surveyor.step(patience) {
+                Ok(None) => Stage::Surveying(plan),
+                Ok(Some(surveyed)) => {
+                    let plan = plan.map(|plan| self.plan(plan, surveyed));
+                    plan.unwrap_or_else(|| Err(anyhow::anyhow!("surveyed twice"))).unwrap_or_else(failed)
+                }
+                Err(error) => failed(error),
+            },
+            Stage::Surveying(_) => Stage::Ended { error: None },
+            Stage::Scanning(mut scanning) => {
+                let mut step = Step { items: Vec::new(), stop };
+                let Scanning { analysis, files, driver, executor, describing } = &mut *scanning;
+                let done = driver.step(&**analysis, &mut **executor, files, patience, &mut step);
+                describing.add(step.items);
+                while let Some(rows) = describing.step(Duration::ZERO) {
+                    self.show(rows, found);
+                }
+                if done {
+                    let Scanning { analysis, executor, driver, mut describing, .. } = *scanning;
+                    let mut outcome = driver.finish();
+                    let mut last = Step { items: Vec::new(), stop: None };
+                    analysis.finish(&mut outcome.merge, &mut last);
+                    describing.add(last.items);
+                    let notes = executor.notes();
+                    Stage::Describing { analysis, outcome: Box::new(outcome), describing, notes }
+                } else {
+                    Stage::Scanning(scanning)
+                }
+            }
+            Stage::Describing { analysis, mut outcome, mut describing, notes } => {
+                if let Some(stop) = stop {
+                    outcome.stopped.get_or_insert(stop);
+                    for rows in describing.give_up() {
+                        self.show(rows, found);
+                    }
+                } else if let Some(rows) = describing.step(patience) {
+                    self.show(rows, found);
+                }
+                Stage::Describing { analysis, outcome, describing, notes }
+            }
+            ended @ Stage::Ended { .. } => ended,
+        };
+        match &self.stage {
+            Stage::Describing { describing, .. } => describing.is_idle(),
+            Stage::Ended { .. } => true,
+            Stage::Surveying(_) | Stage::Scanning(_) => false,
+        }
+    }
+
+    fn progress(&self) -> (u64, u64) {
+        match &self.stage {
+            Stage::Scanning(scanning) => scanning.driver.progress(),
+            Stage::Describing { outcome, .. } => {
+                let stats = &outcome.stats;
+                (stats.bytes_scanned + stats.bytes_skipped, stats.bytes_planned)
+            }
+            Stage::Surveying(_) | Stage::Ended { .. } => (0, 0),
+        }
+    }
+
+    fn stop(&mut self, why: Stop) {
+        self.stopping.get_or_insert(why);
+    }
+
+    fn finish(self: Box<Self>) -> Result<Report> {
+        let mut this = *self;
+        let deaths = this.force.as_ref().map_or(0, |force| force.pool.deaths()) - this.deaths_before;
+        let workers = this.force.as_ref().map_or(0, |force| force.here);
+        let (stats, stopped, skipped, total, rows) = match this.stage {
+            Stage::Describing { analysis, outcome, describing, notes } => {
+                this.notes.extend(notes);
+                this.notes.extend(analysis.notes(&outcome.merge));
+                this.notes.extend(describing.note());
+                let rows = this.shown.unwrap_or_else(A::none);
+                let skipped = in_files(analysis.set(), outcome.skipped);
+                (outcome.stats, outcome.stopped, skipped, analysis.total(&outcome.merge), rows)
+            }
+            Stage::Ended { error: Some(error) } => anyhow::bail!(error),
+            _ => (Stats::default(), this.stopping, Vec::new(), 0, A::none()),
+        };
+        Ok(Report {
+            command: A::NAME.to_owned(),
+            target: Some(this.info),
+            total,
+            truncated: stopped.is_some(),
+            stopped,
+            skipped,
+            results: rows,
+            notes: this.notes,
+            columns: Columns::default(),
+            stats: Stats { workers, deaths, seconds: this.started.elapsed().as_secs_f64(), ..stats },
+        })
+    }
+}
+
+fn failed<A: FileAnalysis>(error: anyhow::Error) -> Stage<A> {
+    Stage::Ended { error: Some(format!("{error:#}")) }
+}
+
+/// A descriptor that keeps a job on this machine, whose files are read.
+fn root() -> Result<OwnedFd> {
+    Ok(File::open("/").context("out of file descriptors")?.into())
+}
+
+/// A set-up message that keeps a job on this machine.
+fn here() -> Result<Message> {
+    codec::encode(&Descriptor::from(root()?)).context("a job cannot be set up")
+}
