@@ -20,7 +20,7 @@ const LONGEST_BUILD_ID: usize = 256;
 /// Longer links to other files are none.
 const LONGEST_LINK: u64 = 8192;
 
-/// What the headers of an ELF file say.
+/// What the headers of an ELF file say. Its sections are those of file 0.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Elf {
     pub(super) layout: Layout,
@@ -51,16 +51,16 @@ pub(super) struct AlternateLink {
     pub(super) build_id: Vec<u8>,
 }
 
-/// Reads the headers of an ELF file; its sections get the file number `file`. `None` if it is not one.
-pub(super) fn parse<'data>(data: impl ReadRef<'data>, file: usize) -> Option<Elf> {
+/// Reads the headers of an ELF file. `None` if it is not one.
+pub(super) fn parse<'data>(data: impl ReadRef<'data>) -> Option<Elf> {
     match data.read_bytes_at(0, 5).ok()? {
-        b"\x7fELF\x01" => parse_class::<FileHeader32<Endianness>>(data, file),
-        b"\x7fELF\x02" => parse_class::<FileHeader64<Endianness>>(data, file),
+        b"\x7fELF\x01" => parse_class::<FileHeader32<Endianness>>(data),
+        b"\x7fELF\x02" => parse_class::<FileHeader64<Endianness>>(data),
         _ => None,
     }
 }
 
-fn parse_class<'data, H: FileHeader<Endian = Endianness>>(data: impl ReadRef<'data>, file: usize) -> Option<Elf> {
+fn parse_class<'data, H: FileHeader<Endian = Endianness>>(data: impl ReadRef<'data>) -> Option<Elf> {
     let header = H::parse(data).ok()?;
     let endian = header.endian().ok()?;
     let byte_order = if header.is_little_endian() { ByteOrder::Little } else { ByteOrder::Big };
@@ -76,7 +76,7 @@ fn parse_class<'data, H: FileHeader<Endian = Endianness>>(data: impl ReadRef<'da
     });
     parsed.start = start(segments, endian);
     match header.shnum(endian, data) {
-        Ok(count) if count as usize <= MOST_SECTIONS => parsed.read_sections::<H>(header, endian, data, file),
+        Ok(count) if count as usize <= MOST_SECTIONS => parsed.read_sections::<H>(header, endian, data),
         _ => parsed.damaged("its section headers are damaged"),
     }
     if parsed.build_id.is_empty() {
@@ -98,7 +98,6 @@ impl Elf {
         header: &'data H,
         endian: Endianness,
         data: impl ReadRef<'data>,
-        file: usize,
     ) {
         let Ok(headers) = header.section_headers(endian, data) else {
             return self.damaged("its section headers lie outside of it");
@@ -123,7 +122,7 @@ impl Elf {
             }
             let mut section = Section {
                 name: String::from_utf8_lossy(&name[..name.len().min(LONGEST_NAME)]).into_owned(),
-                file,
+                file: 0,
                 index,
                 kind: header.sh_type(endian).0,
                 range,

@@ -27,7 +27,7 @@ pub struct Files {
     /// The memory files that sections have been inflated into.
     slots: Vec<Result<Mmap, String>>,
     /// By module and file.
-    open: Vec<Box<[OnceLock<Result<Opened, FileError>>]>>,
+    open: Vec<Vec<Slot>>,
     /// By process and path.
     others: FrozenMap<(Option<u64>, String), Box<Opened>>,
 }
@@ -39,6 +39,9 @@ pub struct FileError {
     pub path: String,
     pub reason: String,
 }
+
+/// A file that is opened when it is first asked for.
+type Slot = OnceLock<Result<Opened, FileError>>;
 
 #[derive(Debug)]
 enum Opened {
@@ -62,8 +65,7 @@ impl Opened {
 impl Files {
     /// The files of `set`. `descriptors` are the job's memory files: those that [`Content::Shared`] counts.
     pub fn new(set: FileSet, descriptors: Vec<OwnedFd>, access: Access, cache: Option<Cache>) -> Self {
-        let closed = |count: usize| (0..count).map(|_| OnceLock::new()).collect();
-        let open = set.modules.iter().map(|module| closed(module.files.len())).collect();
+        let open = set.modules.iter().map(|module| module.files.iter().map(|_| Slot::new()).collect()).collect();
         let slots = descriptors.iter().map(|file| map_sealed(file).map_err(|error| error.to_string())).collect();
         let cache = cache.map(|cache| cache.access(access));
         Self { set, access, cache, slots, open, others: FrozenMap::new() }

@@ -1,7 +1,7 @@
 //! What is loaded of a module, whatever has become of its file.
 
 use super::elf;
-use crate::{ReadMemory, maps};
+use crate::{AddressRange, ReadMemory, maps};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -17,7 +17,7 @@ const MADE_UP: usize = 8;
 pub fn loaded_build_id(memory: &dyn ReadMemory, base: u64) -> Vec<u8> {
     let mut head = vec![0; HEAD];
     let length = memory.read(base, &mut head).unwrap_or_default();
-    elf::parse(&head[..length.min(HEAD)], 0).map(|elf| elf.build_id).unwrap_or_default()
+    elf::parse(&head[..length.min(HEAD)]).map(|elf| elf.build_id).unwrap_or_default()
 }
 
 /// Whether a file with this build id is what is loaded, as far as that is known.
@@ -44,16 +44,36 @@ pub(super) fn sees_other_files(pid: u64) -> bool {
 pub(super) fn paths(pid: u64, path: &str, base: Option<u64>) -> Vec<String> {
     let mut paths = Vec::new();
     let program = fs::read_link(format!("/proc/{pid}/exe")).ok();
-    let program = program.as_ref().map(|program| program.as_os_str().as_bytes());
-    let same = |name: &[u8]| name.strip_suffix(b" (deleted)").unwrap_or(name) == path.as_bytes();
-    if program.is_some_and(same) {
+    if program.is_some_and(|program| is_called(program.as_os_str().as_bytes(), path)) {
         paths.push(format!("/proc/{pid}/exe"));
     }
-    let text = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
-    let mappings = maps::parse(&text).unwrap_or_default();
-    let first = mappings.iter().find(|mapping| base.is_some_and(|base| mapping.range.contains(base)));
-    if let Some(mapping) = first.filter(|mapping| same(&mapping.name)) {
-        paths.push(format!("/proc/{pid}/map_files/{:x}-{:x}", mapping.range.start, mapping.range.end));
-    }
+    paths.extend(
+        base.and_then(|base| mapping(pid, base))
+            .filter(|mapping| is_called(&mapping.name, path))
+            .map(|Mapped { range, .. }| format!("/proc/{pid}/map_files/{:x}-{:x}", range.start, range.end)),
+    );
     paths
+}
+
+/// Whether the module's file that is loaded at `base` has been deleted, or moved away by another that has taken its place.
+pub(super) fn is_deleted(pid: u64, base: u64) -> bool {
+    mapping(pid, base).is_some_and(|mapping| mapping.name.ends_with(DELETED))
+}
+
+const DELETED: &[u8] = b" (deleted)";
+
+fn is_called(name: &[u8], path: &str) -> bool {
+    name.strip_suffix(DELETED).unwrap_or(name) == path.as_bytes()
+}
+
+struct Mapped {
+    range: AddressRange,
+    name: Vec<u8>,
+}
+
+/// The mapping of a process that an address is in.
+fn mapping(pid: u64, address: u64) -> Option<Mapped> {
+    let text = fs::read(format!("/proc/{pid}/maps")).ok()?;
+    let mapping = maps::parse(&text).ok()?.into_iter().find(|mapping| mapping.range.contains(address))?;
+    Some(Mapped { range: mapping.range, name: mapping.name.into_owned() })
 }

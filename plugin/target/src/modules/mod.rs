@@ -38,8 +38,8 @@ pub struct Module {
     pub path: String,
     /// Where its file's first byte is loaded; `None` if it is not.
     pub base: Option<u64>,
-    /// The build id of what is loaded, as far as it is known; empty if it is not. Where a file has none, debuggers make one up
-    /// of 4 bytes.
+    /// The build id of what is loaded, as far as it is known ([`loaded_build_id`] reads it from memory; a debugger may only know
+    /// the file's); empty if it is not. Where a file has none, debuggers make one up of 4 bytes.
     pub build_id: Vec<u8>,
     /// Its bytes, if it has no file: the kernel's vdso.
     #[serde(with = "serde_bytes")]

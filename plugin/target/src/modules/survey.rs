@@ -6,7 +6,6 @@ use super::set::LONGEST_FILE;
 use super::surveyed::{Content, FileRef, Identity, Role, Surveyed};
 use super::{Module, Search, companions, loaded, open};
 use std::fmt::Write;
-use std::fs::File;
 use std::io;
 
 /// No single piece of a file's headers is longer, in bytes.
@@ -26,8 +25,8 @@ pub fn survey(module: &Module, search: &Search) -> Surveyed {
                 content: Content::Bytes(image.clone()),
                 size: image.len() as u64,
             };
-            match elf::parse(&image[..], 0) {
-                Some(elf) => survey.add_main(what, &elf),
+            match elf::parse(&image[..]) {
+                Some(elf) => survey.main(what, Data::Bytes(image), &elf),
                 None => survey.problem(&module.path, "not an ELF file"),
             }
         }
@@ -63,21 +62,44 @@ impl<'a> Survey<'a> {
     }
 
     fn main_file(&mut self) {
-        let path = &self.module.path;
-        match look(path, self.pid) {
-            Ok((candidate, data)) => match elf::parse(Data::Pieces(&data), 0) {
-                Some(elf) if loaded::is_loaded(&elf.build_id, &self.module.build_id) => {
-                    self.main(candidate, &data, &elf)
-                }
-                found => self.replaced(found.map(|elf| elf.build_id)),
+        let module = self.module;
+        let looked = match look(&module.path, self.pid) {
+            Ok((candidate, data)) => match elf::parse(Data::Pieces(&data)) {
+                Some(elf) if self.is_loaded(&elf) => return self.main(candidate, Data::Pieces(&data), &elf),
+                elf => Ok(elf),
             },
-            Err(error) => self.unreadable(&error),
+            Err(error) => Err(error),
+        };
+        let (loaded, hidden) = self.loaded_file();
+        if let Some((candidate, data, elf)) = loaded {
+            return self.main(candidate, Data::Pieces(&data), &elf);
         }
+        let rebuilt = "was rebuilt since it was loaded";
+        self.found.problems.push(match looked {
+            Ok(Some(elf)) if elf.build_id.is_empty() => format!("{} {rebuilt}: now it has no build id", module.path),
+            Ok(Some(elf)) => {
+                let (now, then) = (hex(&elf.build_id), hex(&module.build_id));
+                format!("{} {rebuilt}: the file's build id is {now}, that of what is loaded {then}", module.path)
+            }
+            Ok(None) => format!("{}: not an ELF file", module.path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && hidden => {
+                format!("{} was deleted since it was loaded, and only root may read it still", module.path)
+            }
+            Err(error) => format!("{}: {error}", module.path),
+        });
     }
 
-    fn main(&mut self, candidate: Candidate, data: &Pieces, elf: &Elf) {
+    /// Whether a file at the module's path is what is loaded, as far as that can be told.
+    fn is_loaded(&self, elf: &Elf) -> bool {
+        // Without a build id the kernel is asked, which has a long list to look through.
+        let process = self.search.pid.zip(self.module.base).filter(|_| elf.build_id.is_empty());
+        loaded::is_loaded(&elf.build_id, &self.module.build_id)
+            && !process.is_some_and(|(pid, base)| loaded::is_deleted(pid, base))
+    }
+
+    fn main(&mut self, candidate: Candidate, data: Data<'_>, elf: &Elf) {
         self.add_main(candidate, elf);
-        companions::find(self, Data::Pieces(data), elf);
+        companions::find(self, data, elf);
     }
 
     fn add_main(&mut self, candidate: Candidate, elf: &Elf) {
@@ -118,55 +140,23 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// The module's path leads to another file by now.
-    fn replaced(&mut self, now: Option<Vec<u8>>) {
-        let Some((candidate, data, elf)) = self.loaded_file() else {
-            let what = match now {
-                None => "not an ELF file".to_owned(),
-                Some(now) => {
-                    let (now, then) = (hex(&now), hex(&self.module.build_id));
-                    let now = if now.is_empty() { "none".to_owned() } else { now };
-                    format!(
-                        "was rebuilt since it was loaded: the build id of the file is {now}, of what is loaded {then}"
-                    )
-                }
-            };
-            return self.found.problems.push(match what.as_str() {
-                "not an ELF file" => format!("{}: {what}", self.module.path),
-                _ => format!("{} {what}", self.module.path),
-            });
-        };
-        self.main(candidate, &data, &elf);
-    }
-
-    /// The module's file cannot be opened.
-    fn unreadable(&mut self, error: &io::Error) {
-        if error.kind() == io::ErrorKind::NotFound {
-            if let Some((candidate, data, elf)) = self.loaded_file() {
-                return self.main(candidate, &data, &elf);
-            }
-        }
-        self.problem(&self.module.path.clone(), error);
-    }
-
-    /// The file that is loaded, though its path leads nowhere or elsewhere by now: the kernel still has it.
-    fn loaded_file(&self) -> Option<(Candidate, Pieces, Elf)> {
-        let pid = self.search.pid?;
-        loaded::paths(pid, &self.module.path, self.module.base).into_iter().find_map(|path| {
-            let (candidate, data) = look(&path, None).ok()?;
-            let elf = elf::parse(Data::Pieces(&data), 0)?;
+    /// The file that is loaded, though its path leads nowhere or elsewhere by now, if it may be read; and whether the kernel still
+    /// has it.
+    fn loaded_file(&self) -> (Option<(Candidate, Pieces, Elf)>, bool) {
+        let Some(pid) = self.search.pid else { return (None, false) };
+        let paths = loaded::paths(pid, &self.module.path, self.module.base);
+        let found = paths.iter().find_map(|path| {
+            let (candidate, data) = look(path, None).ok()?;
+            let elf = elf::parse(Data::Pieces(&data))?;
             loaded::is_loaded(&elf.build_id, &self.module.build_id).then_some((candidate, data, elf))
-        })
+        });
+        (found, !paths.is_empty())
     }
 }
 
 /// Opens a file to look at its headers.
 pub(super) fn look(path: &str, pid: Option<u64>) -> io::Result<(Candidate, Pieces)> {
     let file = open(path, pid)?;
-    look_at(path, pid, file)
-}
-
-fn look_at(path: &str, pid: Option<u64>, file: File) -> io::Result<(Candidate, Pieces)> {
     let identity = Identity::of(&file.metadata()?);
     if identity.size > LONGEST_FILE {
         return Err(io::ErrorKind::FileTooLarge.into());

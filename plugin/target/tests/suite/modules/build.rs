@@ -11,7 +11,7 @@ const SOURCE: &str = "
     #include <stdio.h>
     struct order { int id; double total; };
     struct order pending = { 4711, 12.5 };
-    static int hidden(struct order *order) { return order->id + 1; }
+    __attribute__((noinline)) static int hidden(struct order *order) { return order->id + 1; }
     int visible(struct order *order) { return hidden(order) * 2; }
     #ifndef LIBRARY
     int main(void) { puts(\"ready\"); fflush(stdout); getchar(); return visible(&pending) == 0; }
