@@ -78,7 +78,7 @@ impl Namer {
         let until = Instant::now() + PATIENCE;
         // What a worker dies of, or takes too long for, stays without names; the matches are shown all the same.
         while found.len() < modules.len() {
-            match job.next(until.saturating_duration_since(Instant::now())) {
+            match job.next_timeout(until.saturating_duration_since(Instant::now())) {
                 Next::Ended(id, result) if id >= first => {
                     let module = &modules[(id - first) as usize];
                     let named = result.ok().and_then(|payload| postcard::from_bytes(&payload).ok());

@@ -125,7 +125,7 @@ impl<A: Analysis<Input = dyn ReadMemory> + Clone> Executor<A> for PoolExecutor<A
 
     fn next(&mut self, patience: Duration) -> Next<A::Partial> {
         let more = self.send_waiting();
-        let (id, result) = match self.job.next(if more { Duration::ZERO } else { patience }) {
+        let (id, result) = match self.job.next_timeout(if more { Duration::ZERO } else { patience }) {
             multiprocessing::Next::Ended(id, result) => (id, result),
             multiprocessing::Next::Nothing => return Next::Nothing,
             // What waits for its memory is under way as well.

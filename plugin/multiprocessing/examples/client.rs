@@ -42,7 +42,7 @@ fn ask(address: &str, key: &str, message: &str) -> Result<String, Box<dyn Error>
     let address: Address = address.parse()?;
     let connection = Client::connect(&address, Some(&AuthKey::from(key)), PATIENCE)?;
     connection.send_bytes(message.as_bytes())?;
-    if !connection.poll(Some(PATIENCE))? {
+    if !connection.poll_timeout(PATIENCE)? {
         return Err(format!("no answer within {} s", PATIENCE.as_secs()).into());
     }
     Ok(text::text(&connection.recv_bytes(LIMIT)?))

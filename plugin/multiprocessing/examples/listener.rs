@@ -43,7 +43,7 @@ fn serve(address: &str, key: &str) -> Result<(), Box<dyn Error>> {
     let mut output = io::stdout();
     writeln!(output, "listening at {}", listener.address())?;
     output.flush()?;
-    let connection = listener.accept(None)?;
+    let connection = listener.accept()?;
     loop {
         let message = match connection.recv_bytes(LIMIT) {
             Err(ConnectionError::Closed) => return Ok(()),

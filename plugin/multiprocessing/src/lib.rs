@@ -53,6 +53,9 @@
 //!
 //! Whatever processes share, such as a [`Queue`] or a [`Lock`], is a handle that can be a part of any argument, set-up or value.
 //!
+//! What waits, such as [`Lock::lock`], waits for ever. Its `…_timeout` form, [`Lock::lock_timeout`], waits no longer than it is told, and its
+//! `try_…` form, [`Lock::try_lock`], not at all. No wait is ended by a signal.
+//!
 //! # How it works
 //!
 //! - One thread of a pool, the dispatcher, starts the workers, owns all that is known of them, and lives as long as the pool. It waits
@@ -154,7 +157,7 @@ pub use sync::{
     Barrier, BarrierError, BoundedSemaphore, Condition, ConditionError, Event, Lock, LockError, LockGuard, OverRelease,
     RLock, RLockGuard, Semaphore,
 };
-pub use wait::wait;
+pub use wait::{wait, wait_timeout};
 pub use worker::worker_main;
 
 /// Text of at most `limit` bytes.

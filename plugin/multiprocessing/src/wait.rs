@@ -8,8 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-/// Waits until at least one of these is ready, and says which are, by their places in the list; none if the time is over
-/// before. `None` waits for ever.
+/// Waits until at least one of these is ready, and says which are, by their places in the list.
 ///
 /// A receiving end of a [`pipe`](crate::pipe()) or [`channel`](crate::channel()) is ready when there is something to receive or all
 /// holders of the other end are gone; a [`Queue`](crate::Queue) when there is something to get or it is closed; a
@@ -17,23 +16,35 @@ use std::time::{Duration, Instant};
 /// read.
 ///
 /// ```
-/// use multiprocessing::{Queue, channel, wait};
+/// use multiprocessing::{Queue, channel, wait, wait_timeout};
 /// use std::time::Duration;
 ///
 /// let queue = Queue::<u32>::new()?;
 /// let (mut sender, mut receiver) = channel::<String>()?;
-/// assert!(wait(&[&queue, &receiver], Some(Duration::ZERO))?.is_empty());
+/// assert!(wait_timeout(&[&queue, &receiver], Duration::ZERO)?.is_empty());
 /// sender.send(&"here".to_string())?;
-/// assert_eq!(wait(&[&queue, &receiver], None)?, [1]);
+/// assert_eq!(wait(&[&queue, &receiver])?, [1]);
 /// assert_eq!(receiver.recv()?, "here");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Errors
 /// More descriptors than the process may have.
-pub fn wait(things: &[&dyn AsFd], timeout: Option<Duration>) -> io::Result<Vec<usize>> {
+pub fn wait(things: &[&dyn AsFd]) -> io::Result<Vec<usize>> {
+    wait_until(things, Until::EVER)
+}
+
+/// As [`wait`], but waits no longer than this; none is ready if the time is over before.
+///
+/// # Errors
+/// As for [`wait`].
+pub fn wait_timeout(things: &[&dyn AsFd], timeout: Duration) -> io::Result<Vec<usize>> {
+    wait_until(things, Until::after(timeout))
+}
+
+fn wait_until(things: &[&dyn AsFd], until: Until) -> io::Result<Vec<usize>> {
     let mut polled: Vec<_> = things.iter().map(|thing| PollFd::new(thing.as_fd(), PollFlags::POLLIN)).collect();
-    poll(&mut polled, timeout.map_or(Until::EVER, Until::after))?;
+    poll(&mut polled, until)?;
     let ready = |(i, polled): (usize, &PollFd<'_>)| polled.any().unwrap_or(true).then_some(i);
     Ok(polled.iter().enumerate().filter_map(ready).collect())
 }

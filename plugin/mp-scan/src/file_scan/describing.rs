@@ -118,7 +118,7 @@ impl<A: FileAnalysis> Describing<A> {
 
     fn wait(&mut self, patience: Duration) {
         let ended = match &self.hands {
-            Hands::Pool(job) => match job.next(patience) {
+            Hands::Pool(job) => match job.next_timeout(patience) {
                 Next::Ended(id, result) => Some((
                     id,
                     result.map_err(|error| error.to_string()).and_then(|payload| {

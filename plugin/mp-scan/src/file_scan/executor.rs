@@ -32,7 +32,7 @@ impl<A: FileAnalysis> Executor<A> for FileExecutor {
     }
 
     fn next(&mut self, patience: Duration) -> Next<A::Partial> {
-        let (id, result) = match self.job.next(patience) {
+        let (id, result) = match self.job.next_timeout(patience) {
             multiprocessing::Next::Ended(id, result) => (id, result),
             multiprocessing::Next::Nothing => return Next::Nothing,
             multiprocessing::Next::Idle => return Next::Idle,

@@ -106,7 +106,7 @@ impl Surveyor {
                 Ok(Some((FileSet::new(set), Vec::new())))
             }
             Work::Surveying { job, tasks, .. } => {
-                match job.next(patience) {
+                match job.next_timeout(patience) {
                     Next::Ended(id, result) => {
                         let Some(batch) = tasks.remove(&id) else { return Ok(None) };
                         match result
@@ -137,7 +137,7 @@ impl Surveyor {
                 if self.found.iter().all(Option::is_some) { self.inflate() } else { Ok(None) }
             }
             Work::Inflating { job, set, tasks, inflated } => {
-                match job.next(patience) {
+                match job.next_timeout(patience) {
                     Next::Ended(id, result) => {
                         let Some((module, section)) = tasks.remove(&id) else { return Ok(None) };
                         // What could not be inflated is tried again, and reported, where it is read.

@@ -21,7 +21,7 @@ use std::time::Duration;
 /// let address = listener.address().clone();
 /// let patience = Duration::from_secs(10);
 /// let client = std::thread::spawn(move || Client::connect(&address, Some(&AuthKey::from("wrong")), patience));
-/// assert!(listener.accept(Some(patience)).is_err());
+/// assert!(listener.accept_timeout(patience).is_err());
 /// let refused = client.join().expect("no panic").expect_err("another key");
 /// assert!(matches!(refused, ConnectionError::Authentication(AuthenticationError::Refused)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -58,7 +58,7 @@ impl Default for ListenOptions {
 /// let address = listener.address().clone();
 /// let client = std::thread::spawn(move || Client::connect(&address, Some(&key), Duration::from_secs(10)));
 /// let connection = loop {
-///     match listener.accept(Some(Duration::from_secs(10))) {
+///     match listener.accept_timeout(Duration::from_secs(10)) {
 ///         Ok(connection) => break connection,
 ///         // Somebody else's error is not ours.
 ///         Err(refused @ AcceptError::Refused { .. }) => eprintln!("{refused}"),
@@ -202,13 +202,24 @@ impl Listener {
         &self.address
     }
 
-    /// Waits for somebody to connect and to prove that they have the key. `None` waits without end.
+    /// Waits for somebody to connect and to prove that they have the key.
     ///
     /// # Errors
-    /// Somebody came and was refused, whereupon one accepts again; nobody came in time; or the system refuses, for example
-    /// because the process has no descriptor left.
-    pub fn accept(&self, timeout: Option<Duration>) -> Result<Connection, AcceptError> {
-        let deadline = deadline(timeout);
+    /// Somebody came and was refused, whereupon one accepts again; or the system refuses, for example because the process has no
+    /// descriptor left.
+    pub fn accept(&self) -> Result<Connection, AcceptError> {
+        self.accept_until(None)
+    }
+
+    /// As [`Listener::accept`], but waits no longer than this.
+    ///
+    /// # Errors
+    /// As for [`Listener::accept`]; or [`AcceptError::TimedOut`].
+    pub fn accept_timeout(&self, timeout: Duration) -> Result<Connection, AcceptError> {
+        self.accept_until(deadline(Some(timeout)))
+    }
+
+    fn accept_until(&self, deadline: Option<Instant>) -> Result<Connection, AcceptError> {
         loop {
             let newcomers_deadline = self.give_up_late_ones()?;
             let until = deadline.into_iter().chain(newcomers_deadline).min();

@@ -20,7 +20,7 @@
 //!     connection.send(&("square", 12_u64))?;
 //!     connection.recv(1024)
 //! });
-//! let connection = listener.accept(Some(Duration::from_secs(10)))?;
+//! let connection = listener.accept_timeout(Duration::from_secs(10))?;
 //! let (name, number): (String, u64) = connection.recv(1024)?;
 //! assert_eq!(name, "square");
 //! connection.send(&(number * number))?;
@@ -33,6 +33,7 @@ mod client;
 mod error;
 pub mod framing;
 mod handshake;
+mod incoming;
 mod key;
 mod listener;
 mod newcomer;

@@ -1,21 +1,21 @@
 //! A connection: messages, both ways.
 
 use super::error::ConnectionError;
-use super::framing::{Header, Start, start};
+use super::framing::Header;
+use super::incoming::Incoming;
 use super::socket::Stream;
 use crate::codec::{self, Descriptor};
 use crate::futex::deadline;
+use crate::sync::word::Until;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, sendmsg};
 use serde::de::{DeserializeOwned, Error as _};
+use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
-/// How much room is made for a message before any of it has come, in bytes.
-const FIRST_STEP: usize = 64 * 1024;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// One side of a connection. Messages keep their bounds and their order. Several threads may use it: each message is sent
 /// and received whole.
@@ -39,14 +39,14 @@ const FIRST_STEP: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Connection {
     stream: Stream,
-    /// Whether an error has left this direction within a message.
+    /// Whether an error has left it within a message.
     sending: Mutex<bool>,
-    receiving: Mutex<bool>,
+    incoming: Incoming,
 }
 
 impl Connection {
     pub(crate) fn new(stream: Stream) -> Connection {
-        Connection { stream, sending: Mutex::new(false), receiving: Mutex::new(false) }
+        Connection { stream, sending: Mutex::new(false), incoming: Incoming::default() }
     }
 
     /// Takes a stream socket that is connected to a peer which speaks as this library does, such as one end of a socket pair,
@@ -63,7 +63,10 @@ impl Connection {
     /// # Errors
     /// The other side has ended.
     pub fn send_bytes(&self, bytes: &[u8]) -> Result<(), ConnectionError> {
-        let mut broken = unbroken(&self.sending)?;
+        let mut broken = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
+        if *broken {
+            return Err(ConnectionError::Broken);
+        }
         let header = Header::of(bytes.len());
         let (mut head, mut tail): (&[u8], &[u8]) = (&header, bytes);
         // It is so until the message is out.
@@ -95,40 +98,36 @@ impl Connection {
     /// # Errors
     /// The other side has ended; the message is too long, cut off, or none. After such an error nothing more can be received.
     pub fn recv_bytes(&self, limit: usize) -> Result<Vec<u8>, ConnectionError> {
-        let mut broken = unbroken(&self.receiving)?;
-        *broken = true;
-        let mut header = [0; 12];
-        let mut have = 0;
-        let length = loop {
-            match start(&header[..have])? {
-                Start::Message { length, .. } => break length,
-                Start::Need(needed) => match (&self.stream).read(&mut header[have..needed])? {
-                    0 if have == 0 => {
-                        *broken = false;
-                        return Err(ConnectionError::Closed);
-                    }
-                    0 => return Err(ConnectionError::Cut),
-                    count => have += count,
-                },
-            }
-        };
-        let fits = usize::try_from(length).ok().filter(|length| *length <= limit);
-        let fits = fits.ok_or(ConnectionError::TooLong { length, limit })?;
-        let mut bytes = Vec::with_capacity(fits.min(FIRST_STEP));
-        if (&self.stream).take(length).read_to_end(&mut bytes)? < fits {
-            return Err(ConnectionError::Cut);
-        }
-        *broken = false;
-        Ok(bytes)
+        self.receive(limit, Until::EVER)
+    }
+
+    /// As [`Connection::recv_bytes`], but waits no longer than this.
+    ///
+    /// # Errors
+    /// As for [`Connection::recv_bytes`]; or [`ConnectionError::TimedOut`] if no message is whole by then. What has come of one is
+    /// kept for whoever receives next.
+    pub fn recv_bytes_timeout(&self, limit: usize, timeout: Duration) -> Result<Vec<u8>, ConnectionError> {
+        self.receive(limit, Until::after(timeout))
+    }
+
+    fn receive(&self, limit: usize, until: Until) -> Result<Vec<u8>, ConnectionError> {
+        self.incoming.turn(until)?.receive(&self.stream, limit, until)
     }
 
     /// Whether something has come, or the other side has ended, so that receiving does not wait for a message to begin.
-    /// `None` waits for that without end.
     ///
     /// # Errors
     /// The system refuses.
-    pub fn poll(&self, timeout: Option<Duration>) -> io::Result<bool> {
-        self.stream.wait_readable(deadline(timeout))
+    pub fn poll(&self) -> io::Result<bool> {
+        self.stream.wait_readable(Some(Instant::now()))
+    }
+
+    /// As [`Connection::poll`], but waits for that, no longer than this. [`wait`](fn@crate::wait) waits for ever.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn poll_timeout(&self, timeout: Duration) -> io::Result<bool> {
+        self.stream.wait_readable(deadline(Some(timeout)))
     }
 
     /// Sends a value.
@@ -144,10 +143,31 @@ impl Connection {
     /// # Errors
     /// As [`Connection::recv_bytes`]; or the message is no such value, and the next one may be.
     pub fn recv<T: DeserializeOwned>(&self, limit: usize) -> Result<T, ConnectionError> {
-        Ok(codec::decode(&self.recv_bytes(limit)?, Vec::new())?)
+        self.value(limit, Until::EVER)
     }
 
-    /// The bytes themselves, for another protocol. What was sent in messages but not received yet comes first.
+    /// As [`Connection::recv`], but waits no longer than this.
+    ///
+    /// # Errors
+    /// As for [`Connection::recv`] and [`Connection::recv_bytes_timeout`].
+    pub fn recv_timeout<T: DeserializeOwned>(&self, limit: usize, timeout: Duration) -> Result<T, ConnectionError> {
+        self.value(limit, Until::after(timeout))
+    }
+
+    /// As [`Connection::recv`], but does not wait.
+    ///
+    /// # Errors
+    /// As for [`Connection::recv_timeout`].
+    pub fn try_recv<T: DeserializeOwned>(&self, limit: usize) -> Result<T, ConnectionError> {
+        self.value(limit, Until::Now)
+    }
+
+    fn value<T: DeserializeOwned>(&self, limit: usize, until: Until) -> Result<T, ConnectionError> {
+        Ok(codec::decode(&self.receive(limit, until)?, Vec::new())?)
+    }
+
+    /// The bytes themselves, for another protocol. What was sent in messages but not received yet comes first, without what
+    /// [`ConnectionError::TimedOut`] has left of a message.
     pub fn into_stream(self) -> Stream {
         self.stream
     }
@@ -172,9 +192,12 @@ impl From<Connection> for OwnedFd {
 }
 
 /// A connection travels to another process of this machine, where it is the same: whoever receives first gets the next message.
-/// It is to be sent between messages, and this process had better drop its own.
+/// It is to be sent between messages, and this process had better drop its own. Within one it refuses to be sent.
 impl Serialize for Connection {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.incoming.has_begun() {
+            return Err(S::Error::custom("a connection of which a part of a message was received"));
+        }
         codec::serialize_descriptor(self.as_fd(), serializer)
     }
 }
@@ -184,10 +207,4 @@ impl<'de> Deserialize<'de> for Connection {
         let socket = Descriptor::deserialize(deserializer)?;
         Connection::from_stream(socket.into_inner()).map_err(D::Error::custom)
     }
-}
-
-/// One direction, which nobody else uses meanwhile.
-fn unbroken(direction: &Mutex<bool>) -> Result<MutexGuard<'_, bool>, ConnectionError> {
-    let broken = direction.lock().unwrap_or_else(PoisonError::into_inner);
-    if *broken { Err(ConnectionError::Broken) } else { Ok(broken) }
 }

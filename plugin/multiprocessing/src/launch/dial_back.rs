@@ -124,7 +124,7 @@ impl Launcher for DialBack {
         let deadline = Instant::now() + self.patience;
         let mut refused = String::new();
         loop {
-            match self.listener.accept(Some(PERIOD)) {
+            match self.listener.accept_timeout(PERIOD) {
                 Ok(connection) => {
                     let reader = OwnedFd::from(connection);
                     let writer = reader.try_clone()?;

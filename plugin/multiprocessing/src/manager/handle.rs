@@ -36,7 +36,7 @@ use std::sync::Arc;
 ///     let manager = Manager::start(&program)?;
 ///     let words = ManagedDict::<String, u64>::new(&manager)?;
 ///     let process = Process::builder(&program).start(count, &(words.clone(), "to whom it may concern".into()))?;
-///     process.join(None)?;
+///     process.join()?;
 ///     assert_eq!(words.get("concern")?, Some(7));
 ///     assert_eq!(words.len()?, 5);
 ///     Ok(())
@@ -85,16 +85,15 @@ impl Manager {
     /// ```
     /// use multiprocessing::connection::AuthKey;
     /// use multiprocessing::{ManagedQueue, ManagedTypes, Manager};
-    /// use std::time::Duration;
     ///
     /// let key = AuthKey::random()?;
     /// let manager = Manager::serve(&"127.0.0.1:0".parse()?, key.clone(), ManagedTypes::new())?;
-    /// ManagedQueue::<String>::new_named(&manager, "jobs", None)?.put("the first", None)?;
+    /// ManagedQueue::<String>::new_named(&manager, "jobs", None)?.put("the first")?;
     ///
     /// // On another machine:
     /// let there = Manager::connect(manager.address(), &key)?;
     /// let jobs = ManagedQueue::<String>::named(&there, "jobs")?;
-    /// assert_eq!(jobs.get(Some(Duration::from_secs(1)))?, Some("the first".into()));
+    /// assert_eq!(jobs.get()?, "the first");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn serve(address: &Address, key: AuthKey, types: ManagedTypes) -> Result<Manager, ManagerError> {

@@ -132,20 +132,37 @@ impl<T> Receiver<T> {
         Ok(Receiver { memory, offset, incoming, socket, watched: OnceLock::new(), value: PhantomData })
     }
 
-    /// Receives what [`Sender::send_bytes`] sent, in place of what was in `into`.
+    /// Receives what [`Sender::send_bytes`] sent.
     ///
     /// # Errors
     /// All holders of the other end are gone.
-    pub fn recv_bytes(&mut self, into: &mut Vec<u8>) -> Result<(), RecvError> {
+    pub fn recv_bytes(&mut self) -> Result<Vec<u8>, RecvError> {
+        let mut bytes = Vec::new();
+        self.recv_bytes_into(&mut bytes).map(|()| bytes)
+    }
+
+    /// As [`Receiver::recv_bytes`], in place of what was in `into`.
+    ///
+    /// # Errors
+    /// As for [`Receiver::recv_bytes`].
+    pub fn recv_bytes_into(&mut self, into: &mut Vec<u8>) -> Result<(), RecvError> {
         self.incoming().receive_bytes(into, Until::EVER)
     }
 
-    /// Whether there is something to receive, or nobody left to send, before the time is over; `None` waits for ever.
+    /// Whether there is something to receive, or nobody left to send.
     ///
     /// # Errors
     /// The shared memory was overwritten.
-    pub fn poll(&mut self, timeout: Option<Duration>) -> Result<bool, RecvError> {
-        self.incoming().poll(timeout.map_or(Until::EVER, Until::after))
+    pub fn poll(&mut self) -> Result<bool, RecvError> {
+        self.incoming().poll(Until::Now)
+    }
+
+    /// As [`Receiver::poll`], but waits for that, no longer than this. [`wait`](fn@crate::wait) waits for ever.
+    ///
+    /// # Errors
+    /// As for [`Receiver::poll`].
+    pub fn poll_timeout(&mut self, timeout: Duration) -> Result<bool, RecvError> {
+        self.incoming().poll(Until::after(timeout))
     }
 
     fn incoming(&mut self) -> &mut Incoming {

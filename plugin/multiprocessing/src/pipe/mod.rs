@@ -91,16 +91,32 @@ impl<A, B> Pipe<A, B> {
     ///
     /// # Errors
     /// As there.
-    pub fn recv_bytes(&mut self, into: &mut Vec<u8>) -> Result<(), RecvError> {
-        self.receiver.recv_bytes(into)
+    pub fn recv_bytes(&mut self) -> Result<Vec<u8>, RecvError> {
+        self.receiver.recv_bytes()
+    }
+
+    /// See [`Receiver::recv_bytes_into`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn recv_bytes_into(&mut self, into: &mut Vec<u8>) -> Result<(), RecvError> {
+        self.receiver.recv_bytes_into(into)
     }
 
     /// See [`Receiver::poll`].
     ///
     /// # Errors
     /// As there.
-    pub fn poll(&mut self, timeout: Option<Duration>) -> Result<bool, RecvError> {
-        self.receiver.poll(timeout)
+    pub fn poll(&mut self) -> Result<bool, RecvError> {
+        self.receiver.poll()
+    }
+
+    /// See [`Receiver::poll_timeout`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn poll_timeout(&mut self, timeout: Duration) -> Result<bool, RecvError> {
+        self.receiver.poll_timeout(timeout)
     }
 }
 

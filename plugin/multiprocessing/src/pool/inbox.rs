@@ -155,8 +155,8 @@ impl Inbox {
     }
 
     /// The next result, and whether the dispatcher is to be told that there is room again.
-    pub(super) fn next(&self, patience: Duration) -> (Next, bool) {
-        let mut state = self.wait(1, Some(patience));
+    pub(super) fn next(&self, patience: Option<Duration>) -> (Next, bool) {
+        let mut state = self.wait(1, patience);
         match state.ended.pop_front() {
             Some(ended) => {
                 state.taken(&ended);

@@ -50,7 +50,7 @@ impl JobSpec {
     }
 }
 
-/// What [`Job::next`] came back with.
+/// What [`Job::next_timeout`] came back with.
 #[derive(Debug)]
 pub enum Next<V = Payload> {
     /// The task of this id has ended, in whatever order.
@@ -166,8 +166,24 @@ impl Job {
         self.commands.send(Command::Cancel { job: self.inbox.job() });
     }
 
-    /// Waits for a task to end, at most for `patience`.
-    pub fn next(&self, patience: Duration) -> Next {
+    /// Waits for a task to end: its number, and its result. `None` when there is no task that has not ended, or whose result was not
+    /// taken.
+    pub fn next(&self) -> Option<(u64, Result<Payload, TaskError>)> {
+        loop {
+            match self.next_of(None) {
+                Next::Ended(id, result) => return Some((id, result)),
+                Next::Idle => return None,
+                Next::Nothing => {}
+            }
+        }
+    }
+
+    /// As [`Job::next`], but waits no longer than this.
+    pub fn next_timeout(&self, timeout: Duration) -> Next {
+        self.next_of(Some(timeout))
+    }
+
+    fn next_of(&self, patience: Option<Duration>) -> Next {
         let (next, resume) = self.inbox.next(patience);
         if resume {
             self.commands.send(Command::Resume);
@@ -218,10 +234,14 @@ impl<F: Function> TypedJob<F> {
     }
 
     /// As [`Job::next`]. A value that cannot be decoded is a [`TaskError::Decode`] of that task.
-    pub fn next(&self, patience: Duration) -> Next<F::Value> {
-        match self.job.next(patience) {
-            Next::Ended(id, Ok(payload)) => Next::Ended(id, value::<F>(payload)),
-            Next::Ended(id, Err(error)) => Next::Ended(id, Err(error)),
+    pub fn next(&self) -> Option<(u64, Result<F::Value, TaskError>)> {
+        self.job.next().map(|(id, result)| (id, result.and_then(value::<F>)))
+    }
+
+    /// As [`TypedJob::next`], but waits no longer than this.
+    pub fn next_timeout(&self, timeout: Duration) -> Next<F::Value> {
+        match self.job.next_timeout(timeout) {
+            Next::Ended(id, result) => Next::Ended(id, result.and_then(value::<F>)),
             Next::Nothing => Next::Nothing,
             Next::Idle => Next::Idle,
         }

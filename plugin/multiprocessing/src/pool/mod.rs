@@ -234,10 +234,16 @@ impl Pool {
         self.opener.commands.send(Command::Finish);
     }
 
-    /// Waits until a pool that was closed or terminated has ended, its workers included, for `timeout` at most; `None` is for
-    /// ever. Returns whether it has ended. A job whose results are not taken may hold its last tasks back, and so this.
-    pub fn join(&self, timeout: Option<Duration>) -> bool {
-        let over = self.opener.commands.wait_until_over(timeout);
+    /// Waits until a pool that was closed or terminated has ended, its workers included. A job whose results are not taken may hold
+    /// its last tasks back, and so this.
+    pub fn join(&self) {
+        self.opener.commands.wait_until_over(None);
+        self.join_thread();
+    }
+
+    /// As [`Pool::join`], but waits no longer than this; whether it has ended.
+    pub fn join_timeout(&self, timeout: Duration) -> bool {
+        let over = self.opener.commands.wait_until_over(Some(timeout));
         if over {
             self.join_thread();
         }

@@ -84,12 +84,17 @@ macro_rules! result {
             /// # Errors
             /// It has not ended by then; this comes back, to be asked again.
             pub fn get_timeout(self, timeout: Duration) -> Result<$output, Self> {
-                if self.wait(Some(timeout)) { Ok(self.get()) } else { Err(self) }
+                if self.wait_timeout(timeout) { Ok(self.get()) } else { Err(self) }
             }
 
-            /// Waits for the end, for `timeout` at most; `None` is for ever. Returns whether it has ended.
-            pub fn wait(&self, timeout: Option<Duration>) -> bool {
-                self.begun().wait(timeout)
+            /// Waits for the end.
+            pub fn wait(&self) {
+                self.begun().wait(None);
+            }
+
+            /// Waits for the end, for `timeout` at most; whether it has come.
+            pub fn wait_timeout(&self, timeout: Duration) -> bool {
+                self.begun().wait(Some(timeout))
             }
 
             /// Whether it has ended, well or not.
@@ -179,7 +184,8 @@ result!(AsyncResult, Result<F::Value, TaskError>);
 ///     Registry::new("example").function::<square>().serve_if_worker();
 ///     let pool = Pool::start(PoolConfig::new(Program::current("example")?))?;
 ///     let squares = pool.map_async(square, 0..10);
-///     assert!(squares.wait(None) && squares.is_ready());
+///     squares.wait();
+///     assert!(squares.is_ready());
 ///     assert_eq!(squares.is_successful(), Some(true));
 ///     assert_eq!(squares.get().into_iter().sum::<Result<u64, _>>()?, 285);
 ///     Ok(())

@@ -56,7 +56,7 @@ pub enum StartMethod {
 ///     let mut text = String::new();
 ///     reader.read_to_string(&mut text)?;
 ///     assert_eq!(text, "hello Ada\n");
-///     process.join(None)?;
+///     process.join()?;
 ///     Ok(())
 /// }
 /// ```

@@ -55,12 +55,12 @@ const DROP_PATIENCE: Duration = Duration::from_secs(1);
 ///     let program = Program::current("example")?;
 ///
 ///     let process = Process::builder(&program).name("first").start(leave, &(7, Duration::ZERO))?;
-///     assert_eq!(process.join(None)?, Some(ExitStatus::Exited(7)));
+///     assert_eq!(process.join()?, ExitStatus::Exited(7));
 ///
 ///     let process = Process::builder(&program).daemon(true).start(leave, &(0, Duration::from_secs(60)))?;
-///     assert_eq!(process.join(Some(Duration::ZERO))?, None);
+///     assert_eq!(process.join_timeout(Duration::ZERO)?, None);
 ///     process.terminate()?;
-///     assert_eq!(process.join(None)?, Some(ExitStatus::Signal(15)));
+///     assert_eq!(process.join()?, ExitStatus::Signal(15));
 ///     Ok(())
 /// }
 /// ```
@@ -99,14 +99,26 @@ impl Process {
         self.entry.status()
     }
 
-    /// Waits until it has ended, for ever if no time is given. `None` if it has not in this time.
+    /// Waits until it has ended.
     ///
     /// After it, this process's logger has had the records that the other has sent, unless the logger takes more than a second for them.
     ///
     /// # Errors
     /// The system is short of memory. A signal is no error, and does not end the wait.
-    pub fn join(&self, timeout: Option<Duration>) -> io::Result<Option<ExitStatus>> {
-        self.entry.join(timeout)
+    pub fn join(&self) -> io::Result<ExitStatus> {
+        loop {
+            if let Some(status) = self.entry.join(None)? {
+                return Ok(status);
+            }
+        }
+    }
+
+    /// As [`Process::join`], but waits no longer than this; `None` if it has not ended by then.
+    ///
+    /// # Errors
+    /// As for [`Process::join`].
+    pub fn join_timeout(&self, timeout: Duration) -> io::Result<Option<ExitStatus>> {
+        self.entry.join(Some(timeout))
     }
 
     /// Asks it to end: sends SIGTERM. One that has ended is left alone.

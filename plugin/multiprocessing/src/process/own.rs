@@ -83,7 +83,7 @@ pub fn current() -> CurrentProcess {
 ///     Registry::new("example").function::<check>().serve_if_worker();
 ///     assert!(parent().is_none());
 ///     let process = Process::builder(&Program::current("example")?).start(check, &std::process::id())?;
-///     assert!(process.join(None)?.is_some_and(|status| status.success()));
+///     assert!(process.join()?.success());
 ///     Ok(())
 /// }
 /// ```
@@ -110,12 +110,20 @@ impl ParentProcess {
         wait_readable(self.pidfd.as_fd(), Some(Instant::now())).is_ok_and(|ended| !ended)
     }
 
-    /// Waits until it has ended, for ever if no time is given; whether it has.
+    /// Waits until it has ended.
     ///
     /// # Errors
     /// The system is short of memory.
-    pub fn join(&self, timeout: Option<Duration>) -> io::Result<bool> {
-        wait_readable(self.pidfd.as_fd(), deadline(timeout))
+    pub fn join(&self) -> io::Result<()> {
+        wait_readable(self.pidfd.as_fd(), None).map(|_| ())
+    }
+
+    /// As [`ParentProcess::join`], but waits no longer than this; whether it has ended.
+    ///
+    /// # Errors
+    /// As for [`ParentProcess::join`].
+    pub fn join_timeout(&self, timeout: Duration) -> io::Result<bool> {
+        wait_readable(self.pidfd.as_fd(), deadline(Some(timeout)))
     }
 }
 

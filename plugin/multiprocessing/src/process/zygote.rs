@@ -54,7 +54,7 @@ const LAST_PATIENCE: Duration = Duration::from_secs(1);
 ///         let process = Process::builder(&program)
 ///             .start_method(StartMethod::Zygote(zygote.clone()))
 ///             .start(greet, &name.to_owned())?;
-///         assert!(process.join(None)?.is_some_and(|status| status.success()));
+///         assert!(process.join()?.success());
 ///     }
 ///     Ok(())
 /// }

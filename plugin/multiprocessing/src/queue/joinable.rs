@@ -18,7 +18,7 @@ use std::time::Duration;
 ///         theirs.task_done().expect("one for each");
 ///     }
 /// });
-/// assert!(queue.join(None));
+/// queue.join();
 /// queue.close();
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -52,10 +52,17 @@ impl<T> JoinableQueue<T> {
         if self.0.core.done() { Ok(()) } else { Err(NothingToDo) }
     }
 
-    /// Waits until all values that were put are done; `None` waits for ever. Whether they are. A value whose taker was killed
-    /// is not done.
-    pub fn join(&self, timeout: Option<Duration>) -> bool {
-        let until = timeout.map_or(Until::EVER, Until::after);
+    /// Waits until all values that were put are done. A value whose taker was killed is not done.
+    pub fn join(&self) {
+        self.await_all(Until::EVER);
+    }
+
+    /// As [`JoinableQueue::join`], but waits no longer than this; whether all are done.
+    pub fn join_timeout(&self, timeout: Duration) -> bool {
+        self.await_all(Until::after(timeout))
+    }
+
+    fn await_all(&self, until: Until) -> bool {
         loop {
             if self.0.core.undone() == 0 {
                 return true;

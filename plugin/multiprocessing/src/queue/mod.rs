@@ -51,7 +51,7 @@ const CAPACITY: usize = 1 << 20;
 ///     let queue = Queue::new()?;
 ///     let process = Process::builder(&Program::current("example")?).start(count, &queue)?;
 ///     assert_eq!([queue.get()?, queue.get()?, queue.get()?], [0, 1, 2]);
-///     process.join(None)?;
+///     process.join()?;
 ///     assert!(queue.is_empty());
 ///     Ok(())
 /// }

@@ -86,7 +86,7 @@ impl Barrier {
     /// # Errors
     /// The barrier is or gets broken; or the others do not come in the barrier's own time, if it has one.
     pub fn wait(&self) -> Result<usize, BarrierError> {
-        self.wait_then(None, || ())
+        self.wait_then(|| ())
     }
 
     /// As [`Barrier::wait`], but waits no longer than this.
@@ -94,15 +94,27 @@ impl Barrier {
     /// # Errors
     /// As for [`Barrier::wait`]; one that has waited in vain breaks the barrier.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<usize, BarrierError> {
-        self.wait_then(Some(timeout), || ())
+        self.wait_then_timeout(timeout, || ())
     }
 
-    /// As [`Barrier::wait`], or [`Barrier::wait_timeout`]; exactly one of the parties, the last to come, runs its action before any
-    /// of them goes on. An action that panics breaks the barrier. It must not wait at the barrier itself.
+    /// As [`Barrier::wait`]; exactly one of the parties, the last to come, runs its action before any of them goes on. An action that
+    /// panics breaks the barrier. It must not wait at the barrier itself.
     ///
     /// # Errors
     /// As for [`Barrier::wait`].
-    pub fn wait_then(&self, timeout: Option<Duration>, action: impl FnOnce()) -> Result<usize, BarrierError> {
+    pub fn wait_then(&self, action: impl FnOnce()) -> Result<usize, BarrierError> {
+        self.come(None, action)
+    }
+
+    /// As [`Barrier::wait_then`], but waits no longer than this.
+    ///
+    /// # Errors
+    /// As for [`Barrier::wait_timeout`].
+    pub fn wait_then_timeout(&self, timeout: Duration, action: impl FnOnce()) -> Result<usize, BarrierError> {
+        self.come(Some(timeout), action)
+    }
+
+    fn come(&self, timeout: Option<Duration>, action: impl FnOnce()) -> Result<usize, BarrierError> {
         let until = self.until(timeout);
         let hold = self.enter()?;
         if self.is_broken() {

@@ -56,8 +56,7 @@ const LEFT: u32 = 2;
 ///     condition.notify_one(&guard).expect("its guard");
 /// });
 /// let mut guard = number.lock()?;
-/// let in_time = changed.wait_for(&mut guard, None, |number| number.get() == 7)?;
-/// assert!(in_time);
+/// changed.wait_for(&mut guard, |number| number.get() == 7)?;
 /// thread.join().expect("no panic");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -110,12 +109,32 @@ impl Condition {
         self.sleep(guard, Until::after(timeout))
     }
 
-    /// Waits until the predicate holds, which is asked with the lock held: at once, and after each notification. `None` waits
-    /// for ever. What the predicate said last is returned.
+    /// Waits until the predicate holds, which is asked with the lock held: at once, and after each notification.
     ///
     /// # Errors
     /// As for [`Condition::wait`].
     pub fn wait_for<G: Guarded>(
+        &self,
+        guard: &mut G,
+        predicate: impl FnMut(&mut G) -> bool,
+    ) -> Result<(), ConditionError> {
+        self.sleep_for(guard, None, predicate).map(|_| ())
+    }
+
+    /// As [`Condition::wait_for`], but waits no longer than this. What the predicate said last is returned.
+    ///
+    /// # Errors
+    /// As for [`Condition::wait`].
+    pub fn wait_for_timeout<G: Guarded>(
+        &self,
+        guard: &mut G,
+        timeout: Duration,
+        predicate: impl FnMut(&mut G) -> bool,
+    ) -> Result<bool, ConditionError> {
+        self.sleep_for(guard, Some(timeout), predicate)
+    }
+
+    fn sleep_for<G: Guarded>(
         &self,
         guard: &mut G,
         timeout: Option<Duration>,

@@ -21,8 +21,7 @@ use std::time::Duration;
 ///
 /// ```standalone_crate
 /// use multiprocessing::sync::{Lock, LockError};
-/// use multiprocessing::{Next, Pool, PoolConfig, Program, Registry, Shared};
-/// use std::time::Duration;
+/// use multiprocessing::{Pool, PoolConfig, Program, Registry, Shared};
 ///
 /// multiprocessing::function! {
 ///     fn count(lock: Lock, number: Shared<u64>) -> Result<(), LockError> {
@@ -40,7 +39,7 @@ use std::time::Duration;
 ///     let pool = Pool::start(PoolConfig::new(Program::current("example")?))?;
 ///     let job = pool.typed_job::<count>(&())?;
 ///     (0..4).try_for_each(|id| job.submit(id, &(lock.clone(), number.clone())))?;
-///     while let Next::Ended(_, result) = job.next(Duration::from_secs(10)) {
+///     while let Some((_, result)) = job.next() {
 ///         result?;
 ///     }
 ///     match lock.lock() {

@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::launch::{CONNECT, KEY, STDIO};
 use crate::link::{Carried, LinkError, Receiver, Sender, until};
 use crate::payload::Payload;
-use crate::pool::{Initializer, Job, Next, Pool, PoolConfig};
+use crate::pool::{Initializer, Job, Pool, PoolConfig};
 use crate::program::Program;
 use crate::stream::{ToAgent, ToEngine};
 use crate::{TaskError, bounded};
@@ -285,17 +285,16 @@ struct Results {
 impl Results {
     fn run(self) {
         loop {
-            match self.job.next(Duration::from_secs(3600)) {
-                Next::Ended(sequence, result) => {
+            match self.job.next() {
+                Some((sequence, result)) => {
                     // Who cannot be answered is gone, and the watch ends this process; or does not read, which comes to the same.
                     if let Err(error) = answer(&self.sender, &self.pool, sequence, result) {
                         eprintln!("answering a pool on another machine: {error}");
                         std::process::exit(PROTOCOL.into());
                     }
                 }
-                Next::Nothing => {}
-                Next::Idle if self.closed.load(Ordering::Acquire) => return,
-                Next::Idle => thread::park(),
+                None if self.closed.load(Ordering::Acquire) => return,
+                None => thread::park(),
             }
         }
     }

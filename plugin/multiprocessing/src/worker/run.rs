@@ -124,7 +124,7 @@ fn introduce(
 
 /// Ends the process when its parent has ended, whatever the main thread is doing.
 fn end_with_the_parent() {
-    let ended = parent().is_some_and(|parent| matches!(parent.join(None), Ok(true)));
+    let ended = parent().is_some_and(|parent| parent.join().is_ok());
     if ended {
         // SAFETY: `_exit` ends the process at once; nothing of a daemon needs an orderly end.
         unsafe { libc::_exit(0) };

@@ -3,15 +3,17 @@
 use crate::signals::interrupted;
 use crate::worker::{connect_and_say, send_back};
 use crate::{PATIENCE, accept, alone, anywhere, connect, key, listener, pair};
-use multiprocessing::codec::Descriptor;
-use multiprocessing::connection::{AcceptError, Address, AuthKey, Client, ConnectionError, Listener};
+use multiprocessing::codec::{Descriptor, encode};
+use multiprocessing::connection::{AcceptError, Address, AuthKey, Client, Connection, ConnectionError, Listener};
 use multiprocessing::{ExitStatus, Next, Pool, PoolConfig, Process, Program};
 use nix::poll::{PollFd, PollFlags, poll};
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 const LIMIT: usize = 1 << 24;
+const SOON: Duration = Duration::from_millis(20);
 
 /// An address of each kind.
 fn addresses(folder: &tempfile::TempDir) -> [Address; 4] {
@@ -34,7 +36,7 @@ fn a_client_in_another_process_is_heard_at_every_kind_of_address() {
             job.submit(0, &argument).expect("it can be sent");
             let connection = accept(&listener);
             assert_eq!(connection.recv_bytes(LIMIT).expect("its text"), b"hello");
-            assert!(matches!(job.next(PATIENCE), Next::Ended(0, Ok(()))));
+            assert!(matches!(job.next_timeout(PATIENCE), Next::Ended(0, Ok(()))));
             assert!(matches!(connection.recv_bytes(LIMIT), Err(ConnectionError::Closed)), "it has gone");
         }
     }
@@ -52,7 +54,7 @@ fn a_connection_is_given_to_another_process() {
         assert_eq!(client.recv_bytes(LIMIT).expect("it came back"), message);
     }
     drop(client);
-    assert_eq!(process.join(Some(PATIENCE)).expect("a child"), Some(ExitStatus::Exited(0)));
+    assert_eq!(process.join_timeout(PATIENCE).expect("a child"), Some(ExitStatus::Exited(0)));
 }
 
 #[test]
@@ -142,17 +144,17 @@ fn a_message_beyond_the_receivers_limit_ends_the_connection() {
 fn polling_sees_a_message_of_no_bytes_and_merges_none() {
     let _alone = alone();
     let (one, other) = pair(&listener());
-    assert!(!other.poll(Some(Duration::ZERO)).expect("a poll"));
-    assert!(!other.poll(Some(Duration::from_millis(20))).expect("a poll"));
+    assert!(!other.poll().expect("a poll"));
+    assert!(!other.poll_timeout(Duration::from_millis(20)).expect("a poll"));
     one.send_bytes(b"").expect("room");
     one.send_bytes(b"a").expect("room");
-    assert!(other.poll(None).expect("a poll"));
+    assert!(other.poll_timeout(PATIENCE).expect("a poll"));
     assert_eq!(other.recv_bytes(1).expect("a message"), b"");
-    assert!(other.poll(Some(PATIENCE)).expect("a poll"));
+    assert!(other.poll_timeout(PATIENCE).expect("a poll"));
     assert_eq!(other.recv_bytes(1).expect("a message"), b"a");
-    assert!(!other.poll(Some(Duration::ZERO)).expect("a poll"));
+    assert!(!other.poll().expect("a poll"));
     drop(one);
-    assert!(other.poll(Some(PATIENCE)).expect("a poll"), "an end is something");
+    assert!(other.poll_timeout(PATIENCE).expect("a poll"), "an end is something");
     assert!(matches!(other.recv_bytes(1), Err(ConnectionError::Closed)));
     let sent = (0..2).find_map(|_| other.send_bytes(&vec![0; 1 << 20]).err());
     assert!(matches!(sent, Some(ConnectionError::Closed)), "{sent:?}");
@@ -170,6 +172,43 @@ fn a_value_of_another_type_costs_itself_only() {
     assert!(matches!(one.send(&Descriptor::from(handle)), Err(ConnectionError::Codec(_))), "no handle can travel");
     one.send(&7).expect("nothing was sent of it");
     assert_eq!(other.recv::<i32>(100).expect("a number"), 7);
+}
+
+#[test]
+fn what_does_not_come_in_time_costs_nothing_but_the_time() {
+    let _alone = alone();
+    let (one, other) = UnixStream::pair().expect("sockets");
+    let other = Connection::from_stream(other).expect("a stream");
+    let timed_out = |result: Result<u32, ConnectionError>| matches!(result, Err(ConnectionError::TimedOut));
+    assert!(timed_out(other.try_recv(100)));
+    assert!(timed_out(other.recv_timeout(100, SOON)));
+    // What has come of a message stays, piece by piece: of its header, and of what follows that.
+    let sent: Vec<u8> = (0..200_000_u32).map(|number| number as u8).collect();
+    let mut bytes = (sent.len() as u32).to_be_bytes().to_vec();
+    bytes.extend(&sent);
+    for piece in [&bytes[..3], &bytes[3..10], &bytes[10..70_000]] {
+        (&one).write_all(piece).expect("room");
+        assert!(matches!(other.recv_bytes_timeout(LIMIT, Duration::from_millis(1)), Err(ConnectionError::TimedOut)));
+    }
+    assert!(encode(&other).is_err(), "it would lose what has come");
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| other.recv_bytes_timeout(LIMIT, PATIENCE));
+        // One more that waits has to wait for that one, and no longer than it is told.
+        std::thread::sleep(SOON);
+        assert!(timed_out(other.try_recv(100)) && timed_out(other.recv_timeout(100, SOON)));
+        (&one).write_all(&bytes[70_000..]).expect("room");
+        assert!(waiting.join().expect("no panic").expect("a message") == sent);
+    });
+    let one = Connection::from_stream(one).expect("a stream");
+    one.send(&7_u32).expect("room");
+    assert_eq!(other.recv_timeout::<u32>(100, PATIENCE).expect("a number"), 7);
+    one.send(&8_u32).expect("room");
+    assert_eq!(other.try_recv::<u32>(100).expect("it is there"), 8);
+    // The end is told at once, and a message that does not fit is too long in time as well.
+    one.send_bytes(&[0; 11]).expect("room");
+    assert!(matches!(other.recv_bytes_timeout(10, PATIENCE), Err(ConnectionError::TooLong { length: 11, limit: 10 })));
+    drop(one);
+    assert!(matches!(other.recv_timeout::<u32>(100, PATIENCE), Err(ConnectionError::Broken)));
 }
 
 #[test]
@@ -211,13 +250,13 @@ fn accepting_ends_in_time_and_can_be_waited_for() {
         poll(&mut entry, timeout).expect("a poll") > 0
     };
     assert!(!ready(0));
-    assert!(matches!(listener.accept(Some(Duration::ZERO)), Err(AcceptError::TimedOut)));
-    assert!(matches!(listener.accept(Some(Duration::from_millis(20))), Err(AcceptError::TimedOut)));
+    assert!(matches!(listener.accept_timeout(Duration::ZERO), Err(AcceptError::TimedOut)));
+    assert!(matches!(listener.accept_timeout(Duration::from_millis(20)), Err(AcceptError::TimedOut)));
     std::thread::scope(|scope| {
         let client = scope.spawn(|| connect(&listener));
         let connection = loop {
             assert!(ready(30_000));
-            match listener.accept(Some(Duration::ZERO)) {
+            match listener.accept_timeout(Duration::ZERO) {
                 Err(AcceptError::TimedOut) => {}
                 other => break other.expect("the right key"),
             }
@@ -263,7 +302,7 @@ fn no_wait_of_a_connection_is_ended_by_a_signal() {
         || connected.send(connect(&listener).expect("the same key")).expect("it is waited for"),
     );
     let there = client.recv().expect("it has connected");
-    let polled = interrupted(|| here.poll(Some(PATIENCE)), || there.send_bytes(b"a").expect("room"));
+    let polled = interrupted(|| here.poll_timeout(PATIENCE), || there.send_bytes(b"a").expect("room"));
     assert!(polled.expect("no error"));
     assert_eq!(here.recv_bytes(10).expect("a message"), b"a");
     let received = interrupted(|| here.recv_bytes(10), || there.send_bytes(b"b").expect("room"));

@@ -44,12 +44,12 @@ pub fn pair(listener: &Listener) -> (Connection, Connection) {
 }
 
 pub fn accept(listener: &Listener) -> Connection {
-    listener.accept(Some(PATIENCE)).expect("a client with the right key")
+    listener.accept_timeout(PATIENCE).expect("a client with the right key")
 }
 
 /// Why the next one who comes is refused.
 pub fn refusal(listener: &Listener) -> ConnectionError {
-    match listener.accept(Some(PATIENCE)) {
+    match listener.accept_timeout(PATIENCE) {
         Err(AcceptError::Refused { error, peer }) => {
             assert!(!peer.is_empty());
             error

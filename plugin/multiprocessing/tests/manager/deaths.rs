@@ -14,11 +14,11 @@ fn a_client_that_is_killed_holds_nothing_any_more() {
     let ready = ManagedQueue::new(&manager, None).expect("a queue");
     let account = AccountProxy::new(&manager, 0).expect("an account");
     let process = start(hold_account, &(account.clone(), ready.clone()));
-    assert!(ready.get(Some(PATIENCE)).expect("a call").is_some());
+    assert!(ready.get_timeout(PATIENCE).expect("a call").is_some());
     drop(account);
     assert_eq!(manager.objects().expect("a call"), 2, "the process holds it");
     process.kill().expect("a child");
-    assert_eq!(process.join(Some(PATIENCE)).expect("a child"), Some(ExitStatus::Signal(libc::SIGKILL)));
+    assert_eq!(process.join_timeout(PATIENCE).expect("a child"), Some(ExitStatus::Signal(libc::SIGKILL)));
     until("the process holds nothing", || manager.objects().expect("a call") == 1);
 }
 
@@ -30,13 +30,13 @@ fn a_client_that_was_killed_while_it_waited_takes_no_item() {
     let items = ManagedQueue::<String>::new(&manager, None).expect("a queue");
     let processes = [0; 3].map(|_| start(wait_for_item, &(items.clone(), ready.clone())));
     for process in processes {
-        assert!(ready.get(Some(PATIENCE)).expect("a call").is_some());
+        assert!(ready.get_timeout(PATIENCE).expect("a call").is_some());
         thread::sleep(Duration::from_millis(20));
         process.kill().expect("a child");
-        process.join(Some(PATIENCE)).expect("a child");
+        process.join_timeout(PATIENCE).expect("a child");
     }
-    items.put("item", None).expect("a call");
-    assert_eq!(items.get(Some(PATIENCE)).expect("a call"), Some("item".into()));
+    items.put("item").expect("a call");
+    assert_eq!(items.get_timeout(PATIENCE).expect("a call"), Some("item".into()));
 }
 
 #[test]
@@ -46,16 +46,16 @@ fn the_lock_of_a_killed_client_is_given_to_the_next_who_is_told() {
     let ready = ManagedQueue::new(&manager, None).expect("a queue");
     let lock = ManagedLock::new(&manager).expect("a lock");
     let process = start(lock_and_wait, &(lock.clone(), ready.clone()));
-    assert!(ready.get(Some(PATIENCE)).expect("a call").is_some());
-    assert!(lock.lock(Some(Duration::ZERO)).expect("a call").is_none(), "the process has it");
+    assert!(ready.get_timeout(PATIENCE).expect("a call").is_some());
+    assert!(lock.lock_timeout(Duration::ZERO).expect("a call").is_none(), "the process has it");
     thread::scope(|scope| {
-        let next = scope.spawn(|| lock.lock(Some(PATIENCE)).expect("a call").expect("the lock").owner_died());
+        let next = scope.spawn(|| lock.lock_timeout(PATIENCE).expect("a call").expect("the lock").owner_died());
         process.kill().expect("a child");
         assert!(next.join().expect("no panic"), "its owner died");
     });
-    let guard = lock.lock(Some(PATIENCE)).expect("a call").expect("it was given back");
+    let guard = lock.lock_timeout(PATIENCE).expect("a call").expect("it was given back");
     assert!(!guard.owner_died(), "that was said once");
-    process.join(Some(PATIENCE)).expect("a child");
+    process.join_timeout(PATIENCE).expect("a child");
 }
 
 /// Killed at any moment, a client costs at most what it had in its hands.
@@ -79,9 +79,9 @@ fn clients_that_are_killed_at_random_leave_the_manager_whole() {
             process.kill().expect("a child");
         }
         for process in counters.iter().chain([&adder]) {
-            process.join(Some(PATIENCE)).expect("a child");
+            process.join_timeout(PATIENCE).expect("a child");
         }
-        let guard = lock.lock(Some(PATIENCE)).expect("a call").expect("nobody has it any more");
+        let guard = lock.lock_timeout(PATIENCE).expect("a call").expect("nobody has it any more");
         let count = counts.get("count").expect("a call").unwrap_or(0);
         assert!(count >= last, "{count} after {last}");
         last = count;
@@ -98,7 +98,7 @@ fn when_the_manager_is_killed_each_call_ends_at_once() {
     let queue = ManagedQueue::<u32>::new(&manager, None).expect("a queue");
     let account = AccountProxy::new(&manager, 0).expect("an account");
     thread::scope(|scope| {
-        let waiting = [0; 3].map(|_| scope.spawn(|| queue.get(None)));
+        let waiting = [0; 3].map(|_| scope.spawn(|| queue.get()));
         assert_eq!(account.add(1).expect("a call"), 1);
         thread::sleep(Duration::from_millis(50));
         signal(manager.pid().expect("our own"), libc::SIGKILL);
@@ -107,7 +107,7 @@ fn when_the_manager_is_killed_each_call_ends_at_once() {
         }
     });
     assert!(matches!(account.add(1), Err(ManagerError::Ended)));
-    assert!(matches!(queue.put(&1, None), Err(ManagerError::Ended)));
+    assert!(matches!(queue.put(&1), Err(ManagerError::Ended)));
     assert!(matches!(manager.objects(), Err(ManagerError::Ended)));
     assert!(matches!(AccountProxy::new(&manager, 1), Err(ManagerError::Ended)));
 }
@@ -118,7 +118,7 @@ fn a_manager_that_is_dropped_ends_in_time_whatever_goes_on_in_it() {
     for manager in [manager(), manager_here()] {
         let queue = ManagedQueue::<u32>::new(&manager, None).expect("a queue");
         thread::scope(|scope| {
-            let waiting = scope.spawn(|| queue.get(None));
+            let waiting = scope.spawn(|| queue.get());
             thread::sleep(Duration::from_millis(20));
             drop(manager);
             assert!(matches!(waiting.join().expect("no panic"), Err(ManagerError::Ended)));
@@ -151,11 +151,11 @@ fn a_manager_ends_with_whoever_has_started_it() {
     let manager = manager_here();
     let pids = ManagedQueue::<u32>::new(&manager, None).expect("a queue");
     let process = start(own_a_manager, &(WORKER.into(), pids.clone()));
-    let pid = pids.get(Some(PATIENCE)).expect("a call").expect("its number");
+    let pid = pids.get_timeout(PATIENCE).expect("a call").expect("its number");
     let path = format!("/proc/{pid}");
     assert!(Path::new(&path).exists());
     process.kill().expect("a child");
-    process.join(Some(PATIENCE)).expect("a child");
+    process.join_timeout(PATIENCE).expect("a child");
     until("it has gone too", || !Path::new(&path).exists());
 }
 

@@ -42,7 +42,7 @@ pub fn start<F: Function<Setup = ()>>(function: F, argument: &F::Argument) -> Pr
 }
 
 pub fn succeeds(process: &Process) {
-    assert_eq!(process.join(Some(PATIENCE)).expect("a child"), Some(ExitStatus::Exited(0)));
+    assert_eq!(process.join_timeout(PATIENCE).expect("a child"), Some(ExitStatus::Exited(0)));
 }
 
 /// Waits for something that is about to be so.

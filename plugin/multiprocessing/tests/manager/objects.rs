@@ -148,7 +148,7 @@ fn what_cannot_travel_is_an_error_of_that_call() {
     let manager = manager_here();
     let queue = ManagedQueue::<Descriptor>::new(&manager, None).expect("a queue");
     let (reader, _writer) = std::io::pipe().expect("a pipe");
-    assert!(matches!(queue.put(&Descriptor::from(reader), None), Err(ManagerError::Codec(_))));
+    assert!(matches!(queue.put(&Descriptor::from(reader)), Err(ManagerError::Codec(_))));
     assert!(queue.is_empty().expect("it goes on"));
 }
 
@@ -172,11 +172,11 @@ fn calls_that_wait_keep_no_others_waiting() {
     let queue = ManagedQueue::<u32>::new(&manager, Some(1)).expect("a queue");
     let event = ManagedEvent::new(&manager).expect("an event");
     thread::scope(|scope| {
-        let getters = [0; 3].map(|_| scope.spawn(|| queue.get(Some(PATIENCE)).expect("a call").expect("an item")));
-        let waiter = scope.spawn(|| event.wait(Some(PATIENCE)).expect("a call"));
+        let getters = [0; 3].map(|_| scope.spawn(|| queue.get_timeout(PATIENCE).expect("a call").expect("an item")));
+        let waiter = scope.spawn(|| event.wait_timeout(PATIENCE).expect("a call"));
         let sleeper = scope.spawn(|| account.sleep(Duration::from_millis(300)).expect("a call"));
         assert_eq!(account.balance().expect("methods of &self run at the same time"), 0);
-        assert!((1..=3).all(|item| queue.put(&item, Some(PATIENCE)).expect("a call")));
+        assert!((1..=3).all(|item| queue.put_timeout(&item, PATIENCE).expect("a call")));
         event.set().expect("a call");
         assert!(waiter.join().expect("no panic"));
         let mut items = getters.map(|getter| getter.join().expect("no panic"));
@@ -201,18 +201,18 @@ fn a_lock_keeps_other_processes_out() {
 fn waiting_ends_in_time() {
     let _alone = alone();
     let manager = manager_here();
-    let short = Some(Duration::from_millis(30));
+    let short = Duration::from_millis(30);
     let queue = ManagedQueue::<u8>::new(&manager, Some(1)).expect("a queue");
-    assert_eq!(queue.get(short).expect("a call"), None);
-    assert!(queue.put(&1, short).expect("a call"));
-    assert!(!queue.put(&2, short).expect("a call"));
-    assert!(!queue.join(short).expect("a call"));
+    assert_eq!(queue.get_timeout(short).expect("a call"), None);
+    assert!(queue.put_timeout(&1, short).expect("a call"));
+    assert!(!queue.put_timeout(&2, short).expect("a call"));
+    assert!(!queue.join_timeout(short).expect("a call"));
     assert!(queue.task_done().expect("a call"));
     assert!(!queue.task_done().expect("a call"), "more than there were");
-    assert!(queue.join(short).expect("a call"));
-    assert!(!ManagedEvent::new(&manager).expect("an event").wait(short).expect("a call"));
+    assert!(queue.join_timeout(short).expect("a call"));
+    assert!(!ManagedEvent::new(&manager).expect("an event").wait_timeout(short).expect("a call"));
     let semaphore = ManagedSemaphore::new(&manager, 2).expect("a semaphore");
-    let permits = [0; 3].map(|_| semaphore.acquire(short).expect("a call"));
+    let permits = [0; 3].map(|_| semaphore.acquire_timeout(short).expect("a call"));
     assert_eq!(permits.iter().flatten().count(), 2);
     drop(permits);
     assert_eq!(semaphore.available().expect("a call"), 2);

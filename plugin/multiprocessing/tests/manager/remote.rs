@@ -19,7 +19,7 @@ fn what_another_process_puts_into_a_managers_queue_is_got_here() {
     let values: Vec<String> = ["hello world", "", "h\u{e5}ll\u{e5} v\u{e4}rlden"].map(String::from).into();
     let queue = ManagedQueue::<Vec<String>>::new_named(&manager, "values", None).expect("a queue");
     let process = start(put_there, &(manager.address().clone(), b"a key".to_vec(), values.clone()));
-    assert_eq!(queue.get(Some(PATIENCE)).expect("a call"), Some(values));
+    assert_eq!(queue.get_timeout(PATIENCE).expect("a call"), Some(values));
     succeeds(&process);
 }
 

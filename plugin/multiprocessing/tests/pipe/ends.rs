@@ -10,7 +10,6 @@ use multiprocessing::{
 };
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
-use std::time::Duration;
 
 /// Gives an end to a process, and lets it go here.
 fn echo(other: Pipe<String, String>) -> Process {
@@ -27,7 +26,7 @@ fn what_is_sent_comes_back_from_another_process() {
         assert!(one.recv_timeout(PATIENCE).expect("an answer") == text);
     }
     drop(one);
-    assert!(process.join(Some(PATIENCE)).expect("ours").expect("it ends with the pipe").success());
+    assert!(process.join_timeout(PATIENCE).expect("ours").expect("it ends with the pipe").success());
 }
 
 #[test]
@@ -43,7 +42,7 @@ fn an_idle_end_is_woken_by_the_next_message() {
         assert_eq!(one.recv_timeout(PATIENCE).expect("an answer"), "x");
     }
     drop(one);
-    process.join(Some(PATIENCE)).expect("ours").expect("it ends");
+    process.join_timeout(PATIENCE).expect("ours").expect("it ends");
 }
 
 #[test]
@@ -55,11 +54,11 @@ fn messages_keep_their_bounds() {
     one.send_bytes(b"bc").expect("room");
     let mut bytes = b"old".to_vec();
     for expected in [&b""[..], b"a", b"bc"] {
-        assert!(other.poll(Some(Duration::ZERO)).expect("whole"));
-        other.recv_bytes(&mut bytes).expect("a message");
+        assert!(other.poll().expect("whole"));
+        other.recv_bytes_into(&mut bytes).expect("a message");
         assert_eq!(bytes, expected);
     }
-    assert!(!other.poll(Some(SOON)).expect("whole"));
+    assert!(!other.poll_timeout(SOON).expect("whole"));
 }
 
 #[test]
@@ -73,7 +72,7 @@ fn the_end_of_the_other_side_is_told_after_all_it_has_sent() {
     assert!(matches!(receiver.recv(), Ok(2)));
     assert!(matches!(receiver.recv(), Err(RecvError::Closed)));
     assert!(matches!(receiver.try_recv(), Err(RecvError::Closed)));
-    assert!(receiver.poll(None).expect("whole"));
+    assert!(receiver.poll_timeout(PATIENCE).expect("whole"));
     let (mut sender, receiver) = channel::<u32>().expect("a channel");
     sender.send(&0).expect("room");
     drop(receiver);
@@ -98,7 +97,7 @@ fn the_death_of_the_other_side_is_seen() {
         while one.send(&"x".repeat(100)).is_ok() {}
     });
     assert!(matches!(one.recv_timeout(PATIENCE), Err(RecvError::Closed)));
-    process.join(None).expect("ours");
+    process.join().expect("ours");
 }
 
 #[test]
@@ -166,7 +165,7 @@ fn an_end_can_be_sent_through_another_one() {
     drop(sender);
     assert_eq!(through.recv_timeout(PATIENCE).expect("a message"), "through");
     assert!(matches!(through.recv_timeout(PATIENCE), Err(RecvError::Closed)));
-    process.join(Some(PATIENCE)).expect("ours").expect("it ends");
+    process.join_timeout(PATIENCE).expect("ours").expect("it ends");
 }
 
 #[test]
@@ -208,7 +207,7 @@ fn a_large_message_costs_its_own_size_on_each_side() {
     let size = (SIZE >> 10) as u64;
     assert!(here <= size + size / 10, "{here} KiB here");
     assert!(there <= size / 10, "{there} KiB there, beside the message itself");
-    process.join(Some(PATIENCE)).expect("ours").expect("it ends");
+    process.join_timeout(PATIENCE).expect("ours").expect("it ends");
 }
 
 #[test]

@@ -24,11 +24,11 @@ fn apply_brings_the_value_or_the_error() {
     let four = pool.apply_async(square_after, &(2, 200));
     assert!(!four.is_ready() && four.is_successful().is_none());
     let four = four.get_timeout(Duration::from_millis(1)).expect_err("it takes longer");
-    assert!(four.wait(Some(PATIENCE)) && four.is_ready());
+    assert!(four.wait_timeout(PATIENCE) && four.is_ready());
     assert_eq!(four.is_successful(), Some(true));
     assert_eq!(four.get().expect("a value"), 4);
     let bad = pool.apply_async(halve, &3);
-    assert!(bad.wait(None));
+    bad.wait();
     assert_eq!(bad.is_successful(), Some(false));
 }
 
@@ -109,7 +109,7 @@ fn an_argument_that_cannot_be_encoded_is_an_error_and_no_hang() {
     for round in 0..2 {
         assert!(unsent(&pool.apply(fickle, &Fickle::FailsToEncode)), "{round}");
         let begun = pool.map_async(fickle, mixed);
-        assert!(begun.wait(Some(PATIENCE)));
+        assert!(begun.wait_timeout(PATIENCE));
         assert_eq!(begun.is_successful(), Some(false));
         for results in [
             pool.map(fickle, mixed),
@@ -240,7 +240,7 @@ fn callbacks_come_in_a_thread_of_their_own() {
     };
     pool.map_async(square, 0..10).on_end(tell("map"));
     let late = pool.map_async(halve, [4, 5]);
-    assert!(late.wait(Some(PATIENCE)));
+    assert!(late.wait_timeout(PATIENCE));
     // One that is there already; and one that panics, whom the others do not mind.
     pool.apply_async(square, &3).on_end(|_| panic!("this callback is broken"));
     late.on_end(tell("late"));
@@ -302,7 +302,7 @@ fn what_is_dropped_goes_on_if_it_was_begun_and_ends_if_it_was_iterated() {
     let waits = pool.apply_async(until_cancelled, &());
     until("it is busy", || pool.status()[0].state == WorkerState::Busy);
     waits.cancel();
-    assert!(waits.wait(Some(PATIENCE)));
+    assert!(waits.wait_timeout(PATIENCE));
     assert_whole(&pool, 1);
     assert_eq!(pool.deaths(), 0, "it has listened");
 }
@@ -380,17 +380,17 @@ fn a_closed_pool_ends_what_it_has() {
     let _alone = alone();
     let pool = pool(2);
     let before = pool.map_async(square_after, (0..20).map(|number| (number, 5)));
-    assert!(!pool.join(Some(Duration::from_millis(1))), "it is open");
+    assert!(!pool.join_timeout(Duration::from_millis(1)), "it is open");
     pool.close();
     assert!(matches!(pool.apply(square, &2), Err(TaskError::Closed)));
     assert!(pool.map(square, 0..3).iter().all(|result| matches!(result, Err(TaskError::Closed))));
     assert!(pool.map_async(square, 0..3).get().iter().all(|result| matches!(result, Err(TaskError::Closed))));
     assert_eq!(pool.imap(square, 0..3).filter(|result| matches!(result, Err(TaskError::Closed))).count(), 3);
     assert!(matches!(pool.job("act", Message::default()), Err(JobError::Closed)));
-    assert!(pool.join(Some(PATIENCE)));
+    assert!(pool.join_timeout(PATIENCE));
     assert_eq!(children(), Vec::<u32>::new());
     assert_eq!(values(before.get()), squares(0..20));
-    assert!(pool.join(None));
+    pool.join();
     pool.terminate();
 }
 
@@ -407,6 +407,6 @@ fn terminate_is_prompt_with_work_pending() {
     let results = pending.get();
     assert_eq!(results.len(), 10_000);
     assert!(results.iter().filter(|result| result.is_err()).all(|result| matches!(result, Err(TaskError::Closed))));
-    assert!(pool.join(Some(Duration::ZERO)));
+    assert!(pool.join_timeout(Duration::ZERO));
     assert!(matches!(pool.apply(square, &1), Err(TaskError::Closed)));
 }

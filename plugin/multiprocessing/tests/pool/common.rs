@@ -49,7 +49,7 @@ pub fn run(pool: &Pool, list: impl IntoIterator<Item = Act>) -> BTreeMap<u64, Re
 pub fn collect(job: &TypedJob<Actor>) -> BTreeMap<u64, Result<Brought, TaskError>> {
     let mut ended = BTreeMap::new();
     loop {
-        match job.next(PATIENCE) {
+        match job.next_timeout(PATIENCE) {
             Next::Ended(id, result) => assert!(ended.insert(id, result).is_none(), "task {id} has ended twice"),
             Next::Nothing => panic!("nothing ends; so far {ended:?}"),
             Next::Idle => return ended,

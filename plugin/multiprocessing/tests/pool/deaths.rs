@@ -203,13 +203,13 @@ fn what_it_said_last_is_in_its_error() {
     assert!(matches!(error, TaskError::OutOfMemory), "{error:?}");
     let job = pool.job("act", Message::plain(b"not a set-up".to_vec())).expect("a job");
     job.submit(7, Message::default());
-    match job.next(PATIENCE) {
+    match job.next_timeout(PATIENCE) {
         Next::Ended(7, Err(TaskError::Decode(reason))) => assert!(reason.contains("act"), "{reason}"),
         other => panic!("{other:?}"),
     }
     let job = pool.job("no such function", Message::default()).expect("a job");
     job.submit(8, Message::default());
-    match job.next(PATIENCE) {
+    match job.next_timeout(PATIENCE) {
         Next::Ended(8, Err(TaskError::Error(reason))) => assert!(reason.contains("no such function"), "{reason}"),
         other => panic!("{other:?}"),
     }
@@ -225,7 +225,7 @@ fn a_thousand_tasks_among_random_deaths() {
     let mut ended = std::collections::BTreeMap::new();
     let mut killed = 0;
     loop {
-        match job.next(PATIENCE) {
+        match job.next_timeout(PATIENCE) {
             Next::Ended(id, result) => assert!(ended.insert(id, result).is_none(), "task {id} has ended twice"),
             Next::Nothing => panic!("nothing ends"),
             Next::Idle => break,

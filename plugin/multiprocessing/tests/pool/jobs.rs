@@ -31,7 +31,7 @@ fn cancelling_one_job_leaves_the_others() {
     let (first, second) = (acts(&pool), acts(&pool));
     (0..50).for_each(|id| first.submit(id, &Act::Sleep(Duration::from_millis(1))).expect("encoded"));
     (0..50).for_each(|id| second.submit(id, &Act::Square(id)).expect("encoded"));
-    assert!(matches!(first.next(PATIENCE), Next::Ended(..)));
+    assert!(matches!(first.next_timeout(PATIENCE), Next::Ended(..)));
     first.cancel();
     assert!(collect(&second).values().all(Result::is_ok));
     assert_eq!(collect(&first).len(), 49);
@@ -43,11 +43,11 @@ fn jobs_take_turns() {
     let pool = pool(1);
     let (long, short) = (acts(&pool), acts(&pool));
     (0..1000).for_each(|id| long.submit(id, &Act::Sleep(Duration::from_millis(5))).expect("encoded"));
-    assert!(matches!(long.next(PATIENCE), Next::Ended(..)));
+    assert!(matches!(long.next_timeout(PATIENCE), Next::Ended(..)));
     short.submit(0, &Act::Square(3)).expect("encoded");
     assert_eq!(collect(&short)[&0].as_ref().expect("a value"), &Brought::Number(9));
     let mut ended = 0;
-    while let Next::Ended(..) = long.next(Duration::ZERO) {
+    while let Next::Ended(..) = long.next_timeout(Duration::ZERO) {
         ended += 1;
     }
     assert!(ended < 900, "the short job was served among the long one's tasks");
@@ -82,7 +82,7 @@ fn a_task_that_hangs_does_not_hold_up_another_job() {
     until("it is busy", || pool.status().iter().any(|worker| worker.state == WorkerState::Busy));
     thread::sleep(Duration::from_millis(50));
     assert!(run(&pool, (0..50).map(Act::Square)).values().all(Result::is_ok));
-    assert!(matches!(hung.next(Duration::ZERO), Next::Nothing));
+    assert!(matches!(hung.next_timeout(Duration::ZERO), Next::Nothing));
 }
 
 #[test]
@@ -163,12 +163,12 @@ fn results_that_nobody_takes_hold_the_tasks_back() {
     let held = done() - 100;
     assert!(held < 70, "{held} results of a megabyte wait");
     for _ in 0..200 {
-        match job.next(PATIENCE) {
+        match job.next_timeout(PATIENCE) {
             Next::Ended(id, Ok(payload)) => assert!(payload.len() == size && payload[0] == id as u8),
             other => panic!("{other:?}"),
         }
     }
-    assert!(matches!(job.next(Duration::ZERO), Next::Idle));
+    assert!(matches!(job.next_timeout(Duration::ZERO), Next::Idle));
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn a_worker_that_does_not_read_holds_nobody_up() {
     // The other worker ends all but those that the stopped one has in hand.
     let ended = std::cell::Cell::new(0);
     let enough = |count| {
-        let ready = jobs.iter().filter(|job| matches!(job.next(Duration::ZERO), Next::Ended(_, Ok(_)))).count();
+        let ready = jobs.iter().filter(|job| matches!(job.next_timeout(Duration::ZERO), Next::Ended(_, Ok(_)))).count();
         ended.set(ended.get() + ready);
         ended.get() >= count
     };
@@ -201,7 +201,7 @@ fn resize_and_restart() {
     let job = acts(&pool);
     (0..300).for_each(|id| job.submit(id, &Act::Sleep(Duration::from_millis(1))).expect("encoded"));
     pool.resize(3);
-    assert!(matches!(job.next(PATIENCE), Next::Ended(..)));
+    assert!(matches!(job.next_timeout(PATIENCE), Next::Ended(..)));
     until("there are three", || pool.status().len() == 3);
     let before: Vec<u32> = pool.status().iter().map(|worker| worker.pid).collect();
     pool.restart().expect("they start again");

@@ -65,7 +65,7 @@ fn a_pool_that_is_closed_early_ends_what_it_has_though_each_task_needs_a_new_wor
     let pool = Pool::start(config).expect("a pool");
     let results: Vec<_> = (0..6).map(|number| pool.apply_async(square_after, &(number, 50))).collect();
     pool.close();
-    assert!(pool.join(Some(PATIENCE)));
+    assert!(pool.join_timeout(PATIENCE));
     for (number, result) in (0..6).zip(results) {
         assert_eq!(result.get().expect("a value"), number * number);
     }
@@ -133,7 +133,7 @@ fn ten_thousand_tasks_on_workers_that_are_killed_at_random() {
                 (0..10_000).for_each(|id| job.submit(id, &(id, u64::from(id % 50 == 0))).expect("encoded"));
                 let mut results = std::collections::BTreeMap::new();
                 loop {
-                    match job.next(PATIENCE) {
+                    match job.next_timeout(PATIENCE) {
                         Next::Ended(id, result) => assert!(results.insert(id as usize, result).is_none()),
                         Next::Nothing => panic!("nothing ends"),
                         Next::Idle => break,
@@ -200,12 +200,12 @@ fn what_waits_behind_a_task_that_turns_out_long_goes_to_others() {
         let job = pool.typed_job::<square_after>(&()).expect("a job");
         (0..200).for_each(|id| job.submit(id, &(id, if id == long { 600_000 } else { 0 })).expect("encoded"));
         for _ in 0..199 {
-            match job.next(PATIENCE) {
+            match job.next_timeout(PATIENCE) {
                 Next::Ended(id, Ok(value)) => assert!(id != long && value == id * id),
                 other => panic!("{other:?}"),
             }
         }
-        assert!(matches!(job.next(Duration::ZERO), Next::Nothing));
+        assert!(matches!(job.next_timeout(Duration::ZERO), Next::Nothing));
     }
     assert_whole(&pool, 2);
 }

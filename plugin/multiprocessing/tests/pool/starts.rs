@@ -131,7 +131,7 @@ fn a_host_that_takes_the_status_of_every_child() {
                 break;
             }
         }
-        match job.next(Duration::from_micros(50)) {
+        match job.next_timeout(Duration::from_micros(50)) {
             Next::Ended(_, Err(TaskError::Exited { code: 1, .. } | TaskError::Unknown { .. })) => ended += 1,
             Next::Nothing => {}
             Next::Idle => break,

@@ -37,10 +37,10 @@ fn large_payloads_go_both_ways() {
         job.submit(id as u64, Message::plain(large[..size].to_vec()));
     }
     for _ in sizes {
-        match job.next(PATIENCE) {
+        match job.next_timeout(PATIENCE) {
             Next::Ended(id, Ok(payload)) => assert!(*payload == large[..sizes[id as usize]]),
             other => panic!("{other:?}"),
         }
     }
-    assert!(matches!(job.next(Duration::ZERO), Next::Idle));
+    assert!(matches!(job.next_timeout(Duration::ZERO), Next::Idle));
 }

@@ -38,7 +38,7 @@ pub fn read(reader: PipeReader) -> String {
 
 /// Its status, once it has ended.
 pub fn ended(process: &Process) -> ExitStatus {
-    process.join(Some(PATIENCE)).expect("it can be waited for").expect("it ends")
+    process.join_timeout(PATIENCE).expect("it can be waited for").expect("it ends")
 }
 
 pub const DONE: ExitStatus = ExitStatus::Exited(0);

@@ -98,7 +98,7 @@ fn a_pools_workers_log_here() {
     let pool = multiprocessing::Pool::start(config).expect("a pool");
     let job = pool.typed_job::<says>(&()).expect("a job");
     job.submit(0, &"from a worker".to_owned()).expect("encoded");
-    assert!(matches!(job.next(PATIENCE), multiprocessing::Next::Ended(0, Ok(()))));
+    assert!(matches!(job.next_timeout(PATIENCE), multiprocessing::Next::Ended(0, Ok(()))));
     drop(job);
     until("the record has come", || {
         kept().iter().any(|record| record.message.starts_with("[worker/") && record.message.ends_with("from a worker"))

@@ -44,13 +44,13 @@ fn a_process_is_alive_until_it_has_ended() {
         let process = builder.start(until_closed, &reader.into()).expect("a process");
         assert_eq!((process.name(), process.daemon(), process.exit_status()), ("Bob", false, None));
         assert!(process.is_alive());
-        assert_eq!(process.join(Some(Duration::ZERO)).expect("a wait"), None);
-        assert_eq!(process.join(Some(Duration::from_millis(5))).expect("a wait"), None);
+        assert_eq!(process.join_timeout(Duration::ZERO).expect("a wait"), None);
+        assert_eq!(process.join_timeout(Duration::from_millis(5)).expect("a wait"), None);
         assert!(active_children().iter().any(|child| child.name == "Bob" && child.pid == process.pid()));
         drop(writer);
         assert_eq!(ended(&process), DONE);
         assert_eq!((process.is_alive(), process.exit_status()), (false, Some(DONE)));
-        assert_eq!(process.join(None).expect("again"), Some(DONE));
+        assert_eq!(process.join().expect("again"), DONE);
         assert_eq!(active_children(), []);
     }
 }

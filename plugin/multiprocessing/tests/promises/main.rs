@@ -56,13 +56,13 @@ fn a_segment_outlives_whoever_only_visits_it() {
     let memory = SharedMemory::new(4096).expect("memory");
     memory.write(0, &[7]).expect("it is inside");
     let visitor = Process::builder(&program()).start(visit, &memory).expect("a process");
-    assert_eq!(visitor.join(Some(PATIENCE)).expect("a wait"), Some(ExitStatus::Exited(0)));
+    assert_eq!(visitor.join_timeout(PATIENCE).expect("a wait"), Some(ExitStatus::Exited(0)));
     let (mut heard, said) = pipe();
     let argument = (memory, said, None);
     let killed = Process::builder(&program()).start(keep, &argument).expect("a process");
     hear(&mut heard, 1);
     kill(killed.pid());
-    assert_eq!(killed.join(Some(PATIENCE)).expect("a wait"), Some(ExitStatus::Signal(libc::SIGKILL)));
+    assert_eq!(killed.join_timeout(PATIENCE).expect("a wait"), Some(ExitStatus::Signal(libc::SIGKILL)));
     let mut found = [0];
     argument.0.read(0, &mut found).expect("it is inside");
     assert_eq!(found, [8]);
@@ -78,7 +78,7 @@ fn nothing_is_left_when_everything_is_killed() {
     hear(&mut heard, 2);
     // Its process dies with it. That no name is left, and no process, is what the end of each test looks for.
     kill(host.pid());
-    assert_eq!(host.join(Some(PATIENCE)).expect("a wait"), Some(ExitStatus::Signal(libc::SIGKILL)));
+    assert_eq!(host.join_timeout(PATIENCE).expect("a wait"), Some(ExitStatus::Signal(libc::SIGKILL)));
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_start_leaves_the_memory_of_its_host_alone() {
     let before = faults();
     touch();
     let after = faults();
-    assert_eq!(process.join(Some(PATIENCE)).expect("a wait"), Some(ExitStatus::Exited(0)));
+    assert_eq!(process.join_timeout(PATIENCE).expect("a wait"), Some(ExitStatus::Exited(0)));
     assert!(after - before < PAGES as i64 / 10, "{} faults after a start", after - before);
 }
 

@@ -62,7 +62,7 @@ fn whoever_is_killed_or_stopped_the_queue_goes_on() {
             victim.signal(libc::SIGCONT).expect("ours");
         } else {
             victim.kill().expect("ours");
-            victim.join(None).expect("ours");
+            victim.join().expect("ours");
             *victim = if is_putter { putter(&queue, next) } else { getter(&queue, &got) };
             next += 1;
         }
@@ -70,7 +70,7 @@ fn whoever_is_killed_or_stopped_the_queue_goes_on() {
     // It goes on: one more of each sort does its work.
     for process in putters.iter().chain(&getters) {
         process.kill().expect("ours");
-        process.join(None).expect("ours");
+        process.join().expect("ours");
     }
     let _last = getter(&queue, &got);
     let who = next;
@@ -85,6 +85,6 @@ fn whoever_is_killed_or_stopped_the_queue_goes_on() {
         }
     }
     queue.close();
-    _last.join(Some(PATIENCE)).expect("ours").expect("it ends with the queue");
+    _last.join_timeout(PATIENCE).expect("ours").expect("it ends with the queue");
     eprintln!("{total} messages, {} of them in order at the end", last.len());
 }

@@ -102,7 +102,7 @@ fn many_processes_put_and_get() {
     }
     queue.close();
     for process in putters.iter().chain(&getters) {
-        assert!(process.join(Some(PATIENCE)).expect("ours").expect("it ends").success());
+        assert!(process.join_timeout(PATIENCE).expect("ours").expect("it ends").success());
     }
     let all: BTreeMap<_, _> = (0..3).flat_map(|who| (0..COUNT).map(move |number| ((who, number), 1))).collect();
     assert!(seen == all, "each once");
@@ -113,20 +113,20 @@ fn many_processes_put_and_get() {
 fn all_is_done_when_each_is_said_to_be() {
     let _alone = alone();
     let queue = JoinableQueue::new().expect("a queue");
-    assert!(queue.join(None));
+    queue.join();
     assert_eq!(queue.task_done(), Err(NothingToDo));
     let workers: Vec<Process> =
         (0..2).map(|_| Process::builder(&program()).start(do_tasks, &queue).expect("a process")).collect();
     (0..20).for_each(|number| queue.put(&number).expect("room"));
-    assert!(queue.join(Some(PATIENCE)));
+    assert!(queue.join_timeout(PATIENCE));
     assert_eq!((queue.undone(), queue.task_done()), (0, Err(NothingToDo)));
     queue.close();
     for worker in workers {
-        worker.join(Some(PATIENCE)).expect("ours").expect("it ends");
+        worker.join_timeout(PATIENCE).expect("ours").expect("it ends");
     }
     let queue = JoinableQueue::new().expect("a queue");
     queue.put(&1).expect("room");
-    assert!(!queue.join(Some(SOON)), "it is not done");
+    assert!(!queue.join_timeout(SOON), "it is not done");
 }
 
 #[test]

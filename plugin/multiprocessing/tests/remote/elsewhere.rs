@@ -48,7 +48,7 @@ fn large_payload(pool: &Pool) {
     // All byte values, among them those that a terminal would take for its own.
     let large: Vec<u8> = (0..16 << 20).map(|i: u32| (i >> 8) as u8 ^ i as u8).collect();
     job.submit(0, Message::plain(large.clone()));
-    match job.next(PATIENCE) {
+    match job.next_timeout(PATIENCE) {
         Next::Ended(0, Ok(payload)) => assert!(*payload == large),
         other => panic!("{other:?}"),
     }
@@ -132,7 +132,7 @@ fn here_behind_ssh_and_behind_slurm_is_one_pool() {
     }
     let mut ended = std::collections::BTreeMap::new();
     loop {
-        match job.next(4 * PATIENCE) {
+        match job.next_timeout(4 * PATIENCE) {
             Next::Ended(id, result) => assert!(ended.insert(id, result).is_none(), "task {id} has ended twice"),
             Next::Nothing => panic!("nothing ends: {:?}", pool.status()),
             Next::Idle => break,

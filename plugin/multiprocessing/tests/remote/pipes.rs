@@ -96,7 +96,7 @@ fn echo(pool: &Pool, sizes: &[usize]) {
         job.submit(id as u64, Message::plain(large[..*size].to_vec()));
     }
     for _ in sizes {
-        match job.next(4 * PATIENCE) {
+        match job.next_timeout(4 * PATIENCE) {
             Next::Ended(id, Ok(payload)) => assert!(*payload == large[..sizes[id as usize]]),
             other => panic!("{other:?}"),
         }
@@ -136,7 +136,7 @@ fn a_message_with_a_descriptor_stays_here_or_goes_in_another_form() {
     let act = |act: &Act| multiprocessing::codec::encode(act).expect("encoded");
     let job = pool.job("act", setup()).expect("a job");
     job.submit(0, act(&Act::Setup));
-    match job.next(PATIENCE) {
+    match job.next_timeout(PATIENCE) {
         Next::Ended(0, Err(TaskError::Send(reason))) => assert!(reason.contains("descriptors"), "{reason}"),
         other => panic!("{other:?}"),
     }
@@ -154,7 +154,7 @@ fn a_message_with_a_descriptor_stays_here_or_goes_in_another_form() {
     job.submit_either(2, act(&Act::Square(3)), Arc::new(|_| Err("it cannot be read".into())));
     job.submit_either(3, act(&Act::Square(3)), Arc::new(|_| panic!("on purpose")));
     for _ in 0..3 {
-        match job.next(PATIENCE) {
+        match job.next_timeout(PATIENCE) {
             Next::Ended(1, Ok(value)) => assert!(matches!(value.decode(), Ok(Brought::Number(81)))),
             Next::Ended(2, Err(TaskError::Send(reason))) => assert_eq!(reason, "it cannot be read"),
             Next::Ended(3, Err(TaskError::Send(reason))) => assert!(reason.contains("panicked"), "{reason}"),
@@ -169,7 +169,7 @@ fn a_message_with_a_descriptor_stays_here_or_goes_in_another_form() {
     let pool = Pool::start(config).expect("a pool");
     let job = pool.job("act", setup()).expect("a job");
     job.submit(0, act(&Act::Setup));
-    assert!(matches!(job.next(PATIENCE), Next::Ended(0, Ok(_))));
+    assert!(matches!(job.next_timeout(PATIENCE), Next::Ended(0, Ok(_))));
 }
 
 fn act_setup(text: &str) -> Vec<u8> {
@@ -349,7 +349,7 @@ fn the_call_forms_and_the_rules_of_a_pool_hold_over_there() {
     pool.restart().expect("they start again");
     assert!(run(&pool, (0..20).map(Act::Square)).values().all(Result::is_ok));
     pool.close();
-    assert!(pool.join(Some(PATIENCE)));
+    assert!(pool.join_timeout(PATIENCE));
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn start<F: Function<Setup = ()>>(function: F, argument: &F::Argument) -> Proces
 /// Waits for processes that end well.
 fn all_end_well(processes: &[Process]) {
     for process in processes {
-        let status = process.join(Some(PATIENCE)).expect("a status");
+        let status = process.join_timeout(PATIENCE).expect("a status");
         assert!(status.is_some_and(|status| status.success()), "{status:?}");
     }
 }
@@ -39,7 +39,7 @@ fn all_end_well(processes: &[Process]) {
 /// Ends a process by force.
 fn kill(process: &Process) {
     process.kill().expect("ours");
-    process.join(Some(PATIENCE)).expect("a status").expect("it was killed");
+    process.join_timeout(PATIENCE).expect("a status").expect("it was killed");
 }
 
 /// Waits for something that is about to be so.

@@ -134,8 +134,8 @@ fn a_condition_is_waited_for_by_what_it_means() {
     let (condition, counts, processes) = sleepers(1);
     let mut guard = counts.lock().expect("nobody died");
     condition.notify_all(&guard).expect("its lock");
-    assert!(condition.wait_for(&mut guard, Some(SOON), |counts| counts.get()[0] == 1).expect("its lock"));
-    assert!(!condition.wait_for(&mut guard, Some(SOON), |counts| counts.get()[0] == 2).expect("its lock"));
+    assert!(condition.wait_for_timeout(&mut guard, SOON, |counts| counts.get()[0] == 1).expect("its lock"));
+    assert!(!condition.wait_for_timeout(&mut guard, SOON, |counts| counts.get()[0] == 2).expect("its lock"));
     drop(guard);
     all_end_well(&processes);
 }
@@ -190,7 +190,7 @@ fn a_party_that_died_breaks_the_barrier() {
         let waiter = scope.spawn(|| barrier.wait_timeout(PATIENCE));
         until("one waits", || barrier.waiting() == 1);
         let died = start(work::die_in_action, &barrier);
-        died.join(Some(PATIENCE)).expect("a status").expect("it aborts");
+        died.join_timeout(PATIENCE).expect("a status").expect("it aborts");
         assert!(matches!(waiter.join().expect("no panic"), Err(BarrierError::Broken)), "long before its time");
     });
 }
@@ -215,7 +215,7 @@ fn an_event_is_heard_by_all_processes_that_wait_and_by_those_that_come_later() {
     all_end_well(&[start(work::clear_event, &first)]);
     assert!(!first.is_set() && !first.wait_timeout(SOON / 5));
     for waiter in [&waiters[0], &waiters[2]] {
-        assert!(waiter.join(Some(PATIENCE)).expect("a status").expect("it has heard").success());
+        assert!(waiter.join_timeout(PATIENCE).expect("a status").expect("it has heard").success());
     }
 }
 

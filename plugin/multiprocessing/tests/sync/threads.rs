@@ -222,7 +222,7 @@ fn a_barrier_breaks_and_is_reset() {
     assert!(!barrier.is_broken() && barrier.waiting() == 0);
     let runs = AtomicU32::new(0);
     let party = || {
-        barrier.wait_then(None, || {
+        barrier.wait_then(|| {
             runs.fetch_add(1, Ordering::Relaxed);
         })
     };
@@ -240,10 +240,10 @@ fn a_barrier_breaks_and_is_reset() {
 fn an_action_that_panics_or_waits_breaks_its_barrier() {
     let _alone = alone();
     let barrier = Barrier::new(1).expect("a barrier");
-    let outcome = std::panic::catch_unwind(|| barrier.wait_then(None, || panic!("on purpose")));
+    let outcome = std::panic::catch_unwind(|| barrier.wait_then(|| panic!("on purpose")));
     assert!(outcome.is_err() && barrier.is_broken());
     barrier.reset().expect("a barrier");
-    barrier.wait_then(None, || assert!(matches!(barrier.wait(), Err(BarrierError::InAction)))).expect("one comes");
+    barrier.wait_then(|| assert!(matches!(barrier.wait(), Err(BarrierError::InAction)))).expect("one comes");
 }
 
 #[test]
@@ -346,8 +346,8 @@ fn no_wait_is_ended_by_a_signal() {
         guard.set(1);
         condition.notify_one(&guard).expect("its guard");
     };
-    let came = interrupted(|| condition.wait_for(&mut guard, None, |number| number.get() == 1), notify);
-    assert!(came.expect("nobody dies"));
+    let came = interrupted(|| condition.wait_for(&mut guard, |number| number.get() == 1), notify);
+    came.expect("nobody dies");
     drop(guard);
     // Nor is it over before its time, or long after it.
     let begun = Instant::now();

@@ -120,7 +120,7 @@ fn host(worker: &str, remote: bool) -> ExitCode {
         thread::sleep(Duration::from_millis(1));
     }
     println!("{:?}", pool.status().iter().map(|worker| worker.pid).collect::<Vec<_>>());
-    match job.next(Duration::from_secs(60)) {
+    match job.next_timeout(Duration::from_secs(60)) {
         Next::Ended(_, Ok(Brought::Number(_))) => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     }

@@ -82,7 +82,7 @@ multiprocessing::function! {
     pub fn put_there(address: Address, key: Vec<u8>, values: Vec<String>) -> Result<(), ManagerError> {
         let manager = Manager::connect(&address, &AuthKey::from(key))?;
         let queue = ManagedQueue::<Vec<String>>::named(&manager, "values")?;
-        queue.put(&values, None)?;
+        queue.put(&values)?;
         Ok(())
     }
 }
@@ -91,7 +91,7 @@ multiprocessing::function! {
     /// Holds whatever it is given, says so, and waits to be killed.
     pub fn hold_account(account: AccountProxy, ready: ManagedQueue<u32>) -> Result<(), ManagerError> {
         account.add(1)?;
-        ready.put(&std::process::id(), None)?;
+        ready.put(&std::process::id())?;
         thread::sleep(Duration::from_secs(60));
         Ok(())
     }
@@ -100,8 +100,8 @@ multiprocessing::function! {
 multiprocessing::function! {
     /// Waits for an item that does not come.
     pub fn wait_for_item(items: ManagedQueue<String>, ready: ManagedQueue<u32>) -> Result<(), ManagerError> {
-        ready.put(&std::process::id(), None)?;
-        items.get(None)?;
+        ready.put(&std::process::id())?;
+        items.get()?;
         Ok(())
     }
 }
@@ -109,8 +109,8 @@ multiprocessing::function! {
 multiprocessing::function! {
     /// Takes the lock, and waits to be killed.
     pub fn lock_and_wait(lock: ManagedLock, ready: ManagedQueue<u32>) -> Result<(), ManagerError> {
-        let _guard = lock.lock(None)?;
-        ready.put(&std::process::id(), None)?;
+        let _guard = lock.lock()?;
+        ready.put(&std::process::id())?;
         thread::sleep(Duration::from_secs(60));
         Ok(())
     }
@@ -120,7 +120,7 @@ multiprocessing::function! {
     /// Counts under the lock, in steps that others would spoil.
     pub fn count_under(lock: ManagedLock, counts: ManagedDict<String, u64>, times: u32) -> Result<(), ManagerError> {
         for _ in 0..times {
-            let _guard = lock.lock(None)?;
+            let _guard = lock.lock()?;
             let count = counts.get("count")?.unwrap_or(0);
             counts.insert("count", &(count + 1))?;
         }
@@ -139,7 +139,7 @@ multiprocessing::function! {
         let argument = (worker, account, depth - 1);
         let process = Process::builder(&program).start(pass_on, &argument).map_err(|error| error.to_string())?;
         drop(argument);
-        process.join(None).map_err(|error| error.to_string())?;
+        process.join().map_err(|error| error.to_string())?;
         Ok(())
     }
 }
@@ -148,7 +148,7 @@ multiprocessing::function! {
     /// Has a manager of its own, tells which process that is, and waits to be killed.
     pub fn own_a_manager(worker: String, pids: ManagedQueue<u32>) -> Result<(), ManagerError> {
         let manager = Manager::start(&Program::new(worker, "test build"))?;
-        pids.put(&manager.pid().unwrap_or(0), None)?;
+        pids.put(&manager.pid().unwrap_or(0))?;
         thread::sleep(Duration::from_secs(60));
         Ok(())
     }

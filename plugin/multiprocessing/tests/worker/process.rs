@@ -166,8 +166,8 @@ multiprocessing::function! {
                 let to = Descriptor::from(to.as_fd().try_clone_to_owned().expect("a descriptor"));
                 let path = [&path[..], &[number]].concat();
                 let child = Process::builder(&own_program()).start(recurse, &(depth, path, to));
-                let status = child.expect("a process").join(None).expect("its status");
-                assert!(status.is_some_and(|status| status.success()));
+                let status = child.expect("a process").join().expect("its status");
+                assert!(status.success());
             }
         }
         answer(to, &format!("{path:?}\n"));
@@ -211,7 +211,7 @@ multiprocessing::function! {
     pub fn outlive(to: Descriptor) -> () {
         let parent = parent().expect("it was started as a process");
         let alive = parent.is_alive();
-        let joined = parent.join(Some(Duration::from_secs(30)));
+        let joined = parent.join_timeout(Duration::from_secs(30));
         answer(to, &format!("{alive} {} {}", joined.is_ok_and(|ended| ended), parent.is_alive()));
     }
 }
@@ -244,7 +244,7 @@ multiprocessing::function! {
     /// Starts another that logs, and passes its records on.
     pub fn logs_below() -> () {
         let child = Process::builder(&own_program()).name("below").start(logs, &(1, None)).expect("a process");
-        child.join(None).expect("its status");
+        child.join().expect("its status");
     }
 }
 
@@ -277,7 +277,7 @@ multiprocessing::function! {
         log::info!(target: "above", "the first");
         log::debug!("it is not wanted");
         let child = Process::builder(&own_program()).name("below").start(says, &"the second".into());
-        child.and_then(|child| child.join(None).map_err(|error| StartError::Resources(error.into()))).map_err(|error| error.to_string())?;
+        child.and_then(|child| child.join().map_err(|error| StartError::Resources(error.into()))).map_err(|error| error.to_string())?;
         Ok(())
     }
 }
@@ -347,7 +347,7 @@ pub fn bomb() -> std::process::ExitCode {
             return std::process::ExitCode::FAILURE;
         }
     };
-    let ended = Process::builder(&program).start(nothing, &()).map(|process| process.join(None));
+    let ended = Process::builder(&program).start(nothing, &()).map(|process| process.join());
     assert!(ended.is_ok());
     std::process::ExitCode::SUCCESS
 }

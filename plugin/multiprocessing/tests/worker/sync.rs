@@ -57,7 +57,7 @@ multiprocessing::function! {
     pub fn meet(barrier: Barrier, rounds: u32, actions: Shared<u64>, indices: SharedSlice<u32>) -> Result<(), String> {
         for _ in 0..rounds {
             // Only one runs it at a time, before any goes on.
-            let index = barrier.wait_then(None, || actions.set(actions.get() + 1)).map_err(|error| error.to_string())?;
+            let index = barrier.wait_then(|| actions.set(actions.get() + 1)).map_err(|error| error.to_string())?;
             let guard = indices.lock().map_err(|error| error.to_string())?;
             guard.set(index, guard.get(index).unwrap_or(0) + 1).map_err(|error| error.to_string())?;
         }
@@ -120,7 +120,7 @@ multiprocessing::function! {
 multiprocessing::function! {
     /// Is killed in the action.
     pub fn die_in_action(barrier: Barrier) {
-        let _ = barrier.wait_then(None, || std::process::abort());
+        let _ = barrier.wait_then(|| std::process::abort());
     }
 }
 

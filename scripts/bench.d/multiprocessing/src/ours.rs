@@ -144,7 +144,7 @@ fn program() -> Result<Program> {
 
 /// Waits for a process, which is about to end well.
 fn finish(process: &Process) -> Result<()> {
-    match process.join(Some(PATIENCE))? {
+    match process.join_timeout(PATIENCE)? {
         Some(ExitStatus::Exited(0)) => Ok(()),
         other => bail!("the other process: {other:?}"),
     }

@@ -49,9 +49,10 @@ impl Managed for Event {
 ///
 /// let manager = Manager::serve(&Address::Abstract(Vec::new()), AuthKey::random()?, ManagedTypes::new())?;
 /// let event = ManagedEvent::new(&manager)?;
-/// assert!(!event.wait(Some(Duration::ZERO))?);
+/// assert!(!event.wait_timeout(Duration::ZERO)?);
 /// event.set()?;
-/// assert!(event.wait(None)? && event.is_set()?);
+/// event.wait()?;
+/// assert!(event.is_set()?);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct ManagedEvent {
@@ -102,11 +103,23 @@ impl ManagedEvent {
         self.proxy.call("is_set", &())
     }
 
-    /// Waits so long until it is set, without end for `None`; whether it was.
+    /// Waits until it is set.
     ///
     /// # Errors
     /// As for any call of a manager's object: see [`ManagerError`].
-    pub fn wait(&self, timeout: Option<Duration>) -> Result<bool, ManagerError> {
+    pub fn wait(&self) -> Result<(), ManagerError> {
+        self.await_set(None).map(|_| ())
+    }
+
+    /// As [`ManagedEvent::wait`], but waits no longer than this; whether it was set.
+    ///
+    /// # Errors
+    /// As for any call of a manager's object: see [`ManagerError`].
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<bool, ManagerError> {
+        self.await_set(Some(timeout))
+    }
+
+    fn await_set(&self, timeout: Option<Duration>) -> Result<bool, ManagerError> {
         self.proxy.call("wait", &(timeout,))
     }
 }

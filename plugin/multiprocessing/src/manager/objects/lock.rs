@@ -102,7 +102,12 @@ impl Drop for ManagedGuard {
     }
 }
 
-fn acquire(proxy: &Proxy, timeout: Option<Duration>) -> Result<Option<ManagedGuard>, ManagerError> {
+/// Acquires one, and waits for it without end.
+fn acquire(proxy: &Proxy) -> Result<ManagedGuard, ManagerError> {
+    acquire_in_time(proxy, None)?.ok_or(ManagerError::Ended)
+}
+
+fn acquire_in_time(proxy: &Proxy, timeout: Option<Duration>) -> Result<Option<ManagedGuard>, ManagerError> {
     let permit: Option<(u64, bool)> = proxy.call("acquire", &(timeout,))?;
     Ok(permit.map(|(permit, owner_died)| ManagedGuard { proxy: proxy.clone(), permit, owner_died }))
 }
@@ -116,11 +121,11 @@ fn acquire(proxy: &Proxy, timeout: Option<Duration>) -> Result<Option<ManagedGua
 ///
 /// let manager = Manager::serve(&Address::Abstract(Vec::new()), AuthKey::random()?, ManagedTypes::new())?;
 /// let lock = ManagedLock::new(&manager)?;
-/// let guard = lock.lock(None)?.expect("it has no end to its patience");
+/// let guard = lock.lock()?;
 /// assert!(!guard.owner_died());
-/// assert!(lock.lock(Some(Duration::ZERO))?.is_none(), "it is taken");
+/// assert!(lock.lock_timeout(Duration::ZERO)?.is_none(), "it is taken");
 /// drop(guard);
-/// assert!(lock.lock(Some(Duration::ZERO))?.is_some());
+/// assert!(lock.lock_timeout(Duration::ZERO)?.is_some());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct ManagedLock {
@@ -147,12 +152,20 @@ impl ManagedLock {
         Self::make(manager, Some(name), &(1_u64,))
     }
 
-    /// Waits so long for it, without end for `None`; nothing if somebody else had it all the time.
+    /// Takes it, and waits as long as somebody else has it.
     ///
     /// # Errors
     /// As for any call of a manager's object: see [`ManagerError`].
-    pub fn lock(&self, timeout: Option<Duration>) -> Result<Option<ManagedGuard>, ManagerError> {
-        acquire(&self.proxy, timeout)
+    pub fn lock(&self) -> Result<ManagedGuard, ManagerError> {
+        acquire(&self.proxy)
+    }
+
+    /// As [`ManagedLock::lock`], but waits no longer than this; nothing if somebody else had it all the time.
+    ///
+    /// # Errors
+    /// As for any call of a manager's object: see [`ManagerError`].
+    pub fn lock_timeout(&self, timeout: Duration) -> Result<Option<ManagedGuard>, ManagerError> {
+        acquire_in_time(&self.proxy, Some(timeout))
     }
 }
 
@@ -164,7 +177,7 @@ impl ManagedLock {
 ///
 /// let manager = Manager::serve(&Address::Abstract(Vec::new()), AuthKey::random()?, ManagedTypes::new())?;
 /// let semaphore = ManagedSemaphore::new(&manager, 2)?;
-/// let permit = semaphore.acquire(None)?;
+/// let permit = semaphore.acquire()?;
 /// assert_eq!(semaphore.available()?, 1);
 /// drop(permit);
 /// assert_eq!(semaphore.available()?, 2);
@@ -194,12 +207,20 @@ impl ManagedSemaphore {
         Self::make(manager, Some(name), &(permits,))
     }
 
-    /// Waits so long for a permit, without end for `None`; nothing if all were out.
+    /// Takes a permit, and waits as long as all are out.
     ///
     /// # Errors
     /// As for any call of a manager's object: see [`ManagerError`].
-    pub fn acquire(&self, timeout: Option<Duration>) -> Result<Option<ManagedGuard>, ManagerError> {
-        acquire(&self.proxy, timeout)
+    pub fn acquire(&self) -> Result<ManagedGuard, ManagerError> {
+        acquire(&self.proxy)
+    }
+
+    /// As [`ManagedSemaphore::acquire`], but waits no longer than this; nothing if all were out.
+    ///
+    /// # Errors
+    /// As for any call of a manager's object: see [`ManagerError`].
+    pub fn acquire_timeout(&self, timeout: Duration) -> Result<Option<ManagedGuard>, ManagerError> {
+        acquire_in_time(&self.proxy, Some(timeout))
     }
 
     /// How many permits there are at this moment.

@@ -8,6 +8,7 @@ use crate::manager::{Manager, Proxy};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_bytes::ByteBuf;
+use std::borrow::Borrow;
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::sync::RwLock;
@@ -92,11 +93,12 @@ impl Managed for Queue {
 ///
 /// let manager = Manager::serve(&Address::Abstract(Vec::new()), AuthKey::random()?, ManagedTypes::new())?;
 /// let queue = ManagedQueue::<String>::new(&manager, Some(1))?;
-/// assert!(queue.put("work", None)?);
-/// assert!(!queue.put("more", Some(Duration::ZERO))?, "it is full");
-/// assert_eq!(queue.get(None)?, Some("work".into()));
-/// assert!(!queue.join(Some(Duration::ZERO))?);
-/// assert!(queue.task_done()? && queue.join(None)?);
+/// queue.put("work")?;
+/// assert!(!queue.put_timeout("more", Duration::ZERO)?, "it is full");
+/// assert_eq!(queue.get()?, "work");
+/// assert!(!queue.join_timeout(Duration::ZERO)?);
+/// assert!(queue.task_done()?);
+/// queue.join()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct ManagedQueue<T> {
@@ -123,22 +125,49 @@ impl<T: Serialize + DeserializeOwned> ManagedQueue<T> {
         Self::make(manager, Some(name), &(capacity,))
     }
 
-    /// Puts an item in, and waits so long for room, without end for `None`; whether there was any.
+    /// Puts an item in, and waits as long as there is no room.
     ///
     /// # Errors
     /// As for any call of a manager's object: see [`ManagerError`].
-    pub fn put<Q: Serialize + ?Sized>(&self, item: &Q, timeout: Option<Duration>) -> Result<bool, ManagerError>
+    pub fn put<Q: Serialize + ?Sized>(&self, item: &Q) -> Result<(), ManagerError>
     where
-        T: std::borrow::Borrow<Q>,
+        T: Borrow<Q>,
     {
+        self.put_in_time(item, None).map(|_| ())
+    }
+
+    /// As [`ManagedQueue::put`], but waits no longer than this; whether there was room.
+    ///
+    /// # Errors
+    /// As for any call of a manager's object: see [`ManagerError`].
+    pub fn put_timeout<Q: Serialize + ?Sized>(&self, item: &Q, timeout: Duration) -> Result<bool, ManagerError>
+    where
+        T: Borrow<Q>,
+    {
+        self.put_in_time(item, Some(timeout))
+    }
+
+    fn put_in_time<Q: Serialize + ?Sized>(&self, item: &Q, timeout: Option<Duration>) -> Result<bool, ManagerError> {
         self.proxy.call("put", &(packed(item)?, timeout))
     }
 
-    /// Takes the oldest item out, and waits so long for one, without end for `None`; nothing if there was none.
+    /// Takes the oldest item out, and waits as long as there is none.
     ///
     /// # Errors
     /// As for any call of a manager's object: see [`ManagerError`]. An item that is of another type is lost.
-    pub fn get(&self, timeout: Option<Duration>) -> Result<Option<T>, ManagerError> {
+    pub fn get(&self) -> Result<T, ManagerError> {
+        self.get_in_time(None)?.ok_or(ManagerError::Ended)
+    }
+
+    /// As [`ManagedQueue::get`], but waits no longer than this; nothing if there was none.
+    ///
+    /// # Errors
+    /// As for [`ManagedQueue::get`].
+    pub fn get_timeout(&self, timeout: Duration) -> Result<Option<T>, ManagerError> {
+        self.get_in_time(Some(timeout))
+    }
+
+    fn get_in_time(&self, timeout: Option<Duration>) -> Result<Option<T>, ManagerError> {
         unpacked_if_any(self.proxy.call("get", &(timeout,))?)
     }
 
@@ -166,11 +195,23 @@ impl<T: Serialize + DeserializeOwned> ManagedQueue<T> {
         self.proxy.call("task_done", &())
     }
 
-    /// Waits so long, without end for `None`, until all items that were ever put were said to be done; whether they were.
+    /// Waits until all items that were ever put were said to be done.
     ///
     /// # Errors
     /// As for any call of a manager's object: see [`ManagerError`].
-    pub fn join(&self, timeout: Option<Duration>) -> Result<bool, ManagerError> {
+    pub fn join(&self) -> Result<(), ManagerError> {
+        self.join_in_time(None).map(|_| ())
+    }
+
+    /// As [`ManagedQueue::join`], but waits no longer than this; whether they were.
+    ///
+    /// # Errors
+    /// As for any call of a manager's object: see [`ManagerError`].
+    pub fn join_timeout(&self, timeout: Duration) -> Result<bool, ManagerError> {
+        self.join_in_time(Some(timeout))
+    }
+
+    fn join_in_time(&self, timeout: Option<Duration>) -> Result<bool, ManagerError> {
         self.proxy.call("join", &(timeout,))
     }
 }

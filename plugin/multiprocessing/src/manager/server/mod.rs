@@ -117,7 +117,7 @@ fn accept(listener: &Listener, wanted: &PipeReader, shared: &Arc<Shared>) {
             log::error!("a manager cannot wait for clients: {error}");
             return;
         }
-        match listener.accept(Some(Duration::ZERO)) {
+        match listener.accept_timeout(Duration::ZERO) {
             Ok(connection) => serve(connection, shared),
             Err(AcceptError::TimedOut) => {}
             Err(refused @ AcceptError::Refused { .. }) => log::warn!("a manager has {refused}"),

@@ -107,7 +107,7 @@ impl ServerProcess {
 
     /// Why it cannot be connected to: it has ended, if it has, or is just ending.
     pub(in crate::manager) fn why(&self, error: ManagerError) -> ManagerError {
-        match self.process.join(Some(Duration::from_millis(500))) {
+        match self.process.join_timeout(Duration::from_millis(500)) {
             Ok(Some(status)) => ManagerError::Died(status),
             _ => error,
         }
@@ -116,9 +116,9 @@ impl ServerProcess {
     /// Lets it end, and ends it if it does not.
     pub(in crate::manager) fn stop(&mut self) {
         self.wanted = None;
-        if !matches!(self.process.join(Some(STOP_PATIENCE)), Ok(Some(_))) {
+        if !matches!(self.process.join_timeout(STOP_PATIENCE), Ok(Some(_))) {
             let _ = self.process.kill();
-            let _ = self.process.join(Some(STOP_PATIENCE));
+            let _ = self.process.join_timeout(STOP_PATIENCE);
         }
     }
 }
