@@ -2,6 +2,7 @@
 
 use super::data::{Data, Pieces, reopen};
 use super::inflate::{Inflated, inflate_here, map_sealed};
+use super::relocate::relocated;
 use super::surveyed::{Content, FileRef, Role};
 use super::{FileSet, open};
 use crate::cache::Cache;
@@ -28,6 +29,8 @@ pub struct Files {
     slots: Vec<Result<Mmap, String>>,
     /// By module and file.
     open: Vec<Vec<Slot>>,
+    /// Debug sections of files that have yet to be linked, by module and section.
+    relocated: FrozenMap<(usize, usize), Box<[u8]>>,
     /// By process and path.
     others: FrozenMap<(Option<u64>, String), Box<Opened>>,
 }
@@ -68,7 +71,7 @@ impl Files {
         let open = set.modules.iter().map(|module| module.files.iter().map(|_| Slot::new()).collect()).collect();
         let slots = descriptors.iter().map(|file| map_sealed(file).map_err(|error| error.to_string())).collect();
         let cache = cache.map(|cache| cache.access(access));
-        Self { set, access, cache, slots, open, others: FrozenMap::new() }
+        Self { set, access, cache, slots, open, relocated: FrozenMap::new(), others: FrozenMap::new() }
     }
 
     pub fn set(&self) -> &FileSet {
@@ -136,7 +139,8 @@ impl Files {
         }
     }
 
-    /// The bytes of a section, inflated if it is compressed; none if its file has none.
+    /// The bytes of a section, inflated if it is compressed, and relocated if its file has yet to be linked and it is of the debug
+    /// information; none if its file has none.
     ///
     /// # Errors
     /// As of [`data`](Self::data).
@@ -144,11 +148,23 @@ impl Files {
     /// # Panics
     /// If there is no such section.
     pub fn section(&self, module: usize, section: usize) -> Result<&[u8], FileError> {
-        let section = &self.set.modules[module].sections[section];
-        match section.inflated {
+        let key = (module, section);
+        let module_files = &self.set.modules[module];
+        let section = &module_files.sections[section];
+        let file = &module_files.files[section.file];
+        let content = || match section.inflated {
             Some(file) => self.bytes(module, file, 0..section.size),
             None => self.bytes(module, section.file, section.range.clone()),
+        };
+        if !(file.relocatable && section.name.starts_with(".debug_")) {
+            return content();
         }
+        if let Some(relocated) = self.relocated.get(&key) {
+            return Ok(relocated);
+        }
+        let relocated = relocated(self.data(module, section.file)?, section.index, content()?, module_files.layout);
+        let relocated = relocated.map_err(|error| failure(file, format!("{}: {error}", section.name)))?;
+        Ok(self.relocated.insert(key, relocated))
     }
 
     /// The bytes of the section of that name, as [`Surveyed::section_named`](super::Surveyed::section_named) finds it; none if

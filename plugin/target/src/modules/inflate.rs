@@ -2,12 +2,11 @@
 
 use super::data::{Data, reopen};
 use super::surveyed::{Compression, Content, Format, Surveyed};
-use flate2::{Decompress, FlushDecompress, Status};
+use libdeflater::Decompressor;
 use memmap2::{Mmap, MmapMut};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use object::ReadRef;
-use ruzstd::decoding::FrameDecoder;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -103,30 +102,14 @@ fn check_size(compressed: &[u8], compression: Compression, size: u64) -> io::Res
 fn fill(compressed: &[u8], compression: Compression, inflated: &mut [u8]) -> io::Result<()> {
     let header = usize::try_from(compression.header).unwrap_or(usize::MAX);
     let compressed = compressed.get(header..).ok_or(io::ErrorKind::UnexpectedEof)?;
-    match compression.format {
-        Format::Zlib => fill_zlib(compressed, inflated),
+    let filled = match compression.format {
+        Format::Zlib => Decompressor::new().zlib_decompress(compressed, inflated).map_err(invalid)?,
         Format::Zstd => {
-            let filled = FrameDecoder::new().decode_all(compressed, inflated).map_err(invalid)?;
-            if filled == inflated.len() { Ok(()) } else { Err(invalid("it ends before its size")) }
+            let filled = zstd_safe::decompress(inflated, compressed);
+            filled.map_err(|code| invalid(zstd_safe::get_error_name(code)))?
         }
-    }
-}
-
-fn fill_zlib(compressed: &[u8], inflated: &mut [u8]) -> io::Result<()> {
-    let mut stream = Decompress::new(true);
-    loop {
-        let (read, written) = (stream.total_in(), stream.total_out());
-        let (from, into) = (&compressed[read as usize..], &mut inflated[written as usize..]);
-        let status = stream.decompress(from, into, FlushDecompress::Finish).map_err(invalid)?;
-        match status {
-            Status::StreamEnd if stream.total_out() == inflated.len() as u64 => return Ok(()),
-            Status::StreamEnd => return Err(invalid("it ends before its size")),
-            _ if stream.total_in() == read && stream.total_out() == written => {
-                return Err(invalid("it is cut off, or longer than its size"));
-            }
-            _ => {}
-        }
-    }
+    };
+    if filled == inflated.len() { Ok(()) } else { Err(invalid("it ends before its size")) }
 }
 
 fn invalid(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {

@@ -11,6 +11,7 @@ mod elf;
 mod files;
 mod inflate;
 mod loaded;
+mod relocate;
 mod set;
 mod survey;
 mod surveyed;

@@ -4,7 +4,7 @@ use super::data::{Data, Pieces};
 use super::elf::{self, Elf};
 use super::set::LONGEST_FILE;
 use super::surveyed::{Content, FileRef, Identity, Role, Surveyed};
-use super::{Module, Search, companions, loaded, open};
+use super::{Module, Search, companions, loaded, open, relocate};
 use std::fmt::Write;
 use std::io;
 
@@ -117,6 +117,13 @@ impl<'a> Survey<'a> {
         let Candidate { path, content, size } = candidate;
         for what in &elf.damage {
             self.problem(&path, what);
+        }
+        if elf.relocatable && !relocate::is_known(elf.machine) {
+            let what = format!(
+                "has yet to be linked, and how that is done for {} is not known: its debug information is unreliable",
+                elf.machine
+            );
+            self.found.problems.push(format!("{path} {what}"));
         }
         let file = self.found.files.len();
         let relocatable = elf.relocatable;

@@ -2,5 +2,7 @@
 
 mod build;
 mod cache;
+mod damaged;
 mod debug;
+mod loaded;
 mod plain;

@@ -63,3 +63,49 @@ fn what_is_no_program_is_said() {
     assert_eq!(surveyed.problems, [format!("{}: not an ELF file", build.text("order.c"))]);
     assert!(surveyed.files.is_empty());
 }
+
+#[test]
+fn programs_at_other_addresses() {
+    let build = Build::new();
+    build.compile("fixed", "-no-pie");
+    build.compile("moved", "-no-pie -Wl,-Ttext-segment=0x10000000");
+    let bias = |name: &str, base: u64| survey(&Module { base: Some(base), ..build.module(name) }, &build.search()).bias;
+    assert_eq!(bias("fixed", 0x40_0000), Some(0));
+    assert_eq!(bias("moved", 0x1000_0000), Some(0));
+    // Loaded lower than it was linked: addresses wrap around.
+    assert_eq!(bias("moved", 0x40_0000), Some(0x40_0000_u64.wrapping_sub(0x1000_0000)));
+    assert_eq!(survey(&build.module("fixed"), &build.search()).bias, None);
+}
+
+#[test]
+fn no_descriptor_is_kept() {
+    let build = Build::new();
+    build.compile("order", "");
+    let surveyed = survey(&build.module("order"), &build.search());
+    for access in [Access::Mapped, Access::Pread] {
+        let files = Files::new(FileSet::new(vec![surveyed.clone()]), Vec::new(), access, None);
+        assert!(!files.section_named(0, None, ".text").unwrap().is_empty());
+        let other = files.other(&build.text("order.c"), None).unwrap();
+        assert_eq!(other, fs::read(build.path("order.c")).unwrap());
+        assert_eq!(files.other(&build.text("order.c"), None).unwrap().as_ptr(), other.as_ptr(), "it is kept");
+        assert!(files.other(&build.text("none"), None).is_err());
+        let open = fs::read_dir("/proc/self/fd").unwrap().flatten();
+        let ours = open
+            .filter_map(|entry| fs::read_link(entry.path()).ok())
+            .filter(|path| path.starts_with(build.folder.path()));
+        assert_eq!(ours.count(), 0);
+    }
+}
+
+#[test]
+fn a_module_without_a_file() {
+    let build = Build::new();
+    build.compile("order", "");
+    let image = fs::read(build.path("order")).unwrap();
+    let module = Module { path: "[vdso]".into(), base: Some(0x1000), build_id: Vec::new(), image: Some(image.clone()) };
+    let surveyed = survey(&module, &build.search());
+    assert_eq!(surveyed.build_id, build_id(&build.text("order")));
+    assert_eq!(surveyed.files[0].content, Content::Bytes(image));
+    let files = Files::new(FileSet::new(vec![surveyed]), Vec::new(), Access::Mapped, None);
+    assert!(!files.section_named(0, None, ".dynsym").unwrap().is_empty());
+}
