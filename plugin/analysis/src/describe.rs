@@ -74,12 +74,17 @@ impl Describer<'_> {
 
 /// Bytes as text: UTF-8, and `\xNN` for what is not.
 pub fn text(bytes: &[u8], cut: bool) -> Content {
+    Content::Text { text: text_of(bytes), cut }
+}
+
+/// As [`text`], of a name or a path.
+pub fn text_of(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
         text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
     }
-    Content::Text { text, cut }
+    text
 }
 
 /// UTF-16 as text, with `\xNN\xNN` for what is not.

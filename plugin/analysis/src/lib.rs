@@ -13,10 +13,12 @@
 
 pub mod describe;
 mod driver;
+pub mod dwarf;
 pub mod entropy;
 mod executor;
 pub mod files;
 pub mod find;
+pub mod lookup;
 pub mod map;
 mod memory;
 pub mod place;

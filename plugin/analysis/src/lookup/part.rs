@@ -1,0 +1,247 @@
+//! What a part of a module tells of the addresses that are looked up in it.
+
+use super::functions::{self, End, Functions};
+use super::rows::{self, Place};
+use super::wanted::Wanted;
+use crate::describe::text_of;
+use crate::dwarf::{Abbreviations, DebugInfo, DwarfError, Names, Source, Unit, UnitRanges, UnitTable, file_path};
+use crate::symbols::demangled;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::ops::Range;
+
+/// A place in the source. Line and column are 0 where they are not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Location {
+    /// Index into the part's texts.
+    pub file: Option<u32>,
+    pub line: u32,
+    pub column: u32,
+}
+
+/// A function, or a call that was inlined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frame {
+    /// Index into the part's texts.
+    pub function: Option<u32>,
+    /// The frame that it was inlined into, by its index, and where it was called.
+    pub caller: Option<(u32, Location)>,
+}
+
+/// What units tell of some addresses of a module.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// Names and paths, none of them twice.
+    pub texts: Vec<String>,
+    pub frames: Vec<Frame>,
+    /// The number of the address, the offset of the unit, the innermost frame.
+    pub innermost: Vec<(u32, u64, u32)>,
+    /// The number of the address, the offset of the unit, where the line table says that it is.
+    pub places: Vec<(u32, u64, Location)>,
+}
+
+/// How names are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Spelling {
+    #[default]
+    Demangled,
+    /// As the linker knows them.
+    Mangled,
+}
+
+/// What a module's units are looked up with; it is kept from one part to the next.
+#[derive(Debug, Default)]
+pub struct Kept {
+    pub table: UnitTable,
+    pub ranges: UnitRanges,
+    abbreviations: Abbreviations,
+}
+
+impl Kept {
+    /// Of a module in which `addresses`, in ascending order, are looked up.
+    pub fn new(debug: &DebugInfo<'_>, addresses: &[u64]) -> Self {
+        let table = UnitTable::new(&debug.dwarf);
+        let is_wanted = |range: &Range<u64>| {
+            let (first, last) = super::wanted::span(addresses, range);
+            first < last
+        };
+        let ranges = UnitRanges::new(&debug.dwarf, &table, is_wanted);
+        Self { table, ranges, abbreviations: Abbreviations::default() }
+    }
+}
+
+/// Something that could not be read: a range of .debug_info, and why, as a fragment.
+pub type Unread = (Range<u64>, String);
+
+/// Looks up `addresses`, which are in ascending order, in what begins in `part` of .debug_info. What cannot be read goes to
+/// `unread`. Returns where it stopped, if it was told to.
+pub fn look_up<'a>(
+    debug: &DebugInfo<'a>,
+    source: &dyn Source<'a>,
+    kept: &mut Kept,
+    addresses: &[u64],
+    (part, spelling): (Range<u64>, Spelling),
+    stop: &dyn Fn() -> bool,
+    unread: &mut Vec<Unread>,
+) -> (Part, Option<u64>) {
+    let Kept { table, ranges, abbreviations } = kept;
+    let (names, paths) = (HashMap::new(), HashMap::new());
+    let mut search = Search { debug, source, part: Part::default(), spelling, names, paths, table };
+    for unit in table.overlapping(part.clone()) {
+        if unit.start > part.start && stop() {
+            return (search.part, Some(unit.start));
+        }
+        match search.unit(ranges, abbreviations, addresses, unit, &part, stop) {
+            Ok(End::Done) => {}
+            Ok(End::Stopped(at)) => return (search.part, Some(unit.start + at as u64)),
+            Err(error) => unread.push((
+                unit.start.max(part.start)..unit.end.min(part.end),
+                format!("the unit at {:#x} of .debug_info: {error}", unit.start),
+            )),
+        }
+    }
+    if let Some(rest) = &table.rest
+        && part.contains(&rest.range.start)
+    {
+        unread.push((rest.range.start..part.end, format!("{} at {:#x} of .debug_info", rest.reason, rest.range.start)));
+    }
+    (search.part, None)
+}
+
+struct Search<'a, 'd> {
+    debug: &'d DebugInfo<'a>,
+    source: &'d dyn Source<'a>,
+    part: Part,
+    spelling: Spelling,
+    /// Which of the part's texts a name, as it is in the file, has become.
+    names: HashMap<&'a [u8], u32>,
+    /// Which of the part's texts a path has become.
+    paths: HashMap<Vec<u8>, u32>,
+    table: &'d UnitTable,
+}
+
+impl<'a> Search<'a, '_> {
+    fn unit(
+        &mut self,
+        ranges: &UnitRanges,
+        abbreviations: &mut Abbreviations,
+        addresses: &[u64],
+        at: &Range<u64>,
+        part: &Range<u64>,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<End, DwarfError> {
+        let dwarf = &self.debug.dwarf;
+        let listed = ranges.listed(at.start);
+        if listed.is_some_and(<[_]>::is_empty) {
+            return Ok(End::Done);
+        }
+        let unit = abbreviations.unit(dwarf, at.start)?;
+        let own;
+        let of_unit = match listed {
+            Some(listed) => Some(listed),
+            None => {
+                own = UnitRanges::own(dwarf, &unit)?;
+                own.as_deref()
+            }
+        };
+        let wanted = Wanted::within(addresses, of_unit);
+        if wanted.is_empty() {
+            return Ok(End::Done);
+        }
+        let begins = part.contains(&at.start);
+        if begins {
+            self.places(&unit, at.start, &wanted)?;
+        }
+        let split = self.debug.split(&unit, self.source)?;
+        let (holder, entries) = match &split {
+            // It has offsets of its own, and so no parts.
+            Some(split) if begins => (&split.dwarf, (&split.unit, 0..usize::MAX)),
+            Some(_) => return Ok(End::Done),
+            None => {
+                let within = |at: u64, start: u64| at.saturating_sub(start) as usize;
+                (dwarf, (&unit, within(part.start, at.start)..within(part.end, at.start)))
+            }
+        };
+        let mut functions = Functions::default();
+        let ended = functions::walk(holder, entries.0, &wanted, entries.1, stop, &mut functions);
+        let named = self.functions(&unit, holder, entries.0, at.start, &wanted, &functions);
+        let ended = ended?;
+        named?;
+        Ok(match ended {
+            // All of a split part, or nothing.
+            End::Stopped(_) if split.is_some() => End::Done,
+            ended => ended,
+        })
+    }
+
+    /// Looks up the places of a unit's addresses in its line table.
+    fn places(&mut self, unit: &Unit<'a>, offset: u64, wanted: &Wanted) -> Result<(), DwarfError> {
+        let Some(program) = unit.line_program.clone() else { return Ok(()) };
+        let mut places = Vec::new();
+        let end = rows::places(program, wanted, &mut places);
+        let mut files = HashMap::new();
+        for (position, place) in places.into_iter().enumerate() {
+            let Some(place) = place else { continue };
+            let location = self.location(unit, place, &mut files);
+            self.part.places.push((wanted.number(position), offset, location));
+        }
+        end
+    }
+
+    fn functions(
+        &mut self,
+        skeleton: &Unit<'a>,
+        dwarf: &crate::dwarf::Dwarf<'a>,
+        unit: &Unit<'a>,
+        offset: u64,
+        wanted: &Wanted,
+        found: &Functions,
+    ) -> Result<(), DwarfError> {
+        // A split part shares its skeleton's line table, unless there is none.
+        let lines = if skeleton.line_program.is_some() { skeleton } else { unit };
+        let mut names = Names::new(&self.debug.dwarf, self.table);
+        let mut files = HashMap::new();
+        let first = self.part.frames.len() as u32;
+        let mut outcome = Ok(());
+        for function in &found.functions {
+            let name = names.name(dwarf, unit, gimli::UnitOffset(function.entry));
+            let name = name.unwrap_or_else(|error| {
+                outcome = Err(error);
+                Default::default()
+            });
+            let name = name.best().map(|name| self.name(name));
+            let caller = function.caller.map(|(caller, call)| (first + caller, self.location(lines, call, &mut files)));
+            self.part.frames.push(Frame { function: name, caller });
+        }
+        for (position, innermost) in found.innermost.iter().enumerate() {
+            if let Some(innermost) = innermost {
+                self.part.innermost.push((wanted.number(position), offset, first + innermost));
+            }
+        }
+        outcome
+    }
+
+    fn name(&mut self, name: &'a [u8]) -> u32 {
+        let (texts, spelling) = (&mut self.part.texts, self.spelling);
+        *self.names.entry(name).or_insert_with(|| {
+            texts.push(match (spelling, std::str::from_utf8(name)) {
+                (Spelling::Demangled, Ok(name)) => demangled(name),
+                _ => text_of(name),
+            });
+            (texts.len() - 1) as u32
+        })
+    }
+
+    fn location(&mut self, unit: &Unit<'a>, place: Place, files: &mut HashMap<u64, Option<u32>>) -> Location {
+        let (debug, texts, paths) = (self.debug, &mut self.part.texts, &mut self.paths);
+        let file = *files.entry(place.file).or_insert_with(|| {
+            let header = unit.line_program.as_ref()?.header();
+            let path = file_path(&debug.dwarf, unit, header, place.file)?;
+            Some(*paths.entry(path).or_insert_with_key(|path| {
+                texts.push(text_of(path));
+                (texts.len() - 1) as u32
+            }))
+        });
+        Location { file, line: place.line, column: place.column }
+    }
+}

@@ -1,0 +1,67 @@
+//! The rows of a unit's line table that addresses lie in.
+
+use super::wanted::Wanted;
+use crate::dwarf::{DwarfError, Slice};
+use gimli::{ColumnType, IncompleteLineProgram};
+
+/// A place in the source, by its file's number in the unit's table. Line and column are 0 where they are not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    pub file: u64,
+    pub line: u32,
+    pub column: u32,
+}
+
+/// Finds the place of each of `wanted`, by its position. Of two rows at one address it is the last that counts; of two
+/// sequences that an address lies in, as happens where the linker has merged functions, the one that ends first.
+///
+/// # Errors
+/// If the program is malformed; the sequences before that are in `found`.
+pub fn places<'a>(
+    program: IncompleteLineProgram<Slice<'a>>,
+    wanted: &Wanted,
+    found: &mut Vec<Option<Place>>,
+) -> Result<(), DwarfError> {
+    found.resize(wanted.len(), None);
+    let mut ends = vec![u64::MAX; wanted.len()];
+    let mut rows = program.rows();
+    let mut sequence: Vec<(usize, Place)> = Vec::new();
+    // The last row of the sequence, and the first position that is not before it.
+    let mut last: Option<(u64, Place)> = None;
+    let mut position = 0;
+    let addresses = wanted.addresses();
+    while let Some((_, row)) = rows.next_row()? {
+        let address = row.address();
+        match last {
+            Some((start, place)) if start <= address => {
+                while position < addresses.len() && addresses[position] < address {
+                    sequence.push((position, place));
+                    position += 1;
+                }
+            }
+            // A sequence begins, or its addresses do not ascend as they should.
+            _ => position = addresses.partition_point(|wanted| *wanted < address),
+        }
+        last = Some((address, place(row)));
+        if row.end_sequence() {
+            last = None;
+            for (position, place) in sequence.drain(..) {
+                if address < ends[position] {
+                    ends[position] = address;
+                    found[position] = Some(place);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Where a row says that its code is from.
+pub fn place(row: &gimli::LineRow) -> Place {
+    let line = row.line().map_or(0, |line| u32::try_from(line.get()).unwrap_or(u32::MAX));
+    let column = match row.column() {
+        ColumnType::LeftEdge => 0,
+        ColumnType::Column(column) => u32::try_from(column.get()).unwrap_or(u32::MAX),
+    };
+    Place { file: row.file_index(), line, column }
+}
