@@ -1,0 +1,101 @@
+//! Which bytes of code may be an address that is looked for: a filter at the speed of memory.
+
+use target::AddressRange;
+
+/// Bytes of an immediate operand that may follow a displacement: the address that the displacement counts from is after them.
+const TRAIL: u32 = 4;
+
+/// The width of a displacement, in bytes.
+const FIELD: usize = 4;
+
+/// Places are looked at in blocks of this many.
+const BLOCK: usize = 256;
+
+/// More ranges than this are widened into fewer.
+const MOST: usize = 6;
+
+/// A search for the places where four bytes, as they stand or counted from the instruction's end, are in one of some
+/// ranges; all arithmetic is of 32 bits, so that other places are found, too.
+#[derive(Clone, Debug)]
+pub(crate) struct Filter {
+    /// Start and length.
+    relative: Vec<(u32, u32)>,
+    absolute: Vec<(u32, u32)>,
+}
+
+impl Filter {
+    /// For addresses in `ranges`, which are in ascending order, do not meet and are not empty. `absolute`: whether they may
+    /// stand in code as they are.
+    pub(crate) fn new(ranges: &[AddressRange], absolute: bool) -> Self {
+        let ranges = widened(ranges);
+        let length = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
+        let as_they_are = ranges.iter().map(|range| (range.start as u32, length(range.len())));
+        let counted = ranges
+            .iter()
+            .map(|range| ((range.start as u32).wrapping_sub(TRAIL), length(range.len() + u64::from(TRAIL))));
+        Self { absolute: if absolute { as_they_are.collect() } else { Vec::new() }, relative: counted.collect() }
+    }
+
+    /// Calls `found` with the offset of each such place in `bytes`, which are at `address`, in ascending order.
+    pub(crate) fn find(&self, bytes: &[u8], address: u64, mut found: impl FnMut(usize)) {
+        let end = bytes.len().saturating_sub(FIELD - 1);
+        let mut at = 0;
+        while at < end {
+            let block = bytes.get(at..at + BLOCK + FIELD - 1).and_then(|block| block.try_into().ok());
+            let first = (address as u32).wrapping_add(at as u32).wrapping_add(FIELD as u32);
+            let next = end.min(at + BLOCK);
+            if block.is_none_or(|block| self.may_hold(block, first)) {
+                for place in at..next {
+                    let field = &bytes[place..place + FIELD];
+                    let value = u32::from_le_bytes([field[0], field[1], field[2], field[3]]);
+                    let counted = value.wrapping_add(first).wrapping_add((place - at) as u32);
+                    let within = |value: u32| move |(start, length): &(u32, u32)| value.wrapping_sub(*start) < *length;
+                    if self.relative.iter().any(within(counted)) || self.absolute.iter().any(within(value)) {
+                        found(place);
+                    }
+                }
+            }
+            at = next;
+        }
+    }
+
+    /// Whether there is any in a block, of which the first place counts from `first`.
+    fn may_hold(&self, block: &[u8; BLOCK + FIELD - 1], first: u32) -> bool {
+        let relative = self.relative.iter().any(|(start, length)| any::<1>(block, first.wrapping_sub(*start), *length));
+        relative || self.absolute.iter().any(|(start, length)| any::<0>(block, start.wrapping_neg(), *length))
+    }
+}
+
+/// Whether at any place of a block the number there, plus `add` and `STEP` times the place's offset, is below `length`.
+///
+/// The comparison is of signed numbers with their highest bits inverted, since SSE2 has no other.
+fn any<const STEP: u32>(block: &[u8; BLOCK + FIELD - 1], add: u32, length: u32) -> bool {
+    const SIGN: u32 = 1 << 31;
+    let limit = (length ^ SIGN) as i32;
+    let mut hit = 0_u32;
+    for phase in 0..FIELD {
+        let mut add = add.wrapping_add(SIGN).wrapping_add(STEP * phase as u32);
+        for field in block[phase..phase + BLOCK].as_chunks::<FIELD>().0 {
+            let value = u32::from_le_bytes(*field).wrapping_add(add) as i32;
+            hit |= u32::from(value < limit);
+            add = add.wrapping_add(STEP * FIELD as u32);
+        }
+    }
+    hit != 0
+}
+
+/// At most [`MOST`] ranges that cover all of `ranges`: the narrowest gaps are closed.
+fn widened(ranges: &[AddressRange]) -> Vec<AddressRange> {
+    let mut gaps: Vec<u64> = ranges.windows(2).map(|pair| pair[1].start - pair[0].end).collect();
+    gaps.sort_unstable_by(|a, b| b.cmp(a));
+    let least = gaps.get(MOST - 2).copied().unwrap_or(0);
+    let mut wide: Vec<AddressRange> = Vec::new();
+    for range in ranges {
+        let full = wide.len() == MOST;
+        match wide.last_mut() {
+            Some(last) if full || range.start - last.end < least => last.end = range.end,
+            _ => wide.push(*range),
+        }
+    }
+    wide
+}

@@ -1,0 +1,109 @@
+//! `xrefs`: what refers to a function or a variable, in the code and the data of all modules.
+//!
+//! ```text
+//! targets ──▶ for each module: what leads to them (the addresses themselves, GOT slots, PLT stubs, copies) ──▶ scan
+//! ```
+//!
+//! Code is searched for the bytes of an address, as fast as memory is read, and only where they are is it decoded: from
+//! the beginning of the function on, so that what is found is an instruction and not something that looks like one.
+
+mod boundaries;
+mod candidates;
+mod code;
+mod elf;
+mod instruction;
+mod linkage;
+mod pointers;
+mod relocations;
+
+pub use boundaries::{Boundaries, Known, code_symbols};
+pub use code::{Code, scan, sweep};
+pub use elf::{Elf, Part};
+pub use linkage::{Linkage, Way, names};
+pub use pointers::{holds_pointers, relocated, words};
+
+use serde::{Deserialize, Serialize};
+use target::AddressRange;
+
+/// What a reference is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    /// A direct call, or one through the GOT.
+    Call,
+    /// A jump of any kind, conditional ones and tail calls too.
+    Jump,
+    /// Code that has the address, or reads or writes there.
+    Mention,
+    /// Data that holds the address once its module is loaded.
+    Pointer,
+}
+
+/// Some kinds of references.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kinds(u8);
+
+impl Kinds {
+    pub const ALL: Self = Self(0xf);
+    /// Those that instructions are.
+    pub const CODE: Self = Self(0x7);
+
+    pub const fn only(kind: Kind) -> Self {
+        Self(1 << kind as u8)
+    }
+
+    pub const fn has(self, kind: Kind) -> bool {
+        self.0 & 1 << kind as u8 != 0
+    }
+
+    /// Whether instructions may be of these kinds.
+    pub const fn has_code(self) -> bool {
+        self.0 & Self::CODE.0 != 0
+    }
+}
+
+/// What a reference goes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Through {
+    /// Nothing: it holds the address itself.
+    Direct,
+    /// A stub of the procedure linkage table.
+    Plt,
+    /// A slot of the global offset table.
+    Got,
+}
+
+/// A place that refers to a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Reference {
+    /// Where the instruction or the pointer begins, in its file's own addresses.
+    pub address: u64,
+    pub kind: Kind,
+    pub through: Through,
+    /// Index of the target.
+    pub target: u32,
+}
+
+/// What references are looked for to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// The module that it lies in.
+    pub module: usize,
+    /// Its addresses there, in the file's own addresses: a reference to any of them counts.
+    pub range: AddressRange,
+}
+
+/// A target and the dynamic symbols in it, by which other modules refer to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    pub target: Target,
+    pub names: Vec<Name>,
+}
+
+/// A dynamic symbol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name {
+    pub name: Vec<u8>,
+    /// Its version, where it has one. A reference without a version, or to a symbol without one, is by name alone.
+    pub version: Option<Vec<u8>>,
+    pub address: u64,
+}

@@ -1,0 +1,6 @@
+//! References in programs that compilers and linkers made, compared with what the system's own tools see in them.
+
+mod builds;
+mod objdump;
+mod real;
+mod search;
