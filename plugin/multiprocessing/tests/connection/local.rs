@@ -2,10 +2,10 @@
 
 use crate::signals::interrupted;
 use crate::worker::{connect_and_say, send_back};
-use crate::{PATIENCE, accept, alone, anywhere, connect, key, listener, pair};
+use crate::{PATIENCE, SOON, accept, alone, anywhere, connect, key, listener, pair, program};
 use multiprocessing::codec::{Descriptor, encode};
 use multiprocessing::connection::{AcceptError, Address, AuthKey, Client, Connection, ConnectionError, Listener};
-use multiprocessing::{ExitStatus, Next, Pool, PoolConfig, Process, Program};
+use multiprocessing::{ExitStatus, Next, Pool, PoolConfig, Process};
 use nix::poll::{PollFd, PollFlags, poll};
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -13,7 +13,6 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 const LIMIT: usize = 1 << 24;
-const SOON: Duration = Duration::from_millis(20);
 
 /// An address of each kind.
 fn addresses(folder: &tempfile::TempDir) -> [Address; 4] {
@@ -25,7 +24,7 @@ fn addresses(folder: &tempfile::TempDir) -> [Address; 4] {
 fn a_client_in_another_process_is_heard_at_every_kind_of_address() {
     let _alone = alone();
     let folder = tempfile::tempdir().expect("a folder");
-    let mut config = PoolConfig::new(Program::new(env!("CARGO_BIN_EXE_multiprocessing-test-worker"), "test build"));
+    let mut config = PoolConfig::new(program());
     config.workers = 1;
     let pool = Pool::start(config).expect("a pool");
     let job = pool.typed_job::<connect_and_say>(&()).expect("a job");
@@ -46,7 +45,7 @@ fn a_client_in_another_process_is_heard_at_every_kind_of_address() {
 fn a_connection_is_given_to_another_process() {
     let _alone = alone();
     let (accepted, client) = pair(&listener());
-    let program = Program::new(env!("CARGO_BIN_EXE_multiprocessing-test-worker"), "test build");
+    let program = program();
     let process = Process::builder(&program).start(send_back, &accepted).expect("a process");
     drop(accepted);
     for message in [&b"hello"[..], b""] {

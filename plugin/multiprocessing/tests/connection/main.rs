@@ -1,5 +1,8 @@
 //! Listeners and clients: with each other, with peers that are none, and with CPython's.
 
+#[path = "../common/basics.rs"]
+#[expect(dead_code, reason = "some of it is for the tests of other subjects")]
+mod basics;
 mod hostile;
 #[path = "../common/leftovers.rs"]
 mod leftovers;
@@ -10,13 +13,9 @@ mod signals;
 #[path = "../worker/connection.rs"]
 mod worker;
 
-use multiprocessing::connection::{AcceptError, Address, AuthKey, Client, Connection, ConnectionError, Listener};
-use std::time::Duration;
-
+use basics::{PATIENCE, SOON, program};
 use leftovers::alone;
-
-/// Long enough for whatever is to happen on a busy machine. Nothing waits so long unless it hangs.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+use multiprocessing::connection::{AcceptError, Address, AuthKey, Client, Connection, ConnectionError, Listener};
 
 pub fn key() -> Option<AuthKey> {
     Some(AuthKey::from("a key"))

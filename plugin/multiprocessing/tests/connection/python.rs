@@ -91,6 +91,13 @@ impl Python {
         let output = BufReader::new(child.stdout.take().expect("a pipe"));
         Running { child, output, python: self.clone() }
     }
+
+    /// Runs the listener, and says where it listens.
+    fn listen(&self, key: &str) -> (Running, Address) {
+        let mut running = self.start(LISTENER, &[("KEY", key)]);
+        let port = running.said().parse().expect("a port");
+        (running, Address::Tcp { host: "127.0.0.1".into(), port })
+    }
 }
 
 struct Running {
@@ -168,9 +175,7 @@ fn talk(connection: &multiprocessing::connection::Connection, python: &mut Runni
 fn a_python_listener_is_talked_to() {
     let _alone = alone();
     for python in pythons() {
-        let mut running = python.start(LISTENER, &[("KEY", "a key")]);
-        let port = running.said().parse().expect("a port");
-        let address = Address::Tcp { host: "127.0.0.1".into(), port };
+        let (mut running, address) = python.listen("a key");
         let connection = Client::connect(&address, key().as_ref(), PATIENCE).expect("the same key");
         talk(&connection, &mut running);
         drop(connection);
@@ -197,9 +202,7 @@ fn a_python_client_is_talked_to() {
 fn a_python_listener_and_a_client_with_different_keys_refuse_each_other() {
     let _alone = alone();
     for python in pythons() {
-        let mut running = python.start(LISTENER, &[("KEY", "another key")]);
-        let port = running.said().parse().expect("a port");
-        let address = Address::Tcp { host: "127.0.0.1".into(), port };
+        let (mut running, address) = python.listen("another key");
         let error = Client::connect(&address, key().as_ref(), PATIENCE).expect_err("another key");
         assert!(matches!(error, ConnectionError::Authentication(AuthenticationError::Refused)), "{error:?}");
         assert_eq!(running.said(), "AuthenticationError");
@@ -239,9 +242,8 @@ fn the_example_client_asks_a_python_listener() {
     let _alone = alone();
     for python in pythons() {
         for (key, answer) in [("a key", Some("olleh\n")), ("another key", None)] {
-            let mut running = python.start(LISTENER, &[("KEY", "a key")]);
-            let address = format!("127.0.0.1:{}", running.said());
-            let output = example("client", &[&address, key, "hello"]).output().expect("the example");
+            let (mut running, address) = python.listen("a key");
+            let output = example("client", &[&address.to_string(), key, "hello"]).output().expect("the example");
             assert_eq!(output.status.success(), answer.is_some(), "{output:?}");
             assert_eq!(String::from_utf8_lossy(&output.stdout), answer.unwrap_or_default());
             assert_eq!(output.stderr.is_empty(), answer.is_some(), "{output:?}");

@@ -1,7 +1,7 @@
 //! Somebody dies: a client, a manager, or whoever has started one.
 
 use crate::worker::{AccountProxy, add_many, count_under, hold_account, lock_and_wait, own_a_manager, wait_for_item};
-use crate::{PATIENCE, WORKER, alone, manager, manager_here, program, signal, start, until};
+use crate::{IDENTITY, PATIENCE, alone, manager, manager_here, program, signal, start, until, worker};
 use multiprocessing::{ExitStatus, ManagedDict, ManagedLock, ManagedQueue, Manager, ManagerError, Program};
 use std::path::Path;
 use std::thread;
@@ -150,7 +150,7 @@ fn a_manager_ends_with_whoever_has_started_it() {
     let _alone = alone();
     let manager = manager_here();
     let pids = ManagedQueue::<u32>::new(&manager, None).expect("a queue");
-    let process = start(own_a_manager, &(WORKER.into(), pids.clone()));
+    let process = start(own_a_manager, &(worker().to_path_buf(), pids.clone()));
     let pid = pids.get_timeout(PATIENCE).expect("a call").expect("its number");
     let path = format!("/proc/{pid}");
     assert!(Path::new(&path).exists());
@@ -162,8 +162,7 @@ fn a_manager_ends_with_whoever_has_started_it() {
 #[test]
 fn a_program_that_is_no_manager_is_an_error() {
     let _alone = alone();
-    for program in
-        [Program::new("/nowhere/at/all", "test build"), program().argument("abort"), Program::new(WORKER, "x")]
+    for program in [Program::new("/nowhere/at/all", IDENTITY), program().argument("abort"), Program::new(worker(), "x")]
     {
         let error = Manager::start(&program).expect_err("no manager");
         assert!(matches!(error, ManagerError::Start(_) | ManagerError::Died(_)), "{error:?}");

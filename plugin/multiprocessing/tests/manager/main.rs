@@ -1,5 +1,8 @@
 //! Managers, in processes of their own and in this one, and what becomes of them and of their clients.
 
+#[path = "../common/basics.rs"]
+#[expect(dead_code, reason = "some of it is for the tests of other subjects")]
+mod basics;
 mod deaths;
 #[path = "../common/leftovers.rs"]
 mod leftovers;
@@ -9,19 +12,10 @@ mod remote;
 #[path = "../worker/manager.rs"]
 mod worker;
 
+use basics::{IDENTITY, PATIENCE, program, signal, until, worker};
 use leftovers::alone;
 use multiprocessing::connection::{Address, AuthKey};
-use multiprocessing::{ExitStatus, Function, ManagedTypes, Manager, Process, Program};
-use std::time::Duration;
-
-/// Long enough for whatever is to happen on a busy machine. Nothing waits so long unless it hangs.
-pub const PATIENCE: Duration = Duration::from_secs(30);
-
-pub const WORKER: &str = env!("CARGO_BIN_EXE_multiprocessing-test-worker");
-
-pub fn program() -> Program {
-    Program::new(WORKER, "test build")
-}
+use multiprocessing::{ExitStatus, Function, ManagedTypes, Manager, Process};
 
 pub fn manager() -> Manager {
     Manager::start(&program()).expect("a manager")
@@ -43,18 +37,4 @@ pub fn start<F: Function<Setup = ()>>(function: F, argument: &F::Argument) -> Pr
 
 pub fn succeeds(process: &Process) {
     assert_eq!(process.join_timeout(PATIENCE).expect("a child"), Some(ExitStatus::Exited(0)));
-}
-
-/// Waits for something that is about to be so.
-pub fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let deadline = std::time::Instant::now() + PATIENCE;
-    while !so() {
-        assert!(std::time::Instant::now() < deadline, "never: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-pub fn signal(pid: u32, signal: i32) {
-    // SAFETY: `kill` takes two numbers.
-    unsafe { libc::kill(pid as i32, signal) };
 }

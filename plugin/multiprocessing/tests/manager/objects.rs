@@ -1,7 +1,7 @@
 //! Objects and their proxies.
 
 use crate::worker::{AccountProxy, add_many, count_under, pass_on};
-use crate::{PATIENCE, WORKER, alone, manager, manager_here, start, succeeds, until};
+use crate::{PATIENCE, alone, manager, manager_here, start, succeeds, until, worker};
 use multiprocessing::codec::{Descriptor, decode, encode};
 use multiprocessing::manager::Failure;
 use multiprocessing::{
@@ -39,7 +39,7 @@ fn a_proxy_is_passed_on_from_process_to_process() {
     let _alone = alone();
     let manager = manager();
     let account = AccountProxy::new(&manager, 0).expect("an account");
-    succeeds(&start(pass_on, &(WORKER.into(), account.clone(), 2)));
+    succeeds(&start(pass_on, &(worker().to_path_buf(), account.clone(), 2)));
     assert_eq!(account.balance().expect("a call"), 3);
 }
 

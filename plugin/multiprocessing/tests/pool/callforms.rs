@@ -2,6 +2,7 @@
 
 use crate::calls::*;
 use crate::common::*;
+use crate::leave::leave;
 use multiprocessing::{JobError, RetryPolicy};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,25 +1,18 @@
 //! What the tests of the pool share.
 
-pub use crate::acts::{Act, Actor, Brought, IDENTITY, Setup};
+pub use crate::acts::{Act, Actor, Brought, Setup};
+pub use crate::basics::{IDENTITY, PATIENCE, program, signal, until, worker};
 pub use crate::leftovers::{alone, children};
 pub use multiprocessing::codec::Message;
 pub use multiprocessing::{Next, Pool, PoolConfig, Program, TaskError, TypedJob, WorkerState};
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 pub use std::time::Duration;
 
-/// Long enough for whatever is to happen on a busy machine. Nothing waits so long unless it hangs.
-pub const PATIENCE: Duration = Duration::from_secs(30);
-
-pub fn worker() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_multiprocessing-test-worker"))
-}
-
 pub fn config(workers: usize) -> PoolConfig {
-    let mut config = PoolConfig::new(Program::new(worker(), IDENTITY));
+    let mut config = PoolConfig::new(program());
     config.workers = workers;
     config
 }
@@ -99,15 +92,6 @@ pub fn run_one(pool: &Pool, act: Act) -> Result<Brought, TaskError> {
     run(pool, [act]).remove(&0).expect("one result")
 }
 
-/// Waits for something that is about to be so.
-pub fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let deadline = std::time::Instant::now() + PATIENCE;
-    while !so() {
-        assert!(std::time::Instant::now() < deadline, "never: {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
 /// The pool has all its workers, and they do their work.
 pub fn assert_whole(pool: &Pool, workers: usize) {
     assert!(run(pool, (0..20).map(Act::Square)).values().all(Result::is_ok));
@@ -115,11 +99,6 @@ pub fn assert_whole(pool: &Pool, workers: usize) {
         let status = pool.status();
         status.len() == workers && status.iter().all(|worker| worker.state == WorkerState::Idle)
     });
-}
-
-pub fn signal(pid: u32, signal: i32) {
-    // SAFETY: `kill` takes two numbers.
-    unsafe { libc::kill(pid as i32, signal) };
 }
 
 /// Threads that use whatever processors they get, until this is dropped.

@@ -14,6 +14,18 @@ fn host_of(by_zygote: bool) -> (Process, [u32; 3], std::io::PipeWriter) {
     (process, pids.try_into().expect("three numbers"), order)
 }
 
+/// Waits until none of them runs; 0 is none.
+fn until_gone(pids: &[u32]) {
+    until("they are gone", || pids.iter().all(|pid| *pid == 0 || !runs(*pid)));
+}
+
+/// Ends the one that has gone on without its parent.
+fn end_the_other(other: u32) {
+    assert!(runs(other));
+    signal(other, libc::SIGKILL);
+    until_gone(&[other]);
+}
+
 #[test]
 fn a_daemon_dies_with_a_parent_that_is_killed_and_others_go_on() {
     let _alone = alone();
@@ -22,11 +34,8 @@ fn a_daemon_dies_with_a_parent_that_is_killed_and_others_go_on() {
         assert!(runs(daemon) && runs(other) && (zygote != 0) == by_zygote);
         process.kill().expect("it is ours");
         assert_eq!(ended(&process), ExitStatus::Signal(libc::SIGKILL));
-        until("the daemon is gone", || !runs(daemon));
-        until("the zygote is gone", || zygote == 0 || !runs(zygote));
-        assert!(runs(other));
-        signal(other, libc::SIGKILL);
-        until("the other is gone", || !runs(other));
+        until_gone(&[daemon, zygote]);
+        end_the_other(other);
     }
 }
 
@@ -38,9 +47,8 @@ fn a_daemon_dies_with_its_parent_even_while_it_is_stopped() {
         signal(daemon, libc::SIGSTOP);
         process.kill().expect("it is ours");
         ended(&process);
-        until("the daemon is gone", || !runs(daemon));
-        signal(other, libc::SIGKILL);
-        until("the other is gone", || !runs(other));
+        until_gone(&[daemon]);
+        end_the_other(other);
     }
 }
 
@@ -51,11 +59,8 @@ fn a_daemon_ends_when_its_parent_ends_in_order() {
         let (process, [daemon, other, zygote], order) = host_of(by_zygote);
         drop(order);
         assert_eq!(ended(&process), DONE);
-        until("the daemon is gone", || !runs(daemon));
-        until("the zygote is gone", || zygote == 0 || !runs(zygote));
-        assert!(runs(other));
-        signal(other, libc::SIGKILL);
-        until("the other is gone", || !runs(other));
+        until_gone(&[daemon, zygote]);
+        end_the_other(other);
     }
 }
 

@@ -1,12 +1,14 @@
 //! Processes that run one function, started in each way that there is.
 
-#[path = "../worker/acts.rs"]
-#[expect(dead_code, reason = "the tests of processes need its identity only")]
-mod acts;
+#[path = "../common/basics.rs"]
+#[expect(dead_code, reason = "some of it is for the tests of other subjects")]
+mod basics;
 mod common;
 mod daemons;
 #[path = "../common/kept.rs"]
 mod kept;
+#[path = "../worker/leave.rs"]
+mod leave;
 #[path = "../common/leftovers.rs"]
 mod leftovers;
 mod logs;
@@ -16,3 +18,5 @@ mod process;
 mod runs;
 mod starts;
 mod zygotes;
+
+use basics::IDENTITY;

@@ -1,17 +1,17 @@
 //! Where others fail: what docs/multiprocessing.md promises and no other subject's tests show.
 
-#[path = "../worker/acts.rs"]
-#[expect(dead_code, reason = "the worker acts; here it only has a name")]
-mod acts;
+#[path = "../common/basics.rs"]
+#[expect(dead_code, reason = "some of it is for the tests of other subjects")]
+mod basics;
 #[path = "../common/leftovers.rs"]
 mod leftovers;
 #[path = "../worker/promises.rs"]
 mod promises;
 
-use acts::IDENTITY;
+use basics::{IDENTITY, PATIENCE, program, signal};
 use leftovers::{alone, children, descendants};
 use multiprocessing::codec::Descriptor;
-use multiprocessing::{ExitStatus, Pool, PoolConfig, Process, Program, SharedMemory, TaskError};
+use multiprocessing::{ExitStatus, Pool, PoolConfig, Process, SharedMemory, TaskError};
 use promises::{deaf, keep, visit};
 use std::collections::BTreeSet;
 use std::hint::black_box;
@@ -21,22 +21,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Long enough for whatever is to happen on a busy machine. Nothing waits so long unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-fn program() -> Program {
-    Program::new(env!("CARGO_BIN_EXE_multiprocessing-test-worker"), IDENTITY)
-}
-
 fn pool() -> Pool {
     let mut config = PoolConfig::new(program());
     config.workers = 2;
     Pool::start(config).expect("a pool")
-}
-
-fn kill(pid: u32) {
-    // SAFETY: `kill` takes two numbers.
-    unsafe { libc::kill(pid as i32, libc::SIGKILL) };
 }
 
 /// A pipe whose writing end can be a part of an argument.
@@ -61,7 +49,7 @@ fn a_segment_outlives_whoever_only_visits_it() {
     let argument = (memory, said, None);
     let killed = Process::builder(&program()).start(keep, &argument).expect("a process");
     hear(&mut heard, 1);
-    kill(killed.pid());
+    signal(killed.pid(), libc::SIGKILL);
     assert_eq!(killed.join_timeout(PATIENCE).expect("a wait"), Some(ExitStatus::Signal(libc::SIGKILL)));
     let mut found = [0];
     argument.0.read(0, &mut found).expect("it is inside");
@@ -77,7 +65,7 @@ fn nothing_is_left_when_everything_is_killed() {
     let host = Process::builder(&program()).start(keep, &argument).expect("a process");
     hear(&mut heard, 2);
     // Its process dies with it. That no name is left, and no process, is what the end of each test looks for.
-    kill(host.pid());
+    signal(host.pid(), libc::SIGKILL);
     assert_eq!(host.join_timeout(PATIENCE).expect("a wait"), Some(ExitStatus::Signal(libc::SIGKILL)));
 }
 
@@ -119,7 +107,7 @@ fn a_pool_whose_idle_workers_are_killed_is_terminated_as_any_other() {
     let pool = pool();
     let (mut heard, said) = pipe();
     for worker in pool.status() {
-        kill(worker.pid);
+        signal(worker.pid, libc::SIGKILL);
     }
     // They were in no task, so nobody has to hear of it.
     let other = Descriptor::from(said.as_fd().try_clone_to_owned().expect("one more"));
@@ -146,7 +134,7 @@ fn a_process_that_is_left_behind_is_seen() {
         assert!(std::time::Instant::now() < end, "{:?}", descendants());
         std::thread::sleep(Duration::from_millis(1));
     }
-    kill(left.parse().expect("a number"));
+    signal(left.parse().expect("a number"), libc::SIGKILL);
 }
 
 #[test]

@@ -2,6 +2,9 @@
 
 #[path = "../worker/acts.rs"]
 mod acts;
+#[path = "../common/basics.rs"]
+#[expect(dead_code, reason = "some of it is for the tests of other subjects")]
+mod basics;
 #[expect(dead_code, reason = "the tests of the pool need more of it")]
 #[path = "../pool/common.rs"]
 mod common;
@@ -17,3 +20,5 @@ mod pipes;
 #[path = "../worker/process.rs"]
 #[expect(dead_code, reason = "the tests of processes need more of it")]
 mod process;
+
+use basics::IDENTITY;

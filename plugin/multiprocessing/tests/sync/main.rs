@@ -1,5 +1,8 @@
 //! Locks and the like, between threads and between real processes, which are killed.
 
+#[path = "../common/basics.rs"]
+#[expect(dead_code, reason = "some of it is for the tests of other subjects")]
+mod basics;
 #[path = "../common/leftovers.rs"]
 mod leftovers;
 mod processes;
@@ -12,16 +15,8 @@ mod torture;
 #[expect(dead_code, reason = "some of it is for the worker only")]
 mod work;
 
-use multiprocessing::{Function, Process, Program};
-use std::time::{Duration, Instant};
-
-/// Long enough for whatever is to happen on a busy machine. Nothing waits so long unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The worker program.
-fn program() -> Program {
-    Program::new(env!("CARGO_BIN_EXE_multiprocessing-test-worker"), "test build")
-}
+use basics::{PATIENCE, SOON, program, until};
+use multiprocessing::{Function, Process};
 
 /// Runs a function of the worker program in a process of its own.
 fn start<F: Function<Setup = ()>>(function: F, argument: &F::Argument) -> Process {
@@ -40,13 +35,4 @@ fn all_end_well(processes: &[Process]) {
 fn kill(process: &Process) {
     process.kill().expect("ours");
     process.join_timeout(PATIENCE).expect("a status").expect("it was killed");
-}
-
-/// Waits for something that is about to be so.
-fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !so() {
-        assert!(Instant::now() < deadline, "never: {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }

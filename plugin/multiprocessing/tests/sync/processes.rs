@@ -1,13 +1,11 @@
 //! Between processes.
 
 use crate::leftovers::alone;
-use crate::{PATIENCE, all_end_well, kill, program, start, until, work};
+use crate::{PATIENCE, SOON, all_end_well, kill, program, start, until, work};
 use multiprocessing::sync::{Barrier, BarrierError, Condition, Event, Lock, LockError, RLock, Semaphore};
 use multiprocessing::{Process, Shared, SharedMemory, SharedSlice, StartMethod, Zygote};
 use std::thread;
 use std::time::Duration;
-
-const SOON: Duration = Duration::from_millis(50);
 
 fn event() -> Event {
     Event::new().expect("an event")
@@ -203,7 +201,7 @@ fn an_event_is_heard_by_all_processes_that_wait_and_by_those_that_come_later() {
     let start_one = |answer: &Event| start(work::await_event, &(first.clone(), waiting.clone(), answer.clone()));
     let waiters: Vec<_> = answers[..3].iter().map(start_one).collect();
     (0..3).for_each(|_| waiting.acquire());
-    assert!(answers[..3].iter().all(|answer| !answer.wait_timeout(SOON / 5)), "it has not happened");
+    assert!(answers[..3].iter().all(|answer| !answer.wait_timeout(SOON)), "it has not happened");
     // One that is killed while it waits keeps it from nobody.
     kill(&waiters[1]);
     first.set();
@@ -213,7 +211,7 @@ fn an_event_is_heard_by_all_processes_that_wait_and_by_those_that_come_later() {
     assert!(answers[3].is_set());
     // What another process clears has to happen once more.
     all_end_well(&[start(work::clear_event, &first)]);
-    assert!(!first.is_set() && !first.wait_timeout(SOON / 5));
+    assert!(!first.is_set() && !first.wait_timeout(SOON));
     for waiter in [&waiters[0], &waiters[2]] {
         assert!(waiter.join_timeout(PATIENCE).expect("a status").expect("it has heard").success());
     }

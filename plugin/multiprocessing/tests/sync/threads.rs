@@ -1,5 +1,6 @@
 //! What needs no other process.
 
+use crate::SOON;
 use crate::leftovers::alone;
 use crate::signals::interrupted;
 use multiprocessing::codec::{decode, encode};
@@ -10,8 +11,6 @@ use multiprocessing::{Shared, SharedSlice};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-
-const SOON: Duration = Duration::from_millis(20);
 
 /// What arrives in the same process.
 fn received<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) -> T {

@@ -9,8 +9,6 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::thread;
 use std::time::Duration;
 
-pub const IDENTITY: &str = "test build";
-
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Act {
     Square(u64),

@@ -71,12 +71,6 @@ multiprocessing::function! {
 }
 
 multiprocessing::function! {
-    pub fn leave(code: i32) {
-        std::process::exit(code);
-    }
-}
-
-multiprocessing::function! {
     /// A pipe's end that reads the text.
     pub fn pipe_with(text: String) -> Result<Descriptor, std::io::Error> {
         let (reader, mut writer) = std::io::pipe()?;

@@ -3,7 +3,9 @@
 mod acts;
 mod calls;
 mod connection;
+mod identity;
 mod large;
+mod leave;
 mod manager;
 #[expect(dead_code, reason = "some of it is for the tests only")]
 mod process;
@@ -11,7 +13,8 @@ mod promises;
 mod queue;
 mod sync;
 
-use acts::{Act, Actor, Brought, IDENTITY, Setup};
+use acts::{Act, Actor, Brought, Setup};
+use identity::IDENTITY;
 use multiprocessing::codec::Message;
 use multiprocessing::{
     Context, Launcher, Local, Next, Pool, PoolConfig, Program, Refusal, Registry, Serve, TaskError, worker_main,
@@ -85,7 +88,7 @@ fn calls(registry: Registry) -> Registry {
         .function::<calls::turn>()
         .function::<calls::raise>()
         .function::<calls::tries>()
-        .function::<calls::leave>()
+        .function::<leave::leave>()
         .function::<calls::pipe_with>()
         .function::<calls::until_cancelled>()
         .function::<calls::prepare>()

@@ -2,6 +2,7 @@
 
 use multiprocessing::connection::{Address, AuthKey};
 use multiprocessing::{ManagedDict, ManagedLock, ManagedQueue, Manager, ManagerError, Process, Program, Registry};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -130,12 +131,12 @@ multiprocessing::function! {
 
 multiprocessing::function! {
     /// Gives its proxy to a process of its own.
-    pub fn pass_on(worker: String, account: AccountProxy, depth: u32) -> Result<(), String> {
+    pub fn pass_on(worker: PathBuf, account: AccountProxy, depth: u32) -> Result<(), String> {
         account.add(1).map_err(|error| error.to_string())?;
         if depth == 0 {
             return Ok(());
         }
-        let program = Program::new(&worker, "test build");
+        let program = Program::new(&worker, crate::IDENTITY);
         let argument = (worker, account, depth - 1);
         let process = Process::builder(&program).start(pass_on, &argument).map_err(|error| error.to_string())?;
         drop(argument);
@@ -146,8 +147,8 @@ multiprocessing::function! {
 
 multiprocessing::function! {
     /// Has a manager of its own, tells which process that is, and waits to be killed.
-    pub fn own_a_manager(worker: String, pids: ManagedQueue<u32>) -> Result<(), ManagerError> {
-        let manager = Manager::start(&Program::new(worker, "test build"))?;
+    pub fn own_a_manager(worker: PathBuf, pids: ManagedQueue<u32>) -> Result<(), ManagerError> {
+        let manager = Manager::start(&Program::new(worker, crate::IDENTITY))?;
         pids.put(&manager.pid().unwrap_or(0))?;
         thread::sleep(Duration::from_secs(60));
         Ok(())

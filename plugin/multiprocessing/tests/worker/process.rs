@@ -1,6 +1,6 @@
 //! What the tests of processes have run in them. Both the worker and the tests have this file.
 
-use crate::acts::IDENTITY;
+use crate::IDENTITY;
 use multiprocessing::codec::Descriptor;
 use multiprocessing::sync::Lock;
 use multiprocessing::{Process, Program, Registry, StartError, StartMethod, Zygote, active_children, current, parent};
@@ -109,10 +109,6 @@ multiprocessing::function! {
 
 multiprocessing::function! {
     pub fn sleep(time: Duration) -> () { thread::sleep(time) }
-}
-
-multiprocessing::function! {
-    pub fn leave(code: i32) -> () { std::process::exit(code) }
 }
 
 multiprocessing::function! {
@@ -307,7 +303,6 @@ pub fn register(registry: Registry) -> Registry {
         .function::<facts>()
         .function::<nothing>()
         .function::<sleep>()
-        .function::<leave>()
         .function::<refuse>()
         .function::<panics>()
         .function::<dies>()

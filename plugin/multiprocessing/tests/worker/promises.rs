@@ -1,6 +1,6 @@
 //! What the tests of promises have run in other processes. Both the worker and the tests have this file.
 
-use crate::acts::IDENTITY;
+use crate::IDENTITY;
 use multiprocessing::codec::Descriptor;
 use multiprocessing::{Process, Program, SharedMemory};
 use std::fs::File;

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use std::process::{Child, Command};
+use std::time::Duration;
 
 /// What is sent in the rows of 64 B: as much as these take.
 type Small = [u64; SMALL / 8];
@@ -42,38 +43,12 @@ pub fn run(row: &str, place: &Place, repeats: usize) -> Result<Option<Vec<f64>>>
             values
         }
         "queue_64b" | "queue_64b_same_core" => {
-            let (child, (to, from)) = start::<Ends<usize, Small>>("queue_64b", place)?;
             let count = place.count(200_000);
-            let values = repeat(repeats, || {
-                let time = timed(|| {
-                    to.send(count)?;
-                    for _ in 0..count {
-                        from.recv()?;
-                    }
-                    Ok(())
-                })?;
-                Ok(thousands(time, count))
-            })?;
-            drop(to);
-            finish(child)?;
-            values
+            queue::<Small>("queue_64b", place, repeats, count, |time| thousands(time, count))?
         }
         "queue_1mib" => {
-            let (child, (to, from)) = start::<Ends<usize, ByteBuf>>("queue_1mib", place)?;
             let count = place.count(1000);
-            let values = repeat(repeats, || {
-                let time = timed(|| {
-                    to.send(count)?;
-                    for _ in 0..count {
-                        from.recv()?;
-                    }
-                    Ok(())
-                })?;
-                Ok(gib(time, count * LARGE))
-            })?;
-            drop(to);
-            finish(child)?;
-            values
+            queue::<ByteBuf>("queue_1mib", place, repeats, count, |time| gib(time, count * LARGE))?
         }
         "handover_64mib" | "refill_64mib" | "fill_64mib" => {
             let (child, (to, from)) = start::<Ends<Order, u8>>("handover", place)?;
@@ -95,6 +70,30 @@ pub fn run(row: &str, place: &Place, repeats: usize) -> Result<Option<Vec<f64>>>
         }
         _ => return Ok(None),
     }))
+}
+
+/// Has a child send so many messages, again and again.
+fn queue<T: DeserializeOwned + Serialize>(
+    row: &str,
+    place: &Place,
+    repeats: usize,
+    count: usize,
+    value: impl Fn(Duration) -> f64,
+) -> Result<Vec<f64>> {
+    let (child, (to, from)) = start::<Ends<usize, T>>(row, place)?;
+    let values = repeat(repeats, || {
+        let time = timed(|| {
+            to.send(count)?;
+            for _ in 0..count {
+                from.recv()?;
+            }
+            Ok(())
+        })?;
+        Ok(value(time))
+    })?;
+    drop(to);
+    finish(child)?;
+    Ok(values)
 }
 
 fn start<T: DeserializeOwned + Serialize>(row: &str, place: &Place) -> Result<(Child, T)> {

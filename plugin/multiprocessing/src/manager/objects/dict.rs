@@ -1,6 +1,6 @@
 //! A dictionary.
 
-use super::{VERSION, no_method, packed, proxy_of, type_text, unpacked, unpacked_if_any};
+use super::{VERSION, clear_of, length_of, no_method, packed, proxy_of, type_text, unpacked, unpacked_if_any};
 use crate::manager::error::{Failure, ManagerError};
 use crate::manager::managed::{Caller, Managed, apply, read, write};
 use crate::manager::{Manager, Proxy};
@@ -74,6 +74,8 @@ pub struct ManagedDict<K, V> {
 }
 
 proxy_of!(ManagedDict<K, V> for Dict);
+length_of!(ManagedDict<K, V>);
+clear_of!(ManagedDict<K, V>);
 
 impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned> ManagedDict<K, V> {
     /// Makes an empty one.
@@ -171,30 +173,6 @@ impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned> ManagedDi
     {
         let items = items.into_iter().map(|(key, value)| Ok((packed(key)?, packed(value)?)));
         self.proxy.call("extend", &(items.collect::<Result<Vec<_>, ManagerError>>()?,))
-    }
-
-    /// How many keys it has.
-    ///
-    /// # Errors
-    /// As for any call of a manager's object: see [`ManagerError`].
-    pub fn len(&self) -> Result<usize, ManagerError> {
-        self.proxy.call("len", &())
-    }
-
-    /// Whether it has no keys.
-    ///
-    /// # Errors
-    /// As for any call of a manager's object: see [`ManagerError`].
-    pub fn is_empty(&self) -> Result<bool, ManagerError> {
-        Ok(self.len()? == 0)
-    }
-
-    /// Removes everything.
-    ///
-    /// # Errors
-    /// As for any call of a manager's object: see [`ManagerError`].
-    pub fn clear(&self) -> Result<(), ManagerError> {
-        self.proxy.call("clear", &())
     }
 
     /// All keys, as they are at one moment.

@@ -1,6 +1,6 @@
 //! A list.
 
-use super::{VERSION, no_method, packed, proxy_of, type_text, unpacked, unpacked_if_any};
+use super::{VERSION, clear_of, length_of, no_method, packed, proxy_of, type_text, unpacked, unpacked_if_any};
 use crate::manager::error::{Failure, ManagerError};
 use crate::manager::managed::{Caller, Managed, apply, read, write};
 use crate::manager::{Manager, Proxy};
@@ -73,6 +73,8 @@ pub struct ManagedList<T> {
 }
 
 proxy_of!(ManagedList<T> for List);
+length_of!(ManagedList<T>);
+clear_of!(ManagedList<T>);
 
 impl<T: Serialize + DeserializeOwned> ManagedList<T> {
     /// Makes an empty one.
@@ -149,30 +151,6 @@ impl<T: Serialize + DeserializeOwned> ManagedList<T> {
     /// As for any call of a manager's object: see [`ManagerError`].
     pub fn remove(&self, index: usize) -> Result<Option<T>, ManagerError> {
         unpacked_if_any(self.proxy.call("remove", &(index,))?)
-    }
-
-    /// How many it has.
-    ///
-    /// # Errors
-    /// As for any call of a manager's object: see [`ManagerError`].
-    pub fn len(&self) -> Result<usize, ManagerError> {
-        self.proxy.call("len", &())
-    }
-
-    /// Whether it has none.
-    ///
-    /// # Errors
-    /// As for any call of a manager's object: see [`ManagerError`].
-    pub fn is_empty(&self) -> Result<bool, ManagerError> {
-        Ok(self.len()? == 0)
-    }
-
-    /// Removes everything.
-    ///
-    /// # Errors
-    /// As for any call of a manager's object: see [`ManagerError`].
-    pub fn clear(&self) -> Result<(), ManagerError> {
-        self.proxy.call("clear", &())
     }
 
     /// All of it, as it is at one moment.

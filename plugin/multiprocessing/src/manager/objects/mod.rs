@@ -109,3 +109,43 @@ macro_rules! proxy_of {
     };
 }
 use proxy_of;
+
+/// How much is in an object.
+macro_rules! length_of {
+    ($name:ident<$($parameter:ident),*>) => {
+        impl<$($parameter),*> $name<$($parameter),*> {
+            /// How much it holds at this moment.
+            ///
+            /// # Errors
+            /// As for any call of a manager's object: see [`ManagerError`].
+            pub fn len(&self) -> Result<usize, ManagerError> {
+                self.proxy.call("len", &())
+            }
+
+            /// Whether it holds nothing at this moment.
+            ///
+            /// # Errors
+            /// As for any call of a manager's object: see [`ManagerError`].
+            pub fn is_empty(&self) -> Result<bool, ManagerError> {
+                Ok(self.len()? == 0)
+            }
+        }
+    };
+}
+use length_of;
+
+/// An object that can be emptied.
+macro_rules! clear_of {
+    ($name:ident<$($parameter:ident),*>) => {
+        impl<$($parameter),*> $name<$($parameter),*> {
+            /// Removes everything.
+            ///
+            /// # Errors
+            /// As for any call of a manager's object: see [`ManagerError`].
+            pub fn clear(&self) -> Result<(), ManagerError> {
+                self.proxy.call("clear", &())
+            }
+        }
+    };
+}
+use clear_of;

@@ -1,7 +1,7 @@
 //! A queue.
 
 use super::monitor::Monitor;
-use super::{VERSION, no_method, packed, proxy_of, type_text, unpacked_if_any};
+use super::{VERSION, length_of, no_method, packed, proxy_of, type_text, unpacked_if_any};
 use crate::manager::error::{Failure, ManagerError};
 use crate::manager::managed::{Caller, Managed, apply, arguments_of, read};
 use crate::manager::{Manager, Proxy};
@@ -107,6 +107,7 @@ pub struct ManagedQueue<T> {
 }
 
 proxy_of!(ManagedQueue<T> for Queue);
+length_of!(ManagedQueue<T>);
 
 impl<T: Serialize + DeserializeOwned> ManagedQueue<T> {
     /// Makes an empty one, for so many items at a time, at least one; `None` is for as many as the manager has memory for.
@@ -169,22 +170,6 @@ impl<T: Serialize + DeserializeOwned> ManagedQueue<T> {
 
     fn get_in_time(&self, timeout: Option<Duration>) -> Result<Option<T>, ManagerError> {
         unpacked_if_any(self.proxy.call("get", &(timeout,))?)
-    }
-
-    /// How many items are in it at this moment.
-    ///
-    /// # Errors
-    /// As for any call of a manager's object: see [`ManagerError`].
-    pub fn len(&self) -> Result<usize, ManagerError> {
-        self.proxy.call("len", &())
-    }
-
-    /// Whether no item is in it at this moment.
-    ///
-    /// # Errors
-    /// As for any call of a manager's object: see [`ManagerError`].
-    pub fn is_empty(&self) -> Result<bool, ManagerError> {
-        Ok(self.len()? == 0)
     }
 
     /// Says that what an item asked for was done. It is false if that was said of all items already.
