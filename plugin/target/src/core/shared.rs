@@ -6,11 +6,13 @@ use crate::AddressRange;
 use crate::source::{Access, OpenError, Opened, Source};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A core file's headers and notes lie at its beginning; so much of that is looked at.
 const HEAD: u64 = 4 << 20;
@@ -61,6 +63,65 @@ impl Fingerprint {
         add(length - tail, tail)?;
         Ok(Fingerprint { length, digest: hasher.finalize().into() })
     }
+
+    /// That of an open file, which is not read again as long as nothing has changed it.
+    fn kept(file: &File) -> io::Result<Fingerprint> {
+        let before = Version::of(&file.metadata()?);
+        let found = kept().iter().find(|(version, _)| *version == before).map(|(_, fingerprint)| *fingerprint);
+        if let Some(fingerprint) = found {
+            return Ok(fingerprint);
+        }
+        let fingerprint = Fingerprint::of(file)?;
+        if before.is_settled() && Version::of(&file.metadata()?) == before {
+            let mut kept = kept();
+            kept.retain(|(version, _)| (version.device, version.inode) != (before.device, before.inode));
+            kept.truncate(KEPT - 1);
+            kept.insert(0, (before, fingerprint));
+        }
+        Ok(fingerprint)
+    }
+}
+
+/// So many files' fingerprints are kept, the last ones.
+const KEPT: usize = 8;
+
+/// A file that was changed a moment ago may be changed once more without a sign of it: its times are those of the kernel's clock, which
+/// goes in steps.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// By which it is known that a file is the same and was not changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Version {
+    device: u64,
+    inode: u64,
+    length: u64,
+    /// Seconds and nanoseconds.
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Version {
+    fn of(data: &Metadata) -> Version {
+        Version {
+            device: data.dev(),
+            inode: data.ino(),
+            length: data.len(),
+            modified: (data.mtime(), data.mtime_nsec()),
+            changed: (data.ctime(), data.ctime_nsec()),
+        }
+    }
+
+    /// Whether its last change was long enough ago.
+    fn is_settled(&self) -> bool {
+        let last = u64::try_from(self.modified.0.max(self.changed.0)).ok().map(Duration::from_secs);
+        let last = last.and_then(|last| UNIX_EPOCH.checked_add(last + SETTLED));
+        last.is_some_and(|last| last < SystemTime::now())
+    }
+}
+
+fn kept() -> MutexGuard<'static, Vec<(Version, Fingerprint)>> {
+    static ALL: Mutex<Vec<(Version, Fingerprint)>> = Mutex::new(Vec::new());
+    ALL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A core file by its path and content, and where in it what lies: what a worker on another machine is told.
@@ -82,7 +143,7 @@ impl SharedCore {
         };
         let error = |error| OpenError::File { path: path.into(), error };
         let file = File::from(descriptor.try_clone().map_err(error)?);
-        let fingerprint = Fingerprint::of(&file).map_err(error)?;
+        let fingerprint = Fingerprint::kept(&file).map_err(error)?;
         Ok(Some(SharedCore { path: path.into(), fingerprint, core: core.clone() }))
     }
 
@@ -120,9 +181,51 @@ impl SharedCore {
         if !data.is_file() || data.len() != self.fingerprint.length {
             return Err(differs());
         }
-        if Fingerprint::of(&file).map_err(error)? != self.fingerprint {
+        if Fingerprint::kept(&file).map_err(error)? != self.fingerprint {
             return Err(differs());
         }
         CoreMemory::new(&self.core, vec![OwnedFd::from(file)], Access::Mapped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(content: &[u8]) -> File {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(content, 0).unwrap();
+        file
+    }
+
+    fn is_kept(file: &File) -> bool {
+        let version = Version::of(&file.metadata().unwrap());
+        kept().iter().any(|(kept, _)| *kept == version)
+    }
+
+    #[test]
+    fn a_fingerprint_is_kept_until_the_file_is_changed() {
+        let file = file(&[1; 100_000]);
+        let first = Fingerprint::kept(&file).unwrap();
+        assert!(!is_kept(&file), "it was changed a moment ago");
+        std::thread::sleep(SETTLED + Duration::from_millis(1100));
+        assert_eq!(Fingerprint::kept(&file).unwrap(), first);
+        assert!(is_kept(&file));
+        assert_eq!(Fingerprint::kept(&file).unwrap(), Fingerprint::of(&file).unwrap());
+        file.write_all_at(&[2], 50_000).unwrap();
+        assert!(!is_kept(&file));
+        let second = Fingerprint::kept(&file).unwrap();
+        assert_ne!(second, first);
+        assert_eq!(second, Fingerprint::of(&file).unwrap());
+    }
+
+    #[test]
+    fn a_time_in_the_future_settles_nothing() {
+        let file = file(b"content");
+        let mut version = Version::of(&file.metadata().unwrap());
+        version.modified.0 = i64::MAX;
+        assert!(!version.is_settled());
+        version.modified.0 = i64::MIN;
+        assert!(!version.is_settled(), "its inode is new");
     }
 }
