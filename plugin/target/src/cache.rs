@@ -6,7 +6,7 @@
 use crate::source::Access;
 use crc32fast::Hasher;
 use memmap2::Mmap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read, Write};
 use std::ops::Deref;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -116,10 +116,14 @@ impl Cache {
 
     /// What was kept under `key`, exactly as it was kept; at no particular alignment.
     pub fn find(&self, key: &Key<'_>) -> Option<Kept> {
-        let header = key.header(0)?;
-        let file = File::open(self.folder.join(key.file_name())).ok()?;
-        let data = file.metadata().ok()?;
-        let length = data.len().checked_sub(HEADER as u64)?;
+        let mut header = key.header(0)?;
+        // What is no file is not waited for.
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(self.folder.join(key.file_name()))
+            .ok()?;
+        let data = file.metadata().ok().filter(|data| data.is_file() && data.len() <= self.limit)?;
         let bytes = match self.access {
             Access::Mapped => Bytes::Mapped(crate::modules::map(&file).ok()?),
             Access::Pread => {
@@ -133,13 +137,10 @@ impl Cache {
             Bytes::Mapped(map) => &map[..],
             Bytes::Read(bytes) => &bytes[..],
         };
-        let found: &[u8; HEADER] = whole.first_chunk()?;
-        let same = found[..CRC] == MAGIC
-            && found[VERSION..LENGTH] == header[VERSION..LENGTH]
-            && found[BUILD_ID_LENGTH..] == header[BUILD_ID_LENGTH..];
-        let sound = found[LENGTH..BUILD_ID_LENGTH] == length.to_le_bytes()
-            && found[CRC..VERSION] == crc32fast::hash(&whole[VERSION..]).to_le_bytes();
-        if !(same && sound) {
+        let length = whole.len().checked_sub(HEADER)? as u64;
+        header[LENGTH..BUILD_ID_LENGTH].copy_from_slice(&length.to_le_bytes());
+        header[CRC..VERSION].copy_from_slice(&crc32fast::hash(&whole[VERSION..]).to_le_bytes());
+        if whole[..HEADER] != header {
             return None;
         }
         let now = SystemTime::now();
@@ -252,4 +253,28 @@ fn folder(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
     let given = variable("XDG_CACHE_HOME").filter(|folder| folder.is_absolute());
     let folder = given.or_else(|| variable("HOME").filter(|home| home.is_absolute()).map(|home| home.join(".cache")));
     folder.map(|folder| folder.join("mp-scan"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_is_the_users() {
+        let with = |set: &[(&str, &str)]| {
+            folder(|name| set.iter().find(|(known, _)| *known == name).map(|(_, value)| PathBuf::from(value)))
+        };
+        let home = ("HOME", "/home/u");
+        let cases = [
+            (vec![home], Some("/home/u/.cache/mp-scan")),
+            (vec![home, ("XDG_CACHE_HOME", "/cache")], Some("/cache/mp-scan")),
+            (vec![home, ("XDG_CACHE_HOME", "cache")], Some("/home/u/.cache/mp-scan")),
+            (vec![home, ("XDG_CACHE_HOME", "/cache"), ("MP_SCAN_CACHE", "/own")], Some("/own")),
+            (vec![home, ("MP_SCAN_CACHE", "")], None),
+            (vec![], None),
+        ];
+        for (set, expected) in cases {
+            assert_eq!(with(&set), expected.map(PathBuf::from), "{set:?}");
+        }
+    }
 }

@@ -13,6 +13,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::ptr::NonNull;
 use std::slice;
+use target::cache::{Cache, Key};
 
 const PAGE: usize = 4096;
 
@@ -21,6 +22,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 fn main() -> Result<()> {
     match std::env::args().nth(1).as_deref() {
         Some("idle") => {}
+        Some("keep") => keep(&std::env::args().nth(2).ok_or("where?")?),
         Some("sparse") => sparse()?,
         Some("userfault") => userfault()?,
         Some(file) => memory(file)?,
@@ -33,6 +35,17 @@ fn main() -> Result<()> {
         "exec" => Err(Command::new("/proc/self/exe").arg("idle").exec().into()),
         "exit" | "" => Ok(()),
         other => Err(format!("what is {other}?").into()),
+    }
+}
+
+/// Keeps facts in a folder, again and again: the content of each part is its number, as often as that number and a few.
+fn keep(folder: &str) {
+    let cache = Cache::open(folder.into(), 64 << 20);
+    for round in 0..4 {
+        for part in 0..250 {
+            let key = Key { build_id: b"build", kind: "facts", part, version: 1 };
+            cache.keep(&key, &vec![part as u8; part as usize * 64 + round]);
+        }
     }
 }
 
