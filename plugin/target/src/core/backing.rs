@@ -1,5 +1,6 @@
 //! The files that a core file leaves memory to, and whether they are still what the process had mapped.
 
+use crate::modules::build_id_in;
 use crate::{AddressRange, Permissions, ReadMemory};
 use object::Endianness;
 use object::elf::{self, FileHeader32, FileHeader64};
@@ -64,7 +65,7 @@ impl BackingFile {
         let mut head = vec![0; HEAD];
         let length = read_up_to(&file, &mut head)?;
         head.truncate(length);
-        match (build_id(&dumped), build_id(&head)) {
+        match (build_id_in(&dumped), build_id_in(&head)) {
             (Some(dumped), Some(found)) if dumped == found => {}
             (Some(_), Some(_)) => return Err(Unfit::Changed),
             _ if is_writable || dumped.len() < LEAST => return Err(Unfit::Unknown),
@@ -96,29 +97,6 @@ fn read_up_to(file: &File, buffer: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(length)
-}
-
-/// The GNU build id in the first bytes of an ELF file, which at its first mapping are the first bytes of memory as well.
-fn build_id(head: &[u8]) -> Option<Vec<u8>> {
-    match head.get(4)? {
-        1 => build_id_of::<FileHeader32<Endianness>>(head),
-        2 => build_id_of::<FileHeader64<Endianness>>(head),
-        _ => None,
-    }
-}
-
-fn build_id_of<H: FileHeader<Endian = Endianness>>(head: &[u8]) -> Option<Vec<u8>> {
-    let header = H::parse(head).ok()?;
-    let endian = header.endian().ok()?;
-    for segment in header.program_headers(endian, head).ok()? {
-        let Ok(Some(mut notes)) = segment.notes(endian, head) else { continue };
-        while let Ok(Some(note)) = notes.next() {
-            if note.name() == elf::ELF_NOTE_GNU && note.n_type(endian) == elf::NT_GNU_BUILD_ID {
-                return Some(note.desc().to_vec());
-            }
-        }
-    }
-    None
 }
 
 /// The PT_LOAD segments by the headers in a file's first bytes, in pages.

@@ -28,12 +28,30 @@ pub(super) fn find(survey: &mut Survey<'_>, data: Data<'_>, main: &Elf) {
         (path, debug)
     });
     let (path, elf) = debug.as_ref().map_or((&main_path, main), |(path, debug)| (path, debug));
-    if elf.alternate.is_some() {
+    // A file without debug information keeps the link of what it had.
+    if elf.alternate.is_some() && has_debug_info(elf) {
         alternate(survey, path, elf);
     }
     package(survey, main, &main_path, debug.as_ref().map(|(path, _)| path.as_str()));
     if survey.found.section_named(None, ".symtab").is_none() {
         mini(survey, data, main);
+    }
+}
+
+/// The debug file of a module whose own file is not there, by build id.
+pub(super) fn find_without_main(survey: &mut Survey<'_>) {
+    let wanted = survey.module.build_id.clone();
+    for path in by_build_id(survey, &wanted) {
+        let Some((candidate, _, Some(elf))) = look_for(survey, &path) else { continue };
+        if elf.build_id != wanted {
+            continue;
+        }
+        survey.describe(&elf, elf.lowest);
+        survey.add(Role::Debug, candidate, &elf);
+        if elf.alternate.is_some() {
+            alternate(survey, &path.to_string_lossy(), &elf);
+        }
+        return;
     }
 }
 
@@ -96,11 +114,11 @@ fn check_debug_file(survey: &mut Survey<'_>, main: &Elf, path: &Path, crc: Optio
         survey.found.problems.push(format!("{} {wrong}", candidate.path));
         return None;
     }
-    if main.start.zip(elf.start).is_some_and(|(main, debug)| main != debug) {
-        survey.found.problems.push(format!(
-            "{} has other addresses than {}, which was prelinked since",
-            candidate.path, survey.module.path
-        ));
+    let text = |elf: &Elf| elf.sections.iter().find(|section| section.name == ".text").map(|section| section.address);
+    if text(main).zip(text(&elf)).is_some_and(|(main, debug)| main != debug) {
+        let what =
+            format!("{} has other addresses than {}, which was prelinked since", candidate.path, survey.module.path);
+        survey.found.problems.push(what);
         return None;
     }
     Some((candidate, elf))

@@ -17,6 +17,9 @@ const LONGEST_NAME: usize = 255;
 const LONGEST_NOTES: u64 = 64 << 10;
 const LONGEST_BUILD_ID: usize = 256;
 
+/// The smallest page, in bytes.
+const PAGE: u64 = 4096;
+
 /// Longer links to other files are none.
 const LONGEST_LINK: u64 = 8192;
 
@@ -28,6 +31,8 @@ pub(super) struct Elf {
     pub(super) relocatable: bool,
     /// The address, in the file's own, at which its first byte lies, or would; `None` if nothing of it is loaded.
     pub(super) start: Option<u64>,
+    /// The page of the first address at which anything is loaded.
+    pub(super) lowest: Option<u64>,
     /// Empty if there is none.
     pub(super) build_id: Vec<u8>,
     pub(super) sections: Vec<Section>,
@@ -44,7 +49,7 @@ pub(super) struct DebugLink {
     pub(super) crc: u32,
 }
 
-/// `.gnu_debugaltlink`: the path of the file that several debug files share, and its build id.
+/// `.gnu_debugaltlink`, or `.debug_sup` as DWARF 5 has it: the path of the file that several debug files share, and its build id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct AlternateLink {
     pub(super) path: String,
@@ -58,6 +63,22 @@ pub(super) fn parse<'data>(data: impl ReadRef<'data>) -> Option<Elf> {
         b"\x7fELF\x02" => parse_class::<FileHeader64<Endianness>>(data),
         _ => None,
     }
+}
+
+/// The GNU build id in the first bytes of an ELF file, which at its first mapping are the first bytes of memory as well. `None` if
+/// they are not an ELF file's, or have none.
+pub(crate) fn build_id_in(head: &[u8]) -> Option<Vec<u8>> {
+    match head.get(..5)? {
+        b"\x7fELF\x01" => build_id_in_class::<FileHeader32<Endianness>>(head),
+        b"\x7fELF\x02" => build_id_in_class::<FileHeader64<Endianness>>(head),
+        _ => None,
+    }
+}
+
+fn build_id_in_class<H: FileHeader<Endian = Endianness>>(head: &[u8]) -> Option<Vec<u8>> {
+    let header = H::parse(head).ok()?;
+    let endian = header.endian().ok()?;
+    noted::<H>(header.program_headers(endian, head).ok()?, endian, head)
 }
 
 fn parse_class<'data, H: FileHeader<Endian = Endianness>>(data: impl ReadRef<'data>) -> Option<Elf> {
@@ -75,12 +96,14 @@ fn parse_class<'data, H: FileHeader<Endian = Endianness>>(data: impl ReadRef<'da
         &[]
     });
     parsed.start = start(segments, endian);
+    let loaded = segments.iter().filter(|segment| segment.p_type(endian) == elf::PT_LOAD);
+    parsed.lowest = loaded.map(|segment| segment.p_vaddr(endian).into() / PAGE * PAGE).min();
     match header.shnum(endian, data) {
         Ok(count) if count as usize <= MOST_SECTIONS => parsed.read_sections::<H>(header, endian, data),
         _ => parsed.damaged("its section headers are damaged"),
     }
     if parsed.build_id.is_empty() {
-        parsed.build_id = segments.iter().find_map(|segment| noted::<H>(segment, endian, data)).unwrap_or_default();
+        parsed.build_id = noted::<H>(segments, endian, data).unwrap_or_default();
     }
     Some(parsed)
 }
@@ -197,7 +220,37 @@ impl Elf {
                 self.debug_link = link;
             }
             ".gnu_debugaltlink" => self.alternate = bytes(LONGEST_LINK).and_then(AlternateLink::parse),
+            ".debug_sup" if section.compressed.is_none() => {
+                match bytes(LONGEST_LINK).and_then(|bytes| Supplementary::parse(bytes, self.layout)) {
+                    Some(Supplementary::Refers(link)) => self.alternate = Some(link),
+                    Some(Supplementary::Is(build_id)) if self.build_id.is_empty() => self.build_id = build_id,
+                    _ => {}
+                }
+            }
             _ => {}
+        }
+    }
+}
+
+/// What `.debug_sup` says (DWARF 5, section 7.3.6).
+enum Supplementary {
+    /// That this is a file which others share: its checksum, for which build ids are taken.
+    Is(Vec<u8>),
+    Refers(AlternateLink),
+}
+
+impl Supplementary {
+    fn parse(bytes: &[u8], layout: Layout) -> Option<Self> {
+        let (version, rest) = bytes.split_at_checked(2)?;
+        let (is_supplementary, rest) = rest.split_first()?;
+        let link = rest.get(..memchr(0, rest)?)?;
+        // A checksum shorter than 128 bytes has its length in one byte.
+        let (length, checksum) = rest[link.len() + 1..].split_first()?;
+        let checksum = checksum.get(..usize::from(*length)).filter(|_| *length < 0x80)?;
+        match is_supplementary {
+            _ if layout.number(version) != 5 => None,
+            0 => AlternateLink::parse(&[link, b"\0", checksum].concat()).map(Self::Refers),
+            _ => Some(Self::Is(checksum.to_vec())),
         }
     }
 }
@@ -230,17 +283,17 @@ fn start<P: ProgramHeader<Endian = Endianness>>(segments: &[P], endian: Endianne
     Some(first.p_vaddr(endian).into().wrapping_sub(first.p_offset(endian).into()))
 }
 
-/// The build id among the notes of a segment.
+/// The build id among the notes that are loaded.
 fn noted<'data, H: FileHeader<Endian = Endianness>>(
-    segment: &H::ProgramHeader,
+    segments: &[H::ProgramHeader],
     endian: Endianness,
     data: impl ReadRef<'data>,
 ) -> Option<Vec<u8>> {
-    let (offset, size) = segment.file_range(endian);
-    if segment.p_type(endian) != elf::PT_NOTE || size > LONGEST_NOTES {
-        return None;
-    }
-    build_id::<H>(endian, segment.p_align(endian), data.read_bytes_at(offset, size).ok()?)
+    segments.iter().filter(|segment| segment.p_type(endian) == elf::PT_NOTE).find_map(|segment| {
+        let (offset, size) = segment.file_range(endian);
+        let notes = (size <= LONGEST_NOTES).then(|| data.read_bytes_at(offset, size).ok()).flatten()?;
+        build_id::<H>(endian, segment.p_align(endian), notes)
+    })
 }
 
 /// The GNU build id among notes.

@@ -5,6 +5,7 @@ use crate::{AddressRange, ReadMemory, maps};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
+use std::sync::OnceLock;
 
 /// A module's first bytes in memory that are looked at: its headers lie there, and, as a rule, its build id.
 const HEAD: usize = 4096;
@@ -17,7 +18,7 @@ const MADE_UP: usize = 8;
 pub fn loaded_build_id(memory: &dyn ReadMemory, base: u64) -> Vec<u8> {
     let mut head = vec![0; HEAD];
     let length = memory.read(base, &mut head).unwrap_or_default();
-    elf::parse(&head[..length.min(HEAD)]).map(|elf| elf.build_id).unwrap_or_default()
+    elf::build_id_in(&head[..length.min(HEAD)]).unwrap_or_default()
 }
 
 /// Whether a file with this build id is what is loaded, as far as that is known.
@@ -31,12 +32,16 @@ pub(super) fn is_loaded(file: &[u8], loaded: &[u8]) -> bool {
 
 /// Whether a process has another root folder than we do, or other file systems mounted.
 pub(super) fn sees_other_files(pid: u64) -> bool {
-    let same = |of: &str| {
-        let identity = |path: String| fs::metadata(path).ok().map(|data| (data.dev(), data.ino()));
-        let theirs = identity(format!("/proc/{pid}/{of}"));
-        theirs.is_some() && theirs == identity(format!("/proc/self/{of}"))
+    type View = [Option<(u64, u64)>; 2];
+    static OURS: OnceLock<View> = OnceLock::new();
+    let view = |process: &str| {
+        ["ns/mnt", "root"].map(|of| {
+            let data = fs::metadata(format!("/proc/{process}/{of}")).ok()?;
+            Some((data.dev(), data.ino()))
+        })
     };
-    !(same("ns/mnt") && same("root"))
+    let theirs = view(&pid.to_string());
+    theirs.contains(&None) || theirs != *OURS.get_or_init(|| view("self"))
 }
 
 /// Where the kernel still shows the file of a process's module which is loaded at `base`, though it has been deleted or replaced.

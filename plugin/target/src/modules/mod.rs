@@ -17,6 +17,7 @@ mod survey;
 mod surveyed;
 
 pub use data::{Data, Pieces};
+pub(crate) use elf::build_id_in;
 pub use files::{FileError, Files};
 pub use inflate::inflate;
 pub use loaded::loaded_build_id;
@@ -27,7 +28,7 @@ pub use surveyed::{Compression, Content, FileRef, Format, Identity, Machine, Rol
 
 use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
@@ -61,11 +62,18 @@ pub struct Search {
 /// # Errors
 /// If there is no such file here, or it may not be read.
 pub fn open(path: &str, pid: Option<u64>) -> io::Result<File> {
-    // A device or a pipe that has taken the module's name is not waited for.
-    let open = |path: &str| OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
+    let irregular = || io::Error::other("not a regular file");
+    let open = |path: &str| {
+        // Opening a device or a pipe may do something, so what it is comes first; a pipe that takes its place meanwhile is not
+        // waited for.
+        if !fs::metadata(path)?.is_file() {
+            return Err(irregular());
+        }
+        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
+    };
     let own = pid.map(|pid| open(&format!("/proc/{pid}/root{path}")));
     let file = own.and_then(Result::ok).map_or_else(|| open(path), Ok)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
+    if file.metadata()?.is_file() { Ok(file) } else { Err(irregular()) }
 }
 
 /// Maps a whole file. A process that maps a file which is truncated later is killed when it reads beyond the new end: this is for

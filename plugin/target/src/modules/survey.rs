@@ -87,6 +87,7 @@ impl<'a> Survey<'a> {
             }
             Err(error) => format!("{}: {error}", module.path),
         });
+        companions::find_without_main(self);
     }
 
     /// Whether a file at the module's path is what is loaded, as far as that can be told.
@@ -98,18 +99,19 @@ impl<'a> Survey<'a> {
     }
 
     fn main(&mut self, candidate: Candidate, data: Data<'_>, elf: &Elf) {
-        self.add_main(candidate, elf);
+        self.describe(elf, elf.start);
+        self.add(Role::Main, candidate, elf);
         companions::find(self, data, elf);
     }
 
-    fn add_main(&mut self, candidate: Candidate, elf: &Elf) {
+    /// Notes what the module is, by a file of its whose first byte is at `start` in the file's addresses.
+    pub(super) fn describe(&mut self, elf: &Elf, start: Option<u64>) {
         self.found.layout = elf.layout;
         self.found.machine = elf.machine;
-        self.found.bias = self.module.base.zip(elf.start).map(|(base, start)| base.wrapping_sub(start));
+        self.found.bias = self.module.base.zip(start).map(|(base, start)| base.wrapping_sub(start));
         if !elf.build_id.is_empty() {
             self.found.build_id.clone_from(&elf.build_id);
         }
-        self.add(Role::Main, candidate, elf);
     }
 
     /// Adds a file and its sections. They have been parsed as those of any file.

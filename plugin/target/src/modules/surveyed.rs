@@ -20,7 +20,7 @@ pub struct Surveyed {
     pub machine: Machine,
     /// What is added to the file's addresses, wrapping around, to get those of the target; `None` if the module is not loaded.
     pub bias: Option<u64>,
-    /// The main file first; empty if there is none that could be read. An inflated section has a file of its own.
+    /// The main file first, if it could be read; empty if none could. An inflated section has a file of its own.
     pub files: Vec<FileRef>,
     pub sections: Vec<Section>,
     /// What is wrong, or was refused: lines for the user, each of which names its file.

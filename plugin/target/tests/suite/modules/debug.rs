@@ -4,7 +4,7 @@ use super::build::Build;
 use std::fs;
 use std::os::unix::fs::symlink;
 use target::Access;
-use target::modules::{FileSet, Files, Role, Surveyed, survey};
+use target::modules::{FileSet, Files, Module, Role, Surveyed, survey};
 
 impl Build {
     /// A program, and beside it its debug information alone.
@@ -184,6 +184,44 @@ fn what_several_debug_files_share() {
     let surveyed = build.survey("first");
     assert_eq!(roles(&surveyed), [Role::Main, Role::Alternate]);
     assert_eq!(surveyed.files[1].path, path);
+
+    // What has no debug information any more still has the link.
+    build.run("strip", "-g first");
+    build.run("rm", "-r debug shared.debug");
+    let surveyed = build.survey("first");
+    assert_eq!((roles(&surveyed), surveyed.problems), (vec![Role::Main], vec![]));
+}
+
+#[test]
+fn what_several_debug_files_share_as_the_standard_has_it() {
+    let build = Build::new();
+    build.compile("first", "");
+    build.compile("second", "-O2");
+    build.run("dwz", "-5 -m shared.debug first second");
+    let surveyed = build.survey("first");
+    assert!(surveyed.section_named(None, ".debug_sup").is_some());
+    assert_eq!(surveyed.problems, [""; 0]);
+    assert_eq!(roles(&surveyed), [Role::Main, Role::Alternate]);
+    fs::copy(build.path("second"), build.path("shared.debug")).unwrap();
+    assert_eq!(roles(&build.survey("first")), [Role::Main]);
+}
+
+#[test]
+fn a_debug_file_where_the_file_itself_is_gone() {
+    let build = Build::new();
+    for options in ["", "-no-pie"] {
+        build.split(options);
+        let module = Module { base: Some(0x10_0000), ..build.module("order") };
+        let whole = survey(&module, &build.search());
+        let path = build.file_by_build_id("order.debug", "order");
+        fs::remove_file(build.path("order")).unwrap();
+        let module = Module { build_id: whole.build_id.clone(), ..module };
+        let surveyed = survey(&module, &build.search());
+        assert_eq!(surveyed.problems, [format!("{}: No such file or directory (os error 2)", module.path)]);
+        assert_eq!(roles(&surveyed), [Role::Debug]);
+        assert_eq!(surveyed.files[0].path, path);
+        assert_eq!((surveyed.bias, surveyed.build_id), (whole.bias, whole.build_id));
+    }
 }
 
 #[test]

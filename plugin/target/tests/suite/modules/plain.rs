@@ -62,6 +62,13 @@ fn what_is_no_program_is_said() {
     let surveyed = survey(&build.module("order.c"), &Search::default());
     assert_eq!(surveyed.problems, [format!("{}: not an ELF file", build.text("order.c"))]);
     assert!(surveyed.files.is_empty());
+    build.run("mkfifo", "pipe");
+    for (name, what) in
+        [("pipe", "not a regular file"), (".", "not a regular file"), ("order.c/x", "Not a directory (os error 20)")]
+    {
+        let surveyed = survey(&build.module(name), &Search::default());
+        assert_eq!(surveyed.problems, [format!("{}: {what}", build.text(name))]);
+    }
 }
 
 #[test]
