@@ -279,7 +279,7 @@ impl Sender {
 
     /// Sends a sign of life if nothing was sent for a third of the silence that is allowed, and if that needs no waiting: when
     /// there is no room, there is something under way.
-    pub(crate) fn beat(&self, message: &impl Serialize) -> Result<(), LinkError> {
+    pub(crate) fn beat<M: Serialize>(&self, message: impl FnOnce() -> M) -> Result<(), LinkError> {
         let sent = Duration::from_millis(self.sent.load(Ordering::Relaxed));
         let Ok(mut file) = self.file.try_lock() else { return Ok(()) };
         let mut entry = [PollFd::new(file.as_fd(), PollFlags::POLLOUT)];
@@ -287,7 +287,7 @@ impl Sender {
         {
             return Ok(());
         }
-        let frame = wire::encode(message, 0)?;
+        let frame = wire::encode(&message(), 0)?;
         self.write(&mut file, &frame)
     }
 

@@ -20,6 +20,25 @@
 /// assert_eq!(<square as multiprocessing::Function>::NAME, "square");
 /// # let _ = halve;
 /// ```
+///
+/// The name is that of a unit struct, which no variable or parameter can have where it is in scope: "let bindings cannot shadow
+/// unit structs", E0530, says the compiler. Where a variable wants the name, the function is best in a module, and called by its path:
+///
+/// ```compile_fail,E0530
+/// multiprocessing::function! { fn square(number: u64) -> u64 { number * number } }
+///
+/// let square = 5_u64.pow(2);
+/// ```
+///
+/// ```
+/// mod work {
+///     multiprocessing::function! { pub fn square(number: u64) -> u64 { number * number } }
+/// }
+///
+/// let square = 5_u64.pow(2);
+/// assert_eq!(<work::square as multiprocessing::Function>::NAME, "square");
+/// # assert_eq!(square, 25);
+/// ```
 #[macro_export]
 macro_rules! function {
     ($(#[$meta:meta])* $visibility:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) -> Result<$value:ty, $error:ty> $body:block) => {

@@ -102,7 +102,10 @@ pub enum ToEngine {
         pid: u32,
     },
     /// Its worker is ready.
-    Ready,
+    Ready {
+        /// Bytes of the worker's own memory, if they can be told.
+        memory: Option<u64>,
+    },
     /// It has no worker; the payload says why, as UTF-8. The connection ends with this.
     Failed {
         /// Bytes of the payload.
@@ -116,13 +119,18 @@ pub enum ToEngine {
         good: bool,
         /// How many of the agent's workers have died so far, or had to be killed.
         deaths: u64,
+        /// Bytes of the worker's own memory, if they can be told.
+        memory: Option<u64>,
         /// Bytes of the payload.
         length: u64,
     },
     /// More of the payload that is under way.
     Part,
     /// A sign of life.
-    Beat,
+    Beat {
+        /// Bytes of the worker's own memory, if they can be told.
+        memory: Option<u64>,
+    },
     /// A record of the log. The tail is a [`LogText`](crate::wire::LogText) in postcard's encoding, and no payload.
     Log {
         /// Its level: [`log::Level`] as a number.
@@ -271,10 +279,10 @@ mod tests {
             let length: usize = parts.iter().sum();
             prop_assume!(length > INLINE_LIMIT);
             let mut pieces = Pieces::default();
-            let begin = ToEngine::Ended { sequence: 1, good: true, deaths: 0, length: length as u64 };
+            let begin = ToEngine::Ended { sequence: 1, good: true, deaths: 0, memory: None, length: length as u64 };
             prop_assert_eq!(pieces.take(&begin, 0), Ok(Piece::Begins));
             for (number, part) in parts.iter().enumerate() {
-                prop_assert_eq!(pieces.take(&ToEngine::Beat, 0), Ok(Piece::Whole));
+                prop_assert_eq!(pieces.take(&ToEngine::Beat { memory: None }, 0), Ok(Piece::Whole));
                 prop_assert_eq!(pieces.take(&ToEngine::Log { level: 1, line: None }, *part), Ok(Piece::Whole));
                 prop_assert_eq!(pieces.take(&begin, 0), Err(StreamError::Interleaved));
                 let expected = if number + 1 == parts.len() { Piece::Last } else { Piece::More };

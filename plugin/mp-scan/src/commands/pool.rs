@@ -195,7 +195,6 @@ fn hosts(settings: &Settings) -> Vec<HostRow> {
 fn workers() -> Vec<WorkerRow> {
     let status = engine().pool().map(|pool| pool.status()).unwrap_or_default();
     let row = |worker: multiprocessing::WorkerStatus| {
-        let memory = worker.host.is_none().then_some(worker.memory);
         // The line has the host's name already.
         let said = format!("no worker by '{}': ", worker.host.as_deref().unwrap_or_default());
         let reason = worker.error.map(|error| error.strip_prefix(&said).map(str::to_owned).unwrap_or(error));
@@ -217,7 +216,7 @@ fn workers() -> Vec<WorkerRow> {
             reason,
             tasks: worker.tasks,
             deaths: worker.deaths,
-            memory,
+            memory: worker.memory,
         }
     };
     status.into_iter().map(row).collect()

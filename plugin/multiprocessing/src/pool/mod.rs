@@ -72,8 +72,9 @@ pub struct WorkerStatus {
     pub tasks: u64,
     /// How many workers died here, or had to be killed.
     pub deaths: u64,
-    /// The worker's own memory, in bytes (RssAnon); 0 if it cannot be read, and on another machine.
-    pub memory: u64,
+    /// The worker's own memory, in bytes (RssAnon), on another machine as it was told last, with a task's end or some seconds ago;
+    /// `None` if it is not known.
+    pub memory: Option<u64>,
     /// Why there is no worker, while there is none.
     pub error: Option<String>,
 }

@@ -209,9 +209,9 @@ impl Worker {
         (self.ready, self.pipeline.front().map(|first| first.sequence))
     }
 
-    /// Its own memory in bytes; 0 if it cannot be read.
-    pub(super) fn memory(&self) -> u64 {
-        self.process.own_memory().unwrap_or(0)
+    /// Its own memory in bytes, if it can be read.
+    pub(super) fn memory(&self) -> Option<u64> {
+        self.process.own_memory().ok()
     }
 
     /// Whether its memory has a limit and may grow.
@@ -220,8 +220,9 @@ impl Worker {
     }
 
     pub(super) fn exceeds_its_memory(&self) -> bool {
-        self.to_be_measured()
-            && self.memory_limit.is_some_and(|limit| self.memory() > limit.saturating_add(self.report.allowance()))
+        let limit = self.memory_limit.filter(|_| self.to_be_measured());
+        let exceeds = |limit: u64| self.memory() > Some(limit.saturating_add(self.report.allowance()));
+        limit.is_some_and(exceeds)
     }
 
     /// The connection, and what to wait for there.

@@ -20,8 +20,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,8 @@ use std::time::{Duration, Instant};
 const GREETING: Duration = Duration::from_secs(60);
 /// How long it may take to connect to a pool.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
+/// What is told of the worker's memory is no older than this when it is sent.
+const MEASURE: Duration = Duration::from_millis(200);
 /// The longest name of a machine, in bytes.
 const HOST_LIMIT: usize = 256;
 
@@ -140,8 +142,9 @@ fn serve(identity: &str, arguments: Vec<OsString>, streams: (OwnedFd, OwnedFd)) 
             return sender.send(&ToEngine::Failed { length: text.len() as u64 }, text.as_bytes());
         }
     };
-    sender.send(&ToEngine::Ready, &[])?;
-    let mut agent = Agent { pool: Arc::new(pool), sender, jobs: HashMap::new() };
+    let pool = Arc::new(Measured::new(pool));
+    sender.send(&ToEngine::Ready { memory: pool.memory() }, &[])?;
+    let mut agent = Agent { pool, sender, jobs: HashMap::new() };
     receiver.heard = Instant::now();
     loop {
         while let Some((message, carried)) = receiver.take()? {
@@ -150,7 +153,7 @@ fn serve(identity: &str, arguments: Vec<OsString>, streams: (OwnedFd, OwnedFd)) 
         if receiver.fill()? {
             continue;
         }
-        agent.sender.beat(&ToEngine::Beat)?;
+        agent.sender.beat(|| ToEngine::Beat { memory: agent.pool.memory() })?;
         if receiver.heard.elapsed() > silence {
             return Err(LinkError::Silent(silence));
         }
@@ -207,8 +210,34 @@ fn greet(identity: &str, arguments: Vec<OsString>, receiver: &mut Receiver) -> R
     }
 }
 
+/// The pool of an agent, and what is told of its worker.
+struct Measured {
+    pool: Pool,
+    memory: Mutex<(Instant, Option<u64>)>,
+}
+
+impl Measured {
+    fn new(pool: Pool) -> Measured {
+        let memory = Mutex::new((Instant::now(), own_memory(&pool)));
+        Measured { pool, memory }
+    }
+
+    /// Bytes of the worker's own memory, now or a moment ago.
+    fn memory(&self) -> Option<u64> {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        if memory.0.elapsed() > MEASURE {
+            *memory = (Instant::now(), own_memory(&self.pool));
+        }
+        memory.1
+    }
+}
+
+fn own_memory(pool: &Pool) -> Option<u64> {
+    pool.status().first().and_then(|worker| worker.memory)
+}
+
 struct Agent {
-    pool: Arc<Pool>,
+    pool: Arc<Measured>,
     sender: Arc<Sender>,
     jobs: HashMap<u64, Result<OpenJob, String>>,
 }
@@ -249,7 +278,7 @@ impl Agent {
                     open.thread.unpark();
                 }
             }
-            ToAgent::TaskTimeout { limit } => self.pool.set_task_timeout(limit.map(Duration::from_micros)),
+            ToAgent::TaskTimeout { limit } => self.pool.pool.set_task_timeout(limit.map(Duration::from_micros)),
             ToAgent::Beat => {}
             ToAgent::Hello { .. } | ToAgent::Part => {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "a second greeting").into());
@@ -259,7 +288,8 @@ impl Agent {
     }
 
     fn open(&self, function: &str, schema: u64, setup: Carried) -> Result<OpenJob, String> {
-        let job = self.pool.open_carried(function, schema, setup.into_outgoing()).map_err(|error| error.to_string())?;
+        let job =
+            self.pool.pool.open_carried(function, schema, setup.into_outgoing()).map_err(|error| error.to_string())?;
         let job = Arc::new(job);
         let closed = Arc::new(AtomicBool::new(false));
         let results = Results {
@@ -279,7 +309,7 @@ struct Results {
     job: Arc<Job>,
     closed: Arc<AtomicBool>,
     sender: Arc<Sender>,
-    pool: Arc<Pool>,
+    pool: Arc<Measured>,
 }
 
 impl Results {
@@ -301,7 +331,12 @@ impl Results {
 }
 
 /// Sends what a task came to.
-fn answer(sender: &Sender, pool: &Pool, sequence: u64, result: Result<Payload, TaskError>) -> Result<(), LinkError> {
+fn answer(
+    sender: &Sender,
+    measured: &Measured,
+    sequence: u64,
+    result: Result<Payload, TaskError>,
+) -> Result<(), LinkError> {
     let result = result.and_then(|mut payload| match payload.take_descriptors().len() {
         0 => Ok(payload),
         _ => Err(TaskError::Decode("its value, which holds a handle: none travels to another machine".into())),
@@ -311,6 +346,7 @@ fn answer(sender: &Sender, pool: &Pool, sequence: u64, result: Result<Payload, T
         Ok(payload) => payload,
         Err(error) => postcard::to_stdvec(&Failure::from(error)).unwrap_or_default().into(),
     };
-    let message = ToEngine::Ended { sequence, good, deaths: pool.deaths(), length: payload.len() as u64 };
+    let (deaths, memory) = (measured.pool.deaths(), measured.memory());
+    let message = ToEngine::Ended { sequence, good, deaths, memory, length: payload.len() as u64 };
     sender.send_payload(&message, &ToEngine::Part, &payload, || Ok(()))
 }

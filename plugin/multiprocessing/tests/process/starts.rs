@@ -42,8 +42,8 @@ fn a_process_has_no_descriptor_of_its_parent() {
     }
     for method in methods() {
         let found = facts_of(|builder| builder.start_method(method.clone()));
-        let temporary = std::env::temp_dir();
-        assert!(!found.descriptors.iter().any(|link| std::path::Path::new(link).starts_with(&temporary)), "{found:?}");
+        // What this process prints may go to a file as well, but to one that has a name.
+        assert!(!found.descriptors.iter().any(|link| link.ends_with(" (deleted)")), "{found:?}");
         assert!(found.descriptors.len() < 12, "{found:?}");
     }
 }

@@ -75,6 +75,29 @@ fn limits_of_memory_and_time_hold_over_there() {
 }
 
 #[test]
+fn the_memory_of_a_worker_over_there_is_told() {
+    let _alone = alone();
+    let mut config = elsewhere(1);
+    config.remote_silence = Duration::from_millis(300);
+    let pool = Pool::start(config).expect("a pool");
+    until("it is ready", || pool.status()[0].state == WorkerState::Idle);
+    let first = pool.status()[0].memory.expect("it is told with the start");
+    assert!((1..16 << 20).contains(&first), "{first}");
+    // With a sign of life, for nothing else is said meanwhile.
+    let job = acts(&pool);
+    job.submit(0, &Act::Stack(4 << 20)).expect("encoded");
+    until("it has grown", || pool.status()[0].memory.is_some_and(|memory| memory > first + (3 << 20)));
+    job.cancel();
+    // And with a task's end: the one that was killed has left nothing.
+    until("another one is there", || {
+        run_one(&pool, Act::Pid).is_ok() && pool.status()[0].memory.is_some_and(|memory| memory < first + (2 << 20))
+    });
+    pool.set_remote(vec![behind("exit 7")]);
+    until("there is none", || pool.status()[0].state == WorkerState::Down);
+    assert_eq!(pool.status()[0].memory, None);
+}
+
+#[test]
 fn a_cancelled_job_ends_at_once_and_the_worker_goes_on() {
     let _alone = alone();
     let pool = Pool::start(elsewhere(2)).expect("a pool");

@@ -238,16 +238,16 @@ impl Courier {
                     line.records = records.clone().map(|records| (records, place.into()));
                     self.tell(Event::Here { machine: host, pid });
                 }
-                Ok(Some((ToEngine::Ready, _))) => {
+                Ok(Some((ToEngine::Ready { memory }, _))) => {
                     sent.map_err(|error| self.unready(error))?;
-                    self.tell(Event::Ready);
+                    self.tell(Event::Ready { memory });
                     return Ok(());
                 }
                 Ok(Some((ToEngine::Failed { .. }, reason))) => {
                     let reason = reason.into_payload().map(|text| String::from_utf8_lossy(&text).into_owned());
                     return Err(Unready::NotStarted(self.failed(reason.unwrap_or_else(|error| error.to_string()))));
                 }
-                Ok(Some((ToEngine::Beat, _))) => {}
+                Ok(Some((ToEngine::Beat { .. }, _))) => {}
                 Ok(Some((ToEngine::Log { level, line: number }, tail))) => {
                     line.log(level, number, tail).map_err(|error| self.unready(error))?;
                 }
@@ -270,11 +270,11 @@ impl Courier {
         loop {
             let now = Instant::now();
             match line.next(now.checked_add(silence / 4)) {
-                Ok(Some((ToEngine::Ended { sequence, good, deaths, .. }, carried))) => {
+                Ok(Some((ToEngine::Ended { sequence, good, deaths, memory, .. }, carried))) => {
                     let result = self.result(good, carried);
-                    self.tell(Event::Ended { sequence, deaths, result });
+                    self.tell(Event::Ended { sequence, deaths, memory, result });
                 }
-                Ok(Some((ToEngine::Beat, _))) => {}
+                Ok(Some((ToEngine::Beat { memory }, _))) => self.tell(Event::Measured { memory }),
                 Ok(Some((ToEngine::Log { level, line: number }, tail))) => {
                     if let Err(error) = line.log(level, number, tail) {
                         return error;
@@ -288,7 +288,7 @@ impl Courier {
                 Ok(None) => {}
                 Err(error) => return error,
             }
-            if let Err(error) = line.sender.beat(&ToAgent::Beat) {
+            if let Err(error) = line.sender.beat(|| ToAgent::Beat) {
                 return error;
             }
         }

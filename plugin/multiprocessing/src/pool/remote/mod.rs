@@ -46,10 +46,12 @@ pub(super) enum Unready {
 pub(super) enum Event {
     /// The connection stands.
     Here { machine: String, pid: u32 },
-    /// It takes tasks.
-    Ready,
+    /// It takes tasks, and has so much memory of its own.
+    Ready { memory: Option<u64> },
     /// A task has ended, and so many workers over there have died so far.
-    Ended { sequence: u64, deaths: u64, result: Result<Payload, TaskError> },
+    Ended { sequence: u64, deaths: u64, memory: Option<u64>, result: Result<Payload, TaskError> },
+    /// It lives, and has so much memory of its own.
+    Measured { memory: Option<u64> },
     /// A task was not sent.
     Unsent { sequence: u64, error: TaskError },
     /// It is gone.
@@ -76,6 +78,8 @@ struct Remote {
     pid: u32,
     /// Since when it takes tasks.
     ready: Option<Instant>,
+    /// Its own memory when it was last heard of, in bytes.
+    memory: Option<u64>,
     pipeline: VecDeque<InHand>,
     opened: HashSet<u64>,
     sequence: u64,
@@ -152,7 +156,7 @@ impl Seat {
             state,
             tasks: self.tasks,
             deaths: self.deaths,
-            memory: 0,
+            memory: worker.and_then(|worker| worker.memory),
             error: self.error.as_ref().filter(|_| !up).map(ToString::to_string),
         }
     }
@@ -267,6 +271,7 @@ impl Remotes {
                 machine: None,
                 pid: 0,
                 ready: None,
+                memory: None,
                 pipeline: VecDeque::new(),
                 opened: HashSet::new(),
                 sequence: 0,
@@ -311,12 +316,13 @@ impl Remotes {
         let Some(worker) = &mut seat.worker else { return false };
         match event {
             Event::Here { machine, pid } => (worker.machine, worker.pid) = (Some(machine), pid),
-            Event::Ready => {
-                worker.ready = Some(Instant::now());
+            Event::Measured { memory } => worker.memory = memory,
+            Event::Ready { memory } => {
+                (worker.ready, worker.memory) = (Some(Instant::now()), memory);
                 seat.error = None;
                 return true;
             }
-            Event::Ended { sequence, deaths, result } => {
+            Event::Ended { sequence, deaths, memory, result } => {
                 let Some(place) = worker.pipeline.iter().position(|in_hand| in_hand.sequence == sequence) else {
                     lose(seat, "it answers what it was not asked".into(), jobs, &self.deaths);
                     return false;
@@ -324,6 +330,7 @@ impl Remotes {
                 let more = deaths.saturating_sub(worker.deaths);
                 worker.deaths += more;
                 worker.proven = true;
+                worker.memory = memory;
                 seat.failures = 0;
                 seat.deaths += more;
                 self.deaths.fetch_add(more, Ordering::Relaxed);
