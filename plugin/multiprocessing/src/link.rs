@@ -4,8 +4,9 @@
 use crate::memory::SealedMemory;
 use crate::payload::{Outgoing, Payload};
 use crate::stream::{self, NOISE_LIMIT, PREAMBLE, Piece, Pieces, StreamError, Streamed};
+use crate::sync::word::Until;
+use crate::wait;
 use crate::wire::{self, INLINE_LIMIT, WireError};
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -308,25 +309,16 @@ impl Sender {
     }
 
     fn wait_for_room(&self, file: &File) -> Result<(), LinkError> {
-        let deadline = Instant::now() + self.silence();
-        loop {
-            let mut entries =
-                [PollFd::new(file.as_fd(), PollFlags::POLLOUT), PollFd::new(self.stop.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut entries, until(deadline)) {
-                Ok(0) if Instant::now() >= deadline => return Err(LinkError::Silent(self.silence())),
-                Ok(0) | Err(Errno::EINTR) => {}
-                Ok(_) if entries[1].any() == Some(true) => return Err(LinkError::Stopped),
-                Ok(_) => return Ok(()),
-                Err(error) => return Err(io::Error::from(error).into()),
-            }
+        let deadline = Until::after(self.silence());
+        let mut entries =
+            [PollFd::new(file.as_fd(), PollFlags::POLLOUT), PollFd::new(self.stop.as_fd(), PollFlags::POLLIN)];
+        wait::poll(&mut entries, deadline)?;
+        match entries.map(|entry| entry.any() != Some(false)) {
+            [_, true] => Err(LinkError::Stopped),
+            [true, _] => Ok(()),
+            _ => Err(LinkError::Silent(self.silence())),
         }
     }
-}
-
-/// The time until then, for `poll`; rounded up, lest it ends too early again and again.
-pub(crate) fn until(deadline: Instant) -> PollTimeout {
-    let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_micros(999);
-    PollTimeout::try_from(left.as_millis()).unwrap_or(PollTimeout::MAX)
 }
 
 fn prepare(descriptor: BorrowedFd<'_>) -> io::Result<()> {

@@ -70,6 +70,11 @@ pub(crate) fn poll_one(descriptor: BorrowedFd<'_>, for_what: PollFlags, until: U
     Ok(polled[0].revents().unwrap_or(PollFlags::empty()))
 }
 
+/// Waits until a descriptor is readable, or its other side has ended; whether it is before the time is over. `None` waits for ever.
+pub(crate) fn wait_readable(descriptor: BorrowedFd<'_>, deadline: Option<Instant>) -> io::Result<bool> {
+    Ok(!poll_one(descriptor, PollFlags::POLLIN, Until::Then(deadline))?.is_empty())
+}
+
 impl Until {
     /// Whether there is no time left.
     pub(crate) fn is_over(self) -> bool {

@@ -1,6 +1,7 @@
 //! Stream sockets: made, described, read and written, whatever their family.
 
 use super::address::Address;
+use crate::wait::wait_readable;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
@@ -163,19 +164,6 @@ impl AsFd for Stream {
 impl From<Stream> for OwnedFd {
     fn from(stream: Stream) -> OwnedFd {
         stream.0
-    }
-}
-
-/// Waits until the descriptor is readable, or its other side has ended; whether so.
-pub(crate) fn wait_readable(descriptor: BorrowedFd<'_>, deadline: Option<Instant>) -> io::Result<bool> {
-    loop {
-        let mut entry = [PollFd::new(descriptor, PollFlags::POLLIN)];
-        match poll(&mut entry, poll_timeout(deadline)) {
-            Ok(0) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => return Ok(false),
-            Ok(0) | Err(Errno::EINTR) => {}
-            Ok(_) => return Ok(true),
-            Err(error) => return Err(error.into()),
-        }
     }
 }
 

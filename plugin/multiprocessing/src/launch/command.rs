@@ -4,7 +4,7 @@ use super::{Carrier, Transport};
 use crate::process::ExitStatus;
 use crate::process::child::Child;
 use crate::process::spawn::{Spawn, Standard};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use crate::wait::wait_readable;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::ffi::{OsStr, OsString};
@@ -53,14 +53,13 @@ impl Command {
             if let Some(status) = self.process.try_wait() {
                 return Some(status);
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if Instant::now() >= deadline {
                 return None;
             }
-            let mut entry = [PollFd::new(self.process.as_fd(), PollFlags::POLLIN)];
-            // Rounded up, lest the last millisecond is spent in asking.
-            let _ =
-                poll(&mut entry, PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX));
+            if !matches!(wait_readable(self.process.as_fd(), Some(deadline)), Ok(false)) {
+                // One that somebody traces is dead before its status can be taken.
+                std::thread::sleep(Duration::from_micros(100));
+            }
         }
     }
 }

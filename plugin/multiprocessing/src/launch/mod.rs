@@ -52,7 +52,8 @@ pub trait Launcher: Send + Sync + Debug {
     /// There is no such worker. The pool goes on with the others, and asks again after a while.
     fn launch(&self) -> io::Result<Transport>;
 
-    /// Whoever is in [`Launcher::launch`] shall return soon, for its pool ends. By default this does nothing, which is right for a
+    /// Whoever is in [`Launcher::launch`] shall return soon, as [`io::ErrorKind::Interrupted`], for a pool or a seat ends. Seats that go on
+    /// call it once more. By default this does nothing, which is right for a
     /// launcher that does not wait.
     fn interrupt(&self) {}
 }

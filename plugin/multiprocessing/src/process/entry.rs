@@ -4,14 +4,13 @@ use super::child::{Child, ExitStatus};
 use crate::futex::deadline;
 use crate::logging::Records;
 use crate::packets::{Buffer, Packets};
+use crate::wait::wait_readable;
 use crate::wire::{self, ToPool};
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// So long the end of a process is kept from who waits for it, while the logger has not had its last records.
 const LOGGER_PATIENCE: Duration = Duration::from_secs(1);
@@ -147,23 +146,5 @@ impl Entry {
             records.flush(LOGGER_PATIENCE);
         }
         Ok(Some(status))
-    }
-}
-
-/// Waits until a descriptor is readable; whether it is.
-pub(super) fn wait_readable(descriptor: BorrowedFd<'_>, until: Option<Instant>) -> io::Result<bool> {
-    loop {
-        let timeout = until.map_or(PollTimeout::NONE, |until| {
-            // Rounded up, lest it ends too early.
-            let left = until.saturating_duration_since(Instant::now()) + Duration::from_micros(999);
-            PollTimeout::try_from(left.as_millis()).unwrap_or(PollTimeout::MAX)
-        });
-        let mut entry = [PollFd::new(descriptor, PollFlags::POLLIN)];
-        match poll(&mut entry, timeout) {
-            Ok(0) if until.is_some_and(|until| Instant::now() >= until) => return Ok(false),
-            Ok(0) | Err(Errno::EINTR) => {}
-            Ok(_) => return Ok(true),
-            Err(error) => return Err(error.into()),
-        }
     }
 }

@@ -184,7 +184,7 @@ impl Drop for Process {
         }
         if self.daemon() {
             self.entry.child.kill();
-            let _ = entry::wait_readable(self.as_fd(), Some(Instant::now() + DROP_PATIENCE));
+            let _ = crate::wait::wait_readable(self.as_fd(), Some(Instant::now() + DROP_PATIENCE));
             if self.exit_status().is_some() {
                 return;
             }

@@ -1,8 +1,8 @@
 //! What a process knows of itself and of the one that has started it.
 
 use super::child::pidfd_open;
-use super::entry::wait_readable;
 use crate::futex::deadline;
+use crate::wait::wait_readable;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;

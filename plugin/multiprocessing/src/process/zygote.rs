@@ -79,7 +79,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.child.kill();
         // It ends at once, so that nothing is left of it after this.
-        let _ = super::entry::wait_readable(self.child.as_fd(), Some(Instant::now() + Duration::from_secs(1)));
+        let _ = crate::wait::wait_readable(self.child.as_fd(), Some(Instant::now() + Duration::from_secs(1)));
         self.child.try_wait();
     }
 }
@@ -252,7 +252,7 @@ impl Running {
 
     /// It has closed the connection, and so is about to end.
     fn lost(&self, program: &Program) -> Failure {
-        let _ = super::entry::wait_readable(self.child.as_fd(), Some(Instant::now() + Duration::from_secs(1)));
+        let _ = crate::wait::wait_readable(self.child.as_fd(), Some(Instant::now() + Duration::from_secs(1)));
         let path = program.path().to_owned();
         Failure::Lost(match self.child.try_wait() {
             Some(status) => StartError::Died { path, status, stderr: String::new() },

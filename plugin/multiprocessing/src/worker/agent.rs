@@ -5,13 +5,14 @@ use super::{PROTOCOL, end_with_the_pool, secret};
 use crate::connection::{Address, AuthKey, Client};
 use crate::failure::Failure;
 use crate::launch::{CONNECT, KEY, STDIO};
-use crate::link::{Carried, LinkError, Receiver, Sender, until};
+use crate::link::{Carried, LinkError, Receiver, Sender};
 use crate::payload::Payload;
 use crate::pool::{Initializer, Job, Pool, PoolConfig};
 use crate::program::Program;
 use crate::stream::{ToAgent, ToEngine};
+use crate::wait::wait_readable;
 use crate::{TaskError, bounded};
-use nix::poll::{PollFd, PollFlags, poll};
+use nix::poll::PollFlags;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -157,8 +158,7 @@ fn serve(identity: &str, arguments: Vec<OsString>, streams: (OwnedFd, OwnedFd)) 
         if receiver.heard.elapsed() > silence {
             return Err(LinkError::Silent(silence));
         }
-        let mut entry = [PollFd::new(receiver.as_fd(), PollFlags::POLLIN)];
-        let _ = poll(&mut entry, until(Instant::now() + silence / 4));
+        wait_readable(receiver.as_fd(), Instant::now().checked_add(silence / 4))?;
     }
 }
 
@@ -175,8 +175,7 @@ fn greet(identity: &str, arguments: Vec<OsString>, receiver: &mut Receiver) -> R
         if Instant::now() >= deadline {
             return Err(LinkError::Silent(GREETING));
         }
-        let mut entry = [PollFd::new(receiver.as_fd(), PollFlags::POLLIN)];
-        let _ = poll(&mut entry, until(deadline));
+        wait_readable(receiver.as_fd(), Some(deadline))?;
     };
     let invalid = |what: String| LinkError::Io(io::Error::new(io::ErrorKind::InvalidData, what));
     match message {

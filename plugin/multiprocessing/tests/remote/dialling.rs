@@ -71,6 +71,31 @@ fn a_stranger_gets_no_seat_and_a_worker_says_why_it_got_none() {
 }
 
 #[test]
+fn a_seat_waits_on_when_another_one_of_the_same_launcher_is_dismissed() {
+    let _alone = alone();
+    let dial_back = dial_back();
+    let mut config = config(1);
+    config.remote = vec![dial_back.clone(), dial_back.clone()];
+    let pool = Pool::start(config).expect("a pool");
+    until("both wait", || pool.status()[1..].iter().all(|seat| seat.state == WorkerState::Starting));
+    std::thread::sleep(Duration::from_millis(100));
+    pool.set_remote(vec![dial_back.clone()]);
+    let dismissed = std::time::Instant::now();
+    while dismissed.elapsed() < Duration::from_millis(300) {
+        let status = pool.status();
+        assert!(
+            status.len() > 2 || status[1].state == WorkerState::Starting && status[1].error.is_none(),
+            "{status:?}"
+        );
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let mut worker = start(&dial_back, None);
+    until("it is there", || pool.status()[1].state == WorkerState::Idle);
+    drop(pool);
+    assert!(worker.wait().expect("it is ours").success());
+}
+
+#[test]
 fn nobody_comes() {
     let _alone = alone();
     let address: Address = "127.0.0.1:0".parse().expect("an address");

@@ -6,15 +6,17 @@ use super::{Event, Unready};
 use crate::error::{StartError, TaskError};
 use crate::failure::Failure;
 use crate::launch::{Launcher, Transport};
-use crate::link::{Carried, LinkError, Receiver, Sender, until};
+use crate::link::{Carried, LinkError, Receiver, Sender};
 use crate::logging::Records;
 use crate::payload::{Elsewhere, Payload};
 use crate::pool::PoolConfig;
 use crate::pool::commands::{Command, Commands};
 use crate::pool::text::Text;
 use crate::stream::{ToAgent, ToEngine};
+use crate::sync::word::Until;
+use crate::wait;
 use crate::wire::{self, WireError};
-use nix::poll::{PollFd, PollFlags, poll};
+use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::SigSet;
 use std::io;
 use std::os::fd::AsFd;
@@ -25,6 +27,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// The pause after a launch that was interrupted for somebody else.
+const INTERRUPTED: Duration = Duration::from_millis(10);
 /// How long what carried a connection may take to end.
 const END_PATIENCE: Duration = Duration::from_millis(600);
 /// So many messages that have come are taken from a connection that is not wanted any more; a worker may never stop to log.
@@ -86,8 +90,16 @@ impl Courier {
     pub(super) fn run(self) {
         // The host's signals are for the host's threads.
         let _ = SigSet::all().thread_block();
-        // A launcher is foreign code.
-        let launched = catch_unwind(AssertUnwindSafe(|| self.launcher.launch()));
+        let launched = loop {
+            // A launcher is foreign code.
+            match catch_unwind(AssertUnwindSafe(|| self.launcher.launch())) {
+                // Somebody else's end interrupted it, who has the same launcher.
+                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted && !self.control.stopped() => {
+                    thread::sleep(INTERRUPTED);
+                }
+                launched => break launched,
+            }
+        };
         let ended = match launched {
             Ok(Ok(transport)) => self.attend(transport),
             Ok(Err(error)) => Event::Down(Unready::NotStarted(self.failed(error.to_string()))),
@@ -380,8 +392,7 @@ impl Line {
             if self.receiver.fill()? {
                 continue;
             }
-            let now = Instant::now();
-            if deadline.is_some_and(|deadline| deadline <= now) {
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return Ok(None);
             }
             let mut entries = vec![
@@ -389,7 +400,7 @@ impl Line {
                 PollFd::new(self.sender.stopped(), PollFlags::POLLIN),
             ];
             entries.extend(self.text.as_ref().and_then(Text::pipe).map(|pipe| PollFd::new(pipe, PollFlags::POLLIN)));
-            let _ = poll(&mut entries, until(deadline.unwrap_or(now + Duration::from_secs(60))));
+            wait::poll(&mut entries, Until::Then(deadline))?;
             let stopped = entries[1].any() == Some(true);
             if let Some(text) = &mut self.text {
                 text.read();
