@@ -2,6 +2,7 @@
 //!
 //! ELF files are foreign bytes: [`look_up`] is made to be run in a worker.
 
+use super::demangle::demangled;
 use crate::report::SymbolOffset;
 use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, ObjectSymbolTable, ReadCache, ReadRef, SymbolKind};
 use serde::{Deserialize, Serialize};
@@ -116,7 +117,7 @@ struct Candidate {
     /// Of two at one address, the more telling one: global before local.
     rank: u8,
     end: u64,
-    name: String,
+    name: Vec<u8>,
 }
 
 impl<'a> Search<'a> {
@@ -152,7 +153,7 @@ impl<'a> Search<'a> {
         let rank = 2 * u8::from(symbol.is_global()) + u8::from(!symbol.is_weak());
         let candidate = || {
             let name = symbol.name_bytes().unwrap_or_default();
-            let name = String::from_utf8_lossy(&name[..name.len().min(LONGEST_NAME)]).into_owned();
+            let name = name[..name.len().min(LONGEST_NAME)].to_vec();
             (!name.is_empty()).then_some(Candidate { address, rank, end, name })
         };
         let better = |slot: &Option<Candidate>| match slot {
@@ -187,16 +188,6 @@ impl<'a> Search<'a> {
         }
         found
     }
-}
-
-/// A symbol's name as its language writes it: C++ (Itanium) and Rust (both manglings); others as they are.
-pub fn demangled(name: &str) -> String {
-    let plain = name.split_once("@@").map_or(name, |(plain, _)| plain);
-    if let Ok(rust) = rustc_demangle::try_demangle(plain) {
-        return format!("{rust:#}");
-    }
-    let cpp = cpp_demangle::Symbol::new(plain).ok().filter(|_| plain.starts_with("_Z"));
-    cpp.and_then(|symbol| symbol.demangle().ok()).unwrap_or_else(|| plain.to_owned())
 }
 
 /// The worker's function that looks up symbols.
