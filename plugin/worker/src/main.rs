@@ -6,7 +6,7 @@ mod scan;
 mod symbols;
 
 use analysis::{entropy::Entropy, find::Find, remote, strings::Strings};
-use files::{Inflate, Survey};
+use files::{FileScan, Inflate, Survey};
 use multiprocessing::{Registry, worker_main};
 use scan::Scan;
 use std::process::ExitCode;
@@ -23,6 +23,7 @@ fn main() -> ExitCode {
             .function::<Scan<Strings>>()
             .function::<Scan<Entropy>>()
             .function::<Symbols>()
+            .function::<FileScan<analysis::symbols::Symbols>>()
             .function::<Survey>()
             .function::<Inflate>(),
     )

@@ -191,7 +191,7 @@ impl<'a> Search<'a> {
 }
 
 /// The worker's function that looks up symbols.
-pub const FUNCTION: &str = "symbols";
+pub const FUNCTION: &str = "names";
 
 /// What that function is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

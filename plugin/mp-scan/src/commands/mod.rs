@@ -5,6 +5,7 @@ mod jobs;
 mod map;
 mod pool;
 mod strings;
+mod symbols;
 mod version;
 
 use crate::arguments;
@@ -33,6 +34,7 @@ pub fn register(debugger: &Debugger) -> Result<(), lldb::Error> {
     add::<find::Find>(&group)?;
     add::<strings::Strings>(&group)?;
     add::<map::Map>(&group)?;
+    add::<symbols::Symbols>(&group)?;
     add::<jobs::Jobs>(&group)?;
     add::<pool::Pool>(&group)?;
     add::<version::Version>(&group)

@@ -12,6 +12,8 @@ pub(super) struct SymbolDocument<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     mangled: Option<&'a str>,
     kind: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    undefined: bool,
     size: u64,
     module: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -26,6 +28,7 @@ pub(super) fn symbol_row(row: &SymbolRow) -> SymbolDocument<'_> {
         name: &row.name,
         mangled: row.mangled.as_deref(),
         kind: &row.kind,
+        undefined: row.undefined,
         size: row.size,
         module: &row.module,
         file: row.file.as_deref(),

@@ -32,7 +32,8 @@ fn within(symbol: Option<&str>, offset: Option<u64>) -> String {
 }
 
 pub(super) fn symbol(row: &SymbolRow, style: &Style) -> String {
-    let address = row.address.map_or_else(|| format!("{:<ADDRESS$}", "undefined"), |address| style.address(address));
+    let no_address = if row.undefined { "undefined" } else { "thread-local" };
+    let address = row.address.map_or_else(|| format!("{no_address:<ADDRESS$}"), |address| style.address(address));
     let tail = format!("  {}{}", base(&row.module), source(row.file.as_deref(), row.line));
     let used = ADDRESS + 2 + 8 + 2 + 8 + 2 + tail.chars().count();
     let name = shorten(&escape(&row.name), style.width.saturating_sub(used).max(40));

@@ -40,9 +40,13 @@ impl Demangler {
     }
 }
 
+/// What names of C++ are written with that is not in their mangled forms, for the test of whoever relies on it.
+#[cfg(test)]
+pub(super) use itanium::written as written_by_cpp;
+
 /// A symbol's name as its language writes it, without a version; `\xNN` for what is not UTF-8.
-pub fn demangled(name: &[u8]) -> String {
-    let plain = without_version(name);
+pub fn demangled(name: impl AsRef<[u8]>) -> String {
+    let plain = without_version(name.as_ref());
     let mut text = Vec::new();
     if Demangler::new().demangle(plain, &mut text) { shown(&text) } else { shown(plain) }
 }

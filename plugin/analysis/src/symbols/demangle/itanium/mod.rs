@@ -39,3 +39,13 @@ impl Itanium {
         written
     }
 }
+
+/// The texts of types, operators and abbreviations.
+#[cfg(test)]
+pub(in crate::symbols) fn written() -> Vec<&'static str> {
+    let letters = || b'a'..=b'z';
+    let types = letters().flat_map(|letter| [node::builtin(letter), node::builtin_d(letter)]);
+    let types = types.flatten().map(|builtin| builtin.name);
+    let standard = letters().filter_map(node::standard).flat_map(|(short, full, member)| [short, full, member]);
+    types.chain(standard).chain(node::OPERATORS.iter().map(|operator| operator.name)).collect()
+}
