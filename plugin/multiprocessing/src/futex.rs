@@ -7,12 +7,7 @@ use std::time::{Duration, Instant};
 /// Waits while the word is `expected`, until somebody wakes it or `deadline` has come. It may also return for no reason,
 /// so the caller looks again. Returns whether there is time left.
 pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<Instant>) -> bool {
-    wait_for(word, expected, deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())))
-}
-
-/// As [`wait`], for so long at most.
-pub(crate) fn wait_for(word: &AtomicU32, expected: u32, patience: Option<Duration>) -> bool {
-    let time = match patience {
+    let time = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
         Some(Duration::ZERO) => return false,
         Some(left) => Some(libc::timespec {
             tv_sec: left.as_secs().try_into().unwrap_or(libc::time_t::MAX),

@@ -77,6 +77,8 @@
 //!   stopped by a signal, or, once its job is cancelled, until the worker has had time of its own to hear of it.
 //! - Small payloads travel in a packet, large ones in sealed memory whose descriptor is passed: nothing is ever in
 //!   `/dev/shm`, `/tmp`, or anywhere else where it could be left behind.
+//! - A process in which ends of pipes wait often has one more thread: they sleep in a futex, where nobody hears that the other
+//!   side has ended, and this thread hears it for them.
 //! - Memory is bounded both ways: a job whose results are not taken gets no more tasks started.
 //!
 //! # Other machines

@@ -1,5 +1,6 @@
 //! The receiving end of a ring with a line beside it.
 
+use super::watcher::Watched;
 use crate::message::{self, Line, MESSAGE_LIMIT, RecvError, WITH_HANDLES};
 use crate::packets::Packets;
 use crate::ring::{Consumer, Memory};
@@ -13,6 +14,9 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
+/// How often an end sleeps at its line before that is watched for it: a thread is too much for a few messages.
+const FEW: u32 = 16;
+
 #[derive(Debug)]
 pub(super) struct Incoming {
     consumer: Consumer,
@@ -22,6 +26,10 @@ pub(super) struct Incoming {
     /// Once this end's descriptor is looked at by others: readable as long as there may be something to receive.
     flag: Option<EventFd>,
     flagged: bool,
+    /// Once it sleeps in the futex.
+    watched: Option<Watched>,
+    /// How often it has slept at the line since it was last tried to have that watched.
+    slept: u32,
 }
 
 impl Incoming {
@@ -32,7 +40,8 @@ impl Incoming {
         socket: Packets,
     ) -> io::Result<Incoming> {
         let consumer = Consumer::new(memory, offset, capacity, MESSAGE_LIMIT).map_err(io::Error::other)?;
-        Ok(Incoming { consumer, line: Line::new(socket), message: Vec::new(), flag: None, flagged: false })
+        let line = Line::new(socket);
+        Ok(Incoming { consumer, line, message: Vec::new(), flag: None, flagged: false, watched: None, slept: 0 })
     }
 
     pub(super) fn receive<T: DeserializeOwned + 'static>(&mut self, until: Until) -> Result<T, RecvError> {
@@ -92,13 +101,21 @@ impl Incoming {
         }
     }
 
-    /// Sleeps until there may be something, or the time is over: in the futex, and then at the line, where the end of the
-    /// other side shows. Whether that is gone.
+    /// Sleeps until there may be something, or the time is over: in the futex, or at the line, where the end of the other side
+    /// shows. Whether that is gone.
     fn sleep(&mut self, until: Until) -> Result<bool, RecvError> {
         if self.flag.is_none() {
-            self.consumer.sleep_briefly(until.deadline());
-            if self.consumer.has_record()? {
+            if let Some(watched) = self.watched.as_ref().filter(|watched| !watched.alarm().is_raised()) {
+                self.consumer.sleep(until.deadline(), Some(watched.alarm()));
                 return Ok(false);
+            }
+            if self.consumer.spin() {
+                return Ok(false);
+            }
+            self.slept += 1;
+            if self.slept == FEW {
+                self.slept = 0;
+                self.have_watched();
             }
         }
         if !self.consumer.want_doorbell()? {
@@ -111,6 +128,19 @@ impl Incoming {
         let found = poll_one(self.line.socket.as_fd(), PollFlags::POLLIN, until)?;
         self.consumer.awake();
         Ok(found.contains(PollFlags::POLLHUP))
+    }
+
+    /// Has the line watched, so that it can sleep in the futex. If that cannot be, it sleeps at the line as before.
+    fn have_watched(&mut self) {
+        if self.watched.is_none() {
+            self.watched = Watched::new(self.line.socket.as_fd(), self.consumer.alarm()).ok();
+        }
+    }
+
+    fn end_watch(&mut self) {
+        if let Some(watched) = self.watched.take() {
+            watched.end(self.line.socket.as_fd());
+        }
     }
 
     /// Makes the descriptor say what is so, if others look at it.
@@ -141,11 +171,19 @@ impl Incoming {
         epoll.add(&flag, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
         epoll.add(&self.line.socket, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
         self.flag = Some(flag);
+        // From now on it sleeps at its line only.
+        self.end_watch();
         let _ = self.settle();
         Ok(epoll.0)
     }
 
     pub(super) fn let_go(&self) {
         self.consumer.let_go();
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        self.end_watch();
     }
 }

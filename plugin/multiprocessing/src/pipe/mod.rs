@@ -1,16 +1,20 @@
 //! Pipes and channels: two ends, each for one process, over rings in shared memory.
 //!
-//! Messages go through a ring, whose ends spin and sleep in futexes as long as the other one answers at once. After a
-//! while an end sleeps in `poll`, at a socket beside the ring: there it is woken by a packet, if it has asked for that,
-//! and by the end of the other side, whatever that died of. The socket also carries the descriptors of handles in messages.
+//! Messages go through a ring, whose ends spin as long as the other one answers at once. Then an end sleeps in `poll`, at a
+//! socket beside the ring: there it is woken by a packet, if it has asked for that, and by the end of the other side, whatever
+//! that died of. A futex takes a fraction of that time, but knows nothing of the socket. So one that waits for room sleeps
+//! there briefly first; and of one that waits for messages often, a thread of the process watches the socket, so that it
+//! need not. The socket also carries the descriptors of handles in messages.
 
 mod channel;
 mod incoming;
 mod outgoing;
 mod place;
+mod watcher;
 
 pub(crate) use channel::Lent;
 pub use channel::{Receiver, Sender, channel, channel_with_capacity};
+pub(crate) use watcher::forbid as forbid_watcher;
 
 use crate::memory::SharedMemory;
 use crate::message::{RecvError, SendError};

@@ -10,8 +10,10 @@ use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-/// How long no part of a message that has begun comes before it is asked whether its producer is there.
-const DOUBT: Duration = Duration::from_millis(10);
+/// How long no part of a message that has begun comes before it is asked whether its producer is there. It is more
+/// than a tick of the kernel's clock: the alarm of a shorter sleep would be set in the processor's own timer, and taken back, at
+/// each part, which costs several times what the sleep itself does.
+const DOUBT: Duration = Duration::from_millis(20);
 
 /// How much space a thread keeps for its next message.
 const KEPT: usize = 1 << 20;
@@ -159,10 +161,10 @@ impl Core {
             let mut taken = held.end.consumer.try_pop(space)?;
             let mut doubt = Instant::now();
             while taken.is_none() && held.end.consumer.is_gathering() {
-                held.end.consumer.sleep_briefly(None);
+                held.end.consumer.sleep(Some(doubt + DOUBT), None);
                 if held.end.consumer.has_record()? {
                     doubt = Instant::now();
-                } else if doubt.elapsed() > DOUBT && self.is_nobody_putting() && !held.end.consumer.has_record()? {
+                } else if doubt.elapsed() >= DOUBT && self.is_nobody_putting() && !held.end.consumer.has_record()? {
                     held.end.consumer.abandon();
                 }
                 taken = held.end.consumer.try_pop(space)?;

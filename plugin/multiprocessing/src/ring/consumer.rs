@@ -3,7 +3,7 @@
 use super::area::{Area, Memory};
 use super::header::Sleep;
 use super::position::{Kind, Position, Record};
-use super::{Broken, NAP, spin};
+use super::{Alarm, Broken, spin};
 use crate::futex;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -112,7 +112,7 @@ impl Consumer {
         Ok(None)
     }
 
-    /// Takes a message, and waits for one until the deadline; `None` if none has come. It does not notice the producer's death.
+    /// Takes a message, and waits for one until the deadline; `None` if none has come.
     #[cfg(all(test, not(loom)))]
     pub(crate) fn pop(&mut self, into: &mut Vec<u8>, deadline: Option<Instant>) -> Result<Option<u8>, Broken> {
         loop {
@@ -122,7 +122,7 @@ impl Consumer {
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return Ok(None);
             }
-            self.sleep_briefly(deadline);
+            self.sleep(deadline, None);
         }
     }
 
@@ -182,20 +182,29 @@ impl Consumer {
         }
     }
 
-    /// Waits for a record, awake and then in the futex, for a short time at most or until the deadline. It does not notice the
-    /// producer's death.
-    pub(crate) fn sleep_briefly(&mut self, deadline: Option<Instant>) {
+    /// An alarm that ends its sleep in the futex.
+    pub(crate) fn alarm(&self) -> Alarm {
+        Alarm::new(self.area.clone())
+    }
+
+    /// Waits awake for a record, if that pays; whether there is one.
+    pub(crate) fn spin(&mut self) -> bool {
         self.note_processor();
         let header = self.area.header();
-        let empty = || header.tail().units() == self.head.units();
-        if spin::until(Area::processor(&header.producer.0), || !empty()) {
+        spin::until(Area::processor(&header.producer.0), self.processor, || header.tail().units() != self.head.units())
+    }
+
+    /// Waits for a record, awake and then in the futex, until the deadline. It may also return for no reason, and does if this
+    /// alarm of it is raised.
+    pub(crate) fn sleep(&mut self, deadline: Option<Instant>, alarm: Option<&Alarm>) {
+        if self.spin() {
             return;
         }
+        let header = self.area.header();
         header.consumer.0.announce(Sleep::Futex, 1);
-        if empty() {
-            // Without a deadline there is no need to ask what time it is.
-            let nap = deadline.map_or(NAP, |deadline| deadline.saturating_duration_since(Instant::now()).min(NAP));
-            futex::wait_for(Area::futex(&header.consumer.0), Sleep::Futex as u32, Some(nap));
+        // A timer that is set and taken back at each message would cost more than the sleep itself.
+        if header.tail().units() == self.head.units() && !alarm.is_some_and(Alarm::is_raised) {
+            futex::wait(Area::futex(&header.consumer.0), Sleep::Futex as u32, deadline);
         }
         header.consumer.0.awake();
     }

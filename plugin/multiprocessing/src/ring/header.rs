@@ -2,14 +2,15 @@
 //!
 //! No wake-up is lost: a side that goes to sleep says so, then looks once more whether it has to; the other one publishes its
 //! position, then looks whether somebody sleeps. The fences between mean that at least one of them sees what the other did.
+//! An alarm is raised in the same way: it takes the place of the position.
 
 use super::position::Position;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 
 #[cfg(all(loom, test))]
-use loom::sync::atomic::{AtomicU32, AtomicU64, fence};
+use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, fence};
 #[cfg(not(all(loom, test)))]
-use std::sync::atomic::{AtomicU32, AtomicU64, fence};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, fence};
 
 /// Two cache lines, as they are often fetched in pairs.
 #[repr(C, align(128))]
@@ -49,6 +50,23 @@ pub(super) enum Sleep {
     Futex = 1,
     /// At a doorbell that it shares with the other side, or soon.
     Doorbell = 2,
+}
+
+/// Whether a side's alarm was raised. It is not in the ring's memory, but in that of the process that sleeps.
+#[derive(Debug, Default)]
+pub(super) struct Raised(AtomicBool);
+
+impl Raised {
+    /// Raises it. Whoever sleeps on that side has to be woken after this.
+    pub(super) fn raise(&self, side: &Standing) {
+        self.0.store(true, Relaxed);
+        side.rouse(u64::MAX);
+    }
+
+    /// To be asked after [`Standing::announce`], before this side sleeps.
+    pub(super) fn is_raised(&self) -> bool {
+        self.0.load(Relaxed)
+    }
 }
 
 impl Header {

@@ -1,10 +1,10 @@
 //! The two halves of the protocol under every interleaving: what is published is whole when it is seen, and no sleeper is
-//! forgotten.
+//! forgotten, be it at its doorbell or in the futex, whether it is woken by a message or by its alarm.
 
-use super::header::{Header, Sleep};
+use super::header::{Header, Raised, Sleep, Standing};
 use super::position::Position;
 use loom::cell::UnsafeCell;
-use loom::sync::{Arc, Notify};
+use loom::sync::{Arc, Condvar, Mutex, Notify};
 use loom::thread;
 
 struct Shared {
@@ -73,5 +73,65 @@ fn no_message_is_torn_and_no_wake_up_lost() {
             }
         }
         producer.join().expect("no panic");
+    });
+}
+
+/// The kernel's half: it looks at the word and puts the sleeper to bed in one step, as seen by who wakes.
+struct Futex {
+    kernel: Mutex<()>,
+    woken: Condvar,
+}
+
+impl Futex {
+    fn wait(&self, side: &Standing) {
+        let kernel = self.kernel.lock().expect("loom");
+        if !side.is_awake() {
+            drop(self.woken.wait(kernel).expect("loom"));
+        }
+    }
+
+    fn wake(&self) {
+        drop(self.kernel.lock().expect("loom"));
+        self.woken.notify_all();
+    }
+}
+
+/// A consumer that nobody but its producer and its alarm wakes. One message comes, and before, after or meanwhile the end.
+#[test]
+fn a_sleeper_in_the_futex_hears_of_a_message_and_of_its_alarm() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let shared =
+            Arc::new((Header::new(), Raised::default(), Futex { kernel: Mutex::new(()), woken: Condvar::new() }));
+        let other = Arc::clone(&shared);
+        let producer = thread::spawn(move || {
+            let (header, _, futex) = &*other;
+            header.publish_tail(Position::default().after(1, 1));
+            if header.consumer.0.rouse(1) != Sleep::Awake {
+                futex.wake();
+            }
+        });
+        let other = Arc::clone(&shared);
+        let watcher = thread::spawn(move || {
+            let (header, raised, futex) = &*other;
+            raised.raise(&header.consumer.0);
+            futex.wake();
+        });
+        let (header, raised, futex) = &*shared;
+        let consumer = &header.consumer.0;
+        let heard = || (header.tail().units() > 0, raised.is_raised());
+        // Who has heard of one sleeps until it hears of the other.
+        let mut known = heard();
+        while known != (true, true) {
+            consumer.announce(Sleep::Futex, 1);
+            if heard() == known {
+                futex.wait(consumer);
+            }
+            consumer.awake();
+            known = heard();
+        }
+        producer.join().expect("no panic");
+        watcher.join().expect("no panic");
     });
 }

@@ -9,10 +9,12 @@
 //! Both sides work on copies of the other's position and look at it only when theirs says that the ring is full, or empty.
 //! Then they spin, if the other side runs on another processor, and sleep in a futex after that; or at a doorbell, which is
 //! whatever the user of the ring has: each side says in the header how it sleeps, and the other one looks after it has
-//! published.
+//! published. A consumer sleeps in its futex until it is woken, if need be by an [`Alarm`], for it does not notice that its
+//! producer has died.
 //!
 //! Neither side trusts the other: what is read from the memory is checked, and [`Broken`] says that it made no sense.
 
+mod alarm;
 mod area;
 mod consumer;
 mod copy;
@@ -28,6 +30,7 @@ mod loom;
 mod tests;
 
 pub(crate) use self::{
+    alarm::Alarm,
     area::Memory,
     consumer::Consumer,
     position::MESSAGES_MAX,
@@ -51,10 +54,6 @@ pub(crate) const CAPACITY_MAX: usize = 1 << 31;
 
 /// How long a producer sleeps in a futex, where it does not hear of its consumer's death, before it goes to its doorbell.
 pub(crate) const BRIEF: Duration = Duration::from_millis(1);
-
-/// How long a consumer does. It is more than a tick of the kernel's clock: the alarm of a shorter sleep would be set in the
-/// processor's own timer, and taken back, at each message, which costs several times what the sleep itself does.
-const NAP: Duration = Duration::from_millis(20);
 
 /// The other side wrote what makes no sense; or the place of the ring is not one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -178,7 +178,7 @@ impl Producer {
             let head = area.header().head();
             area.units().saturating_sub(tail.units_since(head)) >= wanted && tail.messages_since(head) < messages
         };
-        if spin::until(Area::processor(&header.consumer.0), || room(units)) {
+        if spin::until(Area::processor(&header.consumer.0), spin::processor(), || room(units)) {
             return self.has_room(units);
         }
         // A ring that is full to the brim would cost a wake-up for each message. For the short time of this sleep, it is better to

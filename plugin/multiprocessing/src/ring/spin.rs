@@ -16,17 +16,17 @@ pub(super) fn processor() -> u32 {
     u32::try_from(number).map_or(0, |number| number.wrapping_add(1))
 }
 
-/// Looks until `ready` says yes, as long as it pays: not at all if the other side last ran on this processor, for it cannot
-/// run while this side looks. Whether `ready` said yes.
-pub(super) fn until(other: &AtomicU32, mut ready: impl FnMut() -> bool) -> bool {
-    let useless = || {
-        let (other, own) = (other.load(Ordering::Relaxed), processor());
+/// Looks until `ready` says yes, as long as it pays: not at all if the other side last ran on this processor, `own`, for it
+/// cannot run while this side looks. Whether `ready` said yes.
+pub(super) fn until(other: &AtomicU32, own: u32, mut ready: impl FnMut() -> bool) -> bool {
+    let useless = |own: u32| {
+        let other = other.load(Ordering::Relaxed);
         other == 0 || own == 0 || other == own
     };
     if ready() {
         return true;
     }
-    if useless() {
+    if useless(own) {
         return false;
     }
     let start = Instant::now();
@@ -37,7 +37,7 @@ pub(super) fn until(other: &AtomicU32, mut ready: impl FnMut() -> bool) -> bool 
                 return true;
             }
         }
-        if start.elapsed() > PATIENCE || useless() {
+        if start.elapsed() > PATIENCE || useless(processor()) {
             return false;
         }
     }

@@ -46,12 +46,12 @@ impl View {
 
     /// Waits awake for something to be there, if that pays.
     pub(crate) fn spin_for_message(&self) -> bool {
-        spin::until(Area::processor(&self.0.header().producer.0), || !self.is_empty())
+        spin::until(Area::processor(&self.0.header().producer.0), spin::processor(), || !self.is_empty())
     }
 
     /// Waits awake for room, if that pays.
     pub(crate) fn spin_for_room(&self, bytes: usize, messages: u32) -> bool {
-        spin::until(Area::processor(&self.0.header().consumer.0), || self.has_room(bytes, messages))
+        spin::until(Area::processor(&self.0.header().consumer.0), spin::processor(), || self.has_room(bytes, messages))
     }
 
     fn positions(&self) -> (Position, Position) {

@@ -5,6 +5,7 @@ use super::run::{become_standard, compare, invalid, receive};
 use crate::function::Registry;
 use crate::packets::{Buffer, Packets};
 use crate::payload::Payload;
+use crate::pipe;
 use crate::process::{environment, own_pidfd};
 use crate::wire::{self, INLINE_LIMIT, ToPool, ToWorker};
 use nix::sys::prctl::set_pdeathsig;
@@ -37,6 +38,8 @@ pub(super) fn serve(
         Some((ToWorker::Preload { identity }, ..)) => compare(registry, identity)?,
         _ => return Ok(None),
     }
+    // It is to have one thread.
+    pipe::forbid_watcher(true);
     registry.preload_all();
     loop {
         let Some((ToWorker::Fork { shared }, tail, descriptors)) = receive(&connection, buffer)? else {
@@ -44,7 +47,10 @@ pub(super) fn serve(
         };
         let request = Request::received(tail, shared, descriptors)?;
         match sibling() {
-            Ok(Side::New) => return request.begin().map(Some).map_err(Into::into),
+            Ok(Side::New) => {
+                pipe::forbid_watcher(false);
+                return request.begin().map(Some).map_err(Into::into);
+            }
             // It speaks for itself, so that it is known even if this process is killed now.
             Ok(Side::Old) => {}
             Err(error) => {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 /// The names of the library's threads.
 const THREADS: &[&str] =
-    &["pool", "pool callbacks", "processes", "log", "manager", "manager-client", "remote", "remote-send"];
+    &["pool", "pool callbacks", "processes", "pipes", "log", "manager", "manager-client", "remote", "remote-send"];
 
 /// Set in the environment of the tests: every process that they start inherits it, and whatever those start.
 const MARK: &str = "MULTIPROCESSING_LEFTOVERS";

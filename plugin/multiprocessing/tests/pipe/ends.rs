@@ -1,15 +1,16 @@
 use crate::large::*;
-use crate::leftovers::alone;
+use crate::leftovers::{alone, has_thread};
 use crate::moody::Moody;
 use crate::queue::*;
 use crate::{PATIENCE, SOON, program};
 use multiprocessing::codec::{Descriptor, decode, encode};
 use multiprocessing::{
-    Bytes, Pipe, Process, Queue, Receiver, RecvError, SendError, Sender, channel, channel_with_capacity, pipe,
-    pipe_with_capacity,
+    Bytes, Pipe, Process, Queue, Receiver, RecvError, SendError, Sender, StartMethod, Zygote, channel,
+    channel_with_capacity, pipe, pipe_with_capacity,
 };
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 /// Gives an end to a process, and lets it go here.
 fn echo(other: Pipe<String, String>) -> Process {
@@ -98,6 +99,99 @@ fn the_death_of_the_other_side_is_seen() {
     });
     assert!(matches!(one.recv_timeout(PATIENCE), Err(RecvError::Closed)));
     process.join().expect("ours");
+}
+
+/// How many messages are so many that an end comes to sleep in the futex, where a thread of the process has to watch for it.
+const MANY: u32 = 50;
+const WATCHER: &str = "pipes";
+
+#[test]
+fn the_death_of_the_other_side_is_seen_by_one_that_sleeps_in_the_futex() {
+    let _alone = alone();
+    let (sender, mut receiver) = channel::<u32>().expect("a channel");
+    let process = Process::builder(&program()).start(send_slowly, &(sender, MANY)).expect("a process");
+    for number in 0..MANY {
+        assert_eq!(receiver.recv_timeout(PATIENCE).expect("it sends"), number);
+    }
+    assert!(has_thread(WATCHER), "it has slept at its line only");
+    let (told, tells) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            told.send(receiver.recv()).expect("it is waited for");
+            // From then on it is known.
+            told.send(receiver.recv()).expect("it is waited for");
+        });
+        assert!(tells.recv_timeout(SOON).is_err(), "it lives");
+        process.kill().expect("ours");
+        for _ in 0..2 {
+            let told = tells.recv_timeout(PATIENCE).expect("it is told");
+            assert!(matches!(told, Err(RecvError::Closed)), "{told:?}");
+        }
+    });
+    process.join().expect("ours");
+}
+
+#[test]
+fn the_watcher_is_there_as_long_as_an_end_that_needs_it() {
+    let _alone = alone();
+    let few = || {
+        let (mut sender, mut receiver) = channel::<u32>().expect("a channel");
+        sender.send(&1).expect("room");
+        assert_eq!(receiver.recv().expect("a message"), 1);
+        assert!(matches!(receiver.recv_timeout(SOON), Err(RecvError::Empty)));
+        (sender, receiver)
+    };
+    let many = || {
+        let (mut sender, mut receiver) = few();
+        std::thread::scope(|scope| {
+            scope.spawn(|| slowly(MANY, |number| sender.send(&number).expect("room")));
+            (0..MANY).for_each(|number| assert_eq!(receiver.recv().expect("a message"), number));
+        });
+        (sender, receiver)
+    };
+    let gone = || {
+        let end = Instant::now() + PATIENCE;
+        while has_thread(WATCHER) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        !has_thread(WATCHER)
+    };
+    for _ in 0..3 {
+        let seldom = few();
+        assert!(!has_thread(WATCHER));
+        let (one, other) = (many(), many());
+        drop(one);
+        std::thread::sleep(SOON);
+        assert!(has_thread(WATCHER));
+        let (mut sender, receiver) = other;
+        // One whose descriptor is looked at sleeps there.
+        let _ = receiver.as_fd();
+        assert!(gone());
+        let mut receiver = receiver;
+        sender.send(&7).expect("room");
+        assert_eq!(receiver.recv().expect("a message"), 7);
+        drop(seldom);
+    }
+}
+
+#[test]
+fn an_end_that_sleeps_in_the_futex_can_be_given_to_another_process() {
+    let _alone = alone();
+    for method in [StartMethod::Spawn, StartMethod::Zygote(Zygote::new(&program()))] {
+        let (mut sender, mut receiver) = channel::<u32>().expect("a channel");
+        std::thread::scope(|scope| {
+            scope.spawn(|| slowly(MANY, |number| sender.send(&number).expect("room")));
+            (0..MANY).for_each(|number| assert_eq!(receiver.recv().expect("a message"), number));
+        });
+        assert!(has_thread(WATCHER));
+        let process = Process::builder(&program()).start_method(method);
+        let process = process.start(receive_all, &(receiver, MANY)).expect("a process");
+        slowly(MANY, |number| sender.send(&number).expect("room"));
+        // Long enough for it to sleep.
+        std::thread::sleep(SOON);
+        drop(sender);
+        assert!(process.join_timeout(PATIENCE).expect("ours").expect("it ends with the channel").success());
+    }
 }
 
 #[test]

@@ -79,6 +79,15 @@ fn a_zygote_with_threads_makes_no_process_and_says_why() {
 }
 
 #[test]
+fn a_zygote_that_has_received_much_makes_processes() {
+    let _alone = alone();
+    let program = program().argument("preload-pipe");
+    let zygote = StartMethod::Zygote(Zygote::new(&program));
+    let process = Process::builder(&program).start_method(zygote).start(nothing, &()).expect("it has one thread");
+    assert_eq!(ended(&process), DONE);
+}
+
+#[test]
 fn a_zygote_that_cannot_start_says_so() {
     let _alone = alone();
     let error = |program: &Program| {

@@ -47,7 +47,7 @@ fn main() -> ExitCode {
     let identity = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => IDENTITY,
         ["identity", other] => other,
-        ["preload-threads"] => IDENTITY,
+        ["preload-threads" | "preload-pipe"] => IDENTITY,
         ["abort"] => std::process::abort(),
         ["silent"] => loop {
             thread::sleep(Duration::from_secs(60));
@@ -68,6 +68,8 @@ fn main() -> ExitCode {
         .function::<queue::use_sent_end>()
         .function::<large::send_large>()
         .function::<queue::hold_end>()
+        .function::<queue::send_slowly>()
+        .function::<queue::receive_all>()
         .function::<queue::put_numbered>()
         .function::<queue::get_numbered>()
         .function::<queue::do_tasks>()
@@ -89,6 +91,7 @@ fn calls(registry: Registry) -> Registry {
         .function::<calls::raise>()
         .function::<calls::tries>()
         .function::<leave::leave>()
+        .function::<calls::panics_unheard>()
         .function::<calls::pipe_with>()
         .function::<calls::until_cancelled>()
         .function::<calls::prepare>()

@@ -3,11 +3,14 @@
 use crate::IDENTITY;
 use multiprocessing::codec::Descriptor;
 use multiprocessing::sync::Lock;
-use multiprocessing::{Process, Program, Registry, StartError, StartMethod, Zygote, active_children, current, parent};
+use multiprocessing::{
+    Process, Program, Receiver, Registry, StartError, StartMethod, Zygote, active_children, channel, current, parent,
+};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -113,6 +116,13 @@ multiprocessing::function! {
 
 multiprocessing::function! {
     pub fn refuse(text: String) -> Result<(), String> { Err(text) }
+}
+
+/// What a program of another source takes `refuse` for.
+pub mod other {
+    multiprocessing::function! {
+        pub fn refuse(number: u64) -> () { assert_eq!(number, 0) }
+    }
 }
 
 multiprocessing::function! {
@@ -328,9 +338,27 @@ fn preload() {
     PRELOADED.fetch_add(1, Ordering::Relaxed);
     // So that whatever a thread remembers of itself is of this process.
     drop(Lock::new().expect("memory").lock().expect("nobody else has it"));
-    if std::env::args().nth(1).as_deref() == Some("preload-threads") {
-        thread::spawn(|| thread::sleep(Duration::from_secs(60)));
+    match std::env::args().nth(1).as_deref() {
+        Some("preload-threads") => drop(thread::spawn(|| thread::sleep(Duration::from_secs(60)))),
+        Some("preload-pipe") => preload_pipe(),
+        _ => {}
     }
+}
+
+/// Sleeps for many messages, one after the other, and keeps the end.
+fn preload_pipe() {
+    static KEPT: Mutex<Option<Receiver<u32>>> = Mutex::new(None);
+    let (mut sender, mut receiver) = channel().expect("a channel");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0..50 {
+                thread::sleep(Duration::from_millis(1));
+                sender.send(&number).expect("it is received");
+            }
+        });
+        (0..50).for_each(|number| assert_eq!(receiver.recv().expect("a message"), number));
+    });
+    *KEPT.lock().expect("no panic") = Some(receiver);
 }
 
 /// A main that forgets to begin with its registry: starts this program once more, as if it were another.

@@ -55,6 +55,36 @@ multiprocessing::function! {
 }
 
 multiprocessing::function! {
+    /// Sends numbers so slowly that each of them is slept for, and then holds its end until it is killed.
+    pub fn send_slowly(sender: Sender<u32>, count: u32) {
+        let mut sender = sender;
+        slowly(count, |number| sender.send(&number).expect("it is received"));
+        std::thread::sleep(Duration::from_secs(60));
+    }
+}
+
+/// Does something so often that whoever waits for it each time comes to sleep in the futex, if it comes one by one.
+#[allow(dead_code, clippy::allow_attributes, reason = "the tests of queues have this file, too")]
+pub fn slowly(count: u32, mut what: impl FnMut(u32)) {
+    for number in 0..count {
+        std::thread::sleep(Duration::from_millis(1));
+        what(number);
+    }
+}
+
+multiprocessing::function! {
+    /// Receives until there is nobody left to send.
+    pub fn receive_all(receiver: Receiver<u32>, count: u32) -> Result<(), String> {
+        let mut receiver = receiver;
+        let mut received = 0;
+        while receiver.recv().is_ok_and(|number| number == received) {
+            received += 1;
+        }
+        if received == count { Ok(()) } else { Err(format!("{received} of {count}")) }
+    }
+}
+
+multiprocessing::function! {
     /// Puts so many.
     pub fn put_numbered(queue: Queue<Numbered>, who: u32, count: u64) {
         for number in 0..count {
