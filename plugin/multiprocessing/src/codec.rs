@@ -88,7 +88,8 @@ pub(crate) fn decode_with<'de, T: DeserializeOwned, F: de_flavors::Flavor<'de>>(
     flavor: F,
     descriptors: Vec<OwnedFd>,
 ) -> Result<T, CodecError> {
-    let before = INCOMING.replace(descriptors.into_iter().map(Some).collect());
+    let descriptors = descriptors.into_iter().map(Some).collect();
+    let before = INCOMING.replace(descriptors);
     let value = T::deserialize(&mut postcard::Deserializer::from_flavor(flavor));
     drop(INCOMING.replace(before));
     value.map_err(|error| CodecError(describe(&error)))
@@ -99,10 +100,7 @@ pub(crate) fn decode_with<'de, T: DeserializeOwned, F: de_flavors::Flavor<'de>>(
 /// # Errors
 /// The bytes are not such a value, or name descriptors that did not come with them.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8], descriptors: Vec<OwnedFd>) -> Result<T, CodecError> {
-    let before = INCOMING.replace(descriptors.into_iter().map(Some).collect());
-    let value = postcard::from_bytes(bytes);
-    drop(INCOMING.replace(before));
-    value.map_err(|error| CodecError(describe(&error)))
+    decode_with(de_flavors::Slice::new(bytes), descriptors)
 }
 
 /// postcard drops the text of errors that values raise themselves; what it says of its own is clear.

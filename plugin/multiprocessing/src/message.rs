@@ -22,6 +22,9 @@ pub(crate) const WITH_HANDLES: u8 = 1;
 /// How much of a value is encoded before any of it is put into a ring.
 const SCRATCH: usize = 32 << 10;
 
+/// So few bytes, such as those of a number, are copied sooner than it takes to call something that does it.
+const SHORT: usize = 11;
+
 /// How many messages' handles are kept that have come before their messages were looked at.
 const HANDLES_KEPT: usize = 64;
 
@@ -176,6 +179,7 @@ impl<S: Sink> Spill<'_, S> {
         })
     }
 
+    #[inline]
     fn count(&mut self, more: usize) -> postcard::Result<()> {
         self.total = self.total.saturating_add(more);
         if self.total > MESSAGE_LIMIT - 8 {
@@ -189,16 +193,22 @@ impl<S: Sink> Spill<'_, S> {
 impl<S: Sink> postcard::ser_flavors::Flavor for Spill<'_, S> {
     type Output = ();
 
+    #[inline]
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
         self.try_extend(&[byte])
     }
 
+    #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
         self.count(bytes.len())?;
         if self.scratch.len() + bytes.len() > SCRATCH {
             return self.spill(bytes);
         }
-        self.scratch.extend_from_slice(bytes);
+        if bytes.len() < SHORT {
+            bytes.iter().for_each(|byte| self.scratch.push(*byte));
+        } else {
+            self.scratch.extend_from_slice(bytes);
+        }
         Ok(())
     }
 
