@@ -107,6 +107,8 @@ pub enum ToWorker<'a> {
     Run {
         /// The name of the registered function.
         function: &'a str,
+        /// As for a job.
+        schema: u64,
         /// Whether the argument is a descriptor, not the tail.
         shared: bool,
     },
@@ -360,7 +362,7 @@ mod tests {
             1 => ToWorker::Open { job: number, flag: 7, function: name, schema: number / 3, shared },
             2 => ToWorker::Task { job: number, sequence: number / 2, shared },
             3 => ToWorker::Process { parent, identity: name, name, parent_name: name, daemon: shared, log_level },
-            4 => ToWorker::Run { function: name, shared },
+            4 => ToWorker::Run { function: name, schema: number, shared },
             5 => ToWorker::Preload { identity: name },
             6 => ToWorker::Fork { shared },
             _ => ToWorker::Close { job: number },

@@ -15,6 +15,7 @@ use crate::logging::Records;
 use crate::packets::{DESCRIPTOR_LIMIT, Packets};
 use crate::payload::Outgoing;
 use crate::program::Program;
+use crate::schema::schema;
 use crate::wire::{NAME_LIMIT, ToWorker};
 use std::ffi::OsString;
 use std::io;
@@ -183,10 +184,10 @@ impl Builder {
         }
         let mut payload = Outgoing::new(message);
         payload.prepare().map_err(resources)?;
-        self.start_by_name(F::NAME, &payload)
+        self.start_by_name(F::NAME, schema::<F>(), &payload)
     }
 
-    fn start_by_name(self, function: &str, payload: &Outgoing) -> Result<Process, StartError> {
+    fn start_by_name(self, function: &str, schema: u64, payload: &Outgoing) -> Result<Process, StartError> {
         let Builder { program, name, daemon, environment, standard, method } = self;
         let name = name.unwrap_or_else(|| format!("process-{}", STARTED.fetch_add(1, Ordering::Relaxed)));
         let records = Records::wanted().map_err(resources)?;
@@ -204,7 +205,7 @@ impl Builder {
             };
             let this = own::own_pidfd().map_err(resources)?;
             send(&ours, &hello, &[], &[this.as_fd()]).map_err(resources)?;
-            let run = ToWorker::Run { function, shared: payload.shared() };
+            let run = ToWorker::Run { function, schema, shared: payload.shared() };
             send(&ours, &run, payload.tail(), &payload.descriptors()).map_err(resources)?;
             Ok((ours, theirs))
         };

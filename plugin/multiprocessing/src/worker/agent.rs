@@ -1,7 +1,7 @@
 //! A worker program on another machine: the agent of a pool. It has a pool of one worker of its own and passes tasks on, so
 //! that what a task does to its worker costs the connection nothing, and is told as what it is.
 
-use super::{PROTOCOL, end_with_the_pool, secret};
+use super::{PROTOCOL, end_with_the_pool, say, secret};
 use crate::connection::{Address, AuthKey, Client};
 use crate::failure::Failure;
 use crate::launch::{CONNECT, KEY, STDIO};
@@ -71,7 +71,7 @@ pub(super) fn run(identity: &str, route: Route, arguments: Vec<OsString>) -> u8 
     match served {
         Ok(()) | Err(LinkError::End) => 0,
         Err(error) => {
-            eprintln!("serving a pool on another machine: {error}");
+            say(format_args!("serving a pool on another machine: {error}"));
             PROTOCOL
         }
     }
@@ -318,7 +318,7 @@ impl Results {
                 Some((sequence, result)) => {
                     // Who cannot be answered is gone, and the watch ends this process; or does not read, which comes to the same.
                     if let Err(error) = answer(&self.sender, &self.pool, sequence, result) {
-                        eprintln!("answering a pool on another machine: {error}");
+                        say(format_args!("answering a pool on another machine: {error}"));
                         std::process::exit(PROTOCOL.into());
                     }
                 }

@@ -17,7 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigHandler, Signal, signal};
 use std::fs::OpenOptions;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::thread;
@@ -48,7 +48,7 @@ pub(crate) fn serve(registry: &Registry) -> u8 {
     match start() {
         Ok(connection) => serve::Worker::new(registry, connection).run(),
         Err(error) => {
-            eprintln!("this program is a worker and is started by its pool, not by hand: {error}");
+            say(format_args!("this program is a worker and is started by its pool, not by hand: {error}"));
             NO_POOL
         }
     }
@@ -70,6 +70,11 @@ fn start() -> io::Result<Packets> {
         .spawn(move || end_with_the_pool(&watched, PollFlags::empty()))?;
     std::panic::set_hook(Box::new(panic::note));
     Ok(connection)
+}
+
+/// Writes a line to standard error, where nobody may be reading: then there is nobody to be told of that either.
+fn say(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Rust's own handler, made to tell an overflow of the stack, swallows the first such signal that comes from outside.

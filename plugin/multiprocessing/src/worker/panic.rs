@@ -1,5 +1,6 @@
 //! What is kept of a panic, to be told to the pool.
 
+use super::say;
 use super::serve::REPORT;
 use crate::bounded;
 use crate::wire::Panic;
@@ -25,7 +26,7 @@ pub(super) fn note(info: &std::panic::PanicHookInfo<'_>) {
         payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     let message = message.unwrap_or("a panic with a value that is no text");
     let place = info.location().map(|place| format!(" at {place}")).unwrap_or_default();
-    eprintln!("panicked: {message}{place}");
+    say(format_args!("panicked: {message}{place}"));
     // Finding the functions' names takes memory, which may be more than the limit has left.
     if let Some(report) = REPORT.get() {
         report.panic();

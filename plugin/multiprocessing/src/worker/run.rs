@@ -1,6 +1,6 @@
 //! A process of its own: runs one function, and ends.
 
-use super::{FAILED, PROTOCOL, log, restore_fatal_signals, zygote};
+use super::{FAILED, PROTOCOL, log, restore_fatal_signals, say, zygote};
 use crate::function::{Context, Registry};
 use crate::packets::{Buffer, Packets};
 use crate::payload::Payload;
@@ -45,7 +45,7 @@ pub(super) fn serve(registry: &Registry, connection: Packets) -> u8 {
     match done {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("{}: {error}", process::current().name());
+            say(format_args!("{}: {error}", process::current().name()));
             PROTOCOL
         }
     }
@@ -79,20 +79,20 @@ fn run(registry: &Registry, connection: &Packets, buffer: &mut Buffer) -> Result
         Some((message, _, descriptors)) => introduce(registry, connection, message, descriptors)?,
         None => return Ok(0),
     }
-    let Some((ToWorker::Run { function, shared }, tail, descriptors)) = receive(connection, buffer)? else {
+    let Some((ToWorker::Run { function, schema, shared }, tail, descriptors)) = receive(connection, buffer)? else {
         return Err("a process that is told nothing to do".into());
     };
     let mut payload = Payload::received(tail, shared, descriptors)?;
     // Nobody cancels a process: it is asked to end by a signal.
     let result = catch_unwind(AssertUnwindSafe(|| {
-        let mut serve = registry.open(function, 0, &[], Vec::new())?;
+        let mut serve = registry.open(function, schema, &[], Vec::new())?;
         let descriptors = payload.take_descriptors();
         serve.run(&payload, descriptors, &Context::alone())
     }));
     Ok(match result {
         Ok(Ok(_)) => 0,
         Ok(Err(refusal)) => {
-            eprintln!("{}: {refusal}", process::current().name());
+            say(format_args!("{}: {refusal}", process::current().name()));
             FAILED
         }
         // The panic hook has printed it.

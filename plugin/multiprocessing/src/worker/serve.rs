@@ -1,6 +1,6 @@
 //! A worker of a pool: takes tasks and answers them, until the pool ends.
 
-use super::{PROTOCOL, panic};
+use super::{PROTOCOL, panic, say};
 use crate::bounded;
 use crate::codec::Message;
 use crate::function::{Context, Refusal, Registry, Run};
@@ -84,7 +84,7 @@ impl<'a> Worker<'a> {
                 Ok(Some(received)) => received,
                 Ok(None) => return 0,
                 Err(error) => {
-                    eprintln!("receiving from the pool: {error}");
+                    say(format_args!("receiving from the pool: {error}"));
                     return PROTOCOL;
                 }
             };
@@ -93,7 +93,7 @@ impl<'a> Worker<'a> {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return 0,
                 Err(error) => {
-                    eprintln!("serving the pool: {error}");
+                    say(format_args!("serving the pool: {error}"));
                     return PROTOCOL;
                 }
             }

@@ -145,6 +145,17 @@ fn what_cannot_be_decoded_is_an_error_of_that_task_only() {
 }
 
 #[test]
+fn a_panic_that_nobody_reads_is_told_as_one() {
+    let _alone = alone();
+    let pool = pool(1);
+    match pool.apply(panics_unheard, &()) {
+        Err(TaskError::Panic { message, .. }) => assert!(message.starts_with("unheard"), "{message}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(pool.apply(square, &3).expect("a value"), 9);
+}
+
+#[test]
 fn another_schema_is_named() {
     let _alone = alone();
     let pool = pool(1);

@@ -107,6 +107,31 @@ fn an_error_and_a_panic_are_told_on_standard_error() {
 }
 
 #[test]
+fn an_error_that_nobody_reads_is_one_all_the_same() {
+    let _alone = alone();
+    for method in methods() {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let builder = Process::builder(&program()).start_method(method).stderr(writer);
+        let process = builder.start(refuse, &"what went wrong".into()).expect("a process");
+        assert_eq!(ended(&process), ExitStatus::Exited(1));
+    }
+}
+
+#[test]
+fn a_function_of_other_types_is_not_called() {
+    let _alone = alone();
+    for method in methods() {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let builder = Process::builder(&program()).start_method(method).stderr(writer);
+        let process = builder.start(other::refuse, &7).expect("a process");
+        let said = read(reader);
+        assert!(said.contains("'refuse'") && said.contains("other types"), "{said}");
+        assert_eq!(ended(&process), ExitStatus::Exited(1));
+    }
+}
+
+#[test]
 fn terminate_and_kill_end_it() {
     let _alone = alone();
     for method in methods() {

@@ -175,6 +175,16 @@ impl<'de> Deserialize<'de> for Fickle {
     }
 }
 
+multiprocessing::function! {
+    /// Panics, and nobody reads what it says.
+    pub fn panics_unheard() -> () {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        nix::unistd::dup2_stderr(&writer).expect("a descriptor");
+        drop(reader);
+        panic!("unheard");
+    }
+}
+
 /// The same name as that of another function of the worker, with other types.
 pub mod other {
     multiprocessing::function! {
