@@ -19,7 +19,12 @@ pub fn host(name: &str) -> Option<Command> {
         return Some(Command::new(installed));
     }
     if fetched.is_file() {
-        return Some(Command::new(fetched));
+        let mut command = Command::new(fetched);
+        if name == "lldb-23" {
+            // It may wait for itself for ever when several of its threads read symbols.
+            command.args(["-O", "settings set target.parallel-module-load false"]);
+        }
+        return Some(command);
     }
     if std::env::var_os("MP_SCAN_HOSTS").is_some_and(|value| value == "none") {
         eprintln!("{name} is left out, as MP_SCAN_HOSTS=none says");
