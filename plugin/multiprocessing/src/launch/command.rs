@@ -24,8 +24,9 @@ pub(super) struct Command {
 impl Command {
     /// Starts it, in a session of its own.
     pub(super) fn start(program: OsString, arguments: Vec<OsString>) -> io::Result<Transport> {
-        let path = find(&program, std::env::var_os("PATH").as_deref())
-            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no command '{}'", program.display())))?;
+        let path = find(&program, std::env::var_os("PATH").as_deref()).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::NotFound, format!("no command '{}' on PATH", program.display()))
+        })?;
         let (stdin, writer) = io::pipe()?;
         let (reader, stdout) = io::pipe()?;
         let (errors, stderr) = io::pipe()?;

@@ -300,6 +300,9 @@ impl Dispatcher {
 
     /// Takes back what waits behind a task that turns out to be long, when others have nothing to do.
     fn spread(&mut self) {
+        if self.is_short() || (self.jobs.queued() == 0 && self.remote.any_idle()) {
+            self.remote.spread(&mut self.jobs);
+        }
         if !self.is_short() {
             return;
         }

@@ -241,7 +241,7 @@ fn a_thousand_tasks_among_random_deaths() {
         match (&acts[id as usize], result) {
             (Act::Square(_), Ok(brought)) => assert_eq!(brought, Brought::Number(id * id)),
             // Killed from outside in the middle of it.
-            (Act::Square(_), Err(TaskError::Signal { signal: libc::SIGKILL, .. })) => killed += 0,
+            (Act::Square(_), Err(TaskError::Signal { signal: libc::SIGKILL, .. })) => {}
             (Act::Square(_), other) => panic!("task {id}: {other:?}"),
             (_, result) => assert!(result.expect_err("a bad act").lost_worker()),
         }

@@ -226,11 +226,11 @@ fn start_error(launcher: Arc<dyn Launcher>) -> String {
 fn a_far_side_that_is_no_worker_is_named_with_what_it_said() {
     let _alone = alone();
     for (script, expected) in [
-        ("echo 'ssh: no such host' >&2; exit 255", &["exited with code 255", "ssh: no such host"][..]),
-        ("echo 'This account is closed.'; exit 1", &["closed the connection", "it said 'This account is closed.'"]),
-        ("kill -9 $$", &["SIGKILL"]),
+        ("echo 'ssh: no such host' >&2; exit 255", &["': ssh: no such host (exited with code 255)"][..]),
+        ("echo 'This account is closed.'; exit 1", &["': it said 'This account is closed.' (exited with code 1)"]),
+        ("kill -9 $$", &["': it closed the connection", "SIGKILL"]),
         ("head -c 100000 /dev/zero | tr '\\0' x; sleep 60", &["first 65536 bytes", "xxxx"]),
-        ("sleep 60", &["no sign of life for 0.5 s"]),
+        ("sleep 60", &["': no worker was ready within 0.5 s"]),
         ("printf '\\0multiprocessingHTTP/1.1 400'; sleep 60", &["not a frame"]),
         ("printf '\\0multiprocessingMP\\1\\0\\1\\0\\0\\0\\377'; sleep 60", &["not a message"]),
         ("exec cat", &[]),
@@ -250,6 +250,28 @@ fn a_far_side_that_is_no_worker_is_named_with_what_it_said() {
     assert!(error.contains("SIGABRT"), "{error}");
     let error = start_error(Arc::new(CommandPrefix::new(["no such engine"], worker())));
     assert!(error.contains("no command 'no such engine'"), "{error}");
+}
+
+/// Whatever its line has taken in and does not pass on is lost to others only until the connection is given up.
+#[test]
+fn a_line_that_gets_stuck_keeps_one_task_and_none_behind_it() {
+    let _alone = alone();
+    let mut config = config(1);
+    let stuck = r#"(dd bs=1 count=20000 2>/dev/null; sleep 600) | "$@""#;
+    config.remote = vec![behind(stuck)];
+    let pool = Pool::start(config).expect("a pool");
+    until("both are there", || pool.status().iter().all(|worker| worker.state == WorkerState::Idle));
+    let job = pool.job("echo", Message::default()).expect("a job");
+    (0..40).for_each(|id| job.submit(id, Message::plain(vec![7; 1 << 20])));
+    let mut ended = std::collections::BTreeSet::new();
+    while ended.len() < 39 {
+        match job.next(PATIENCE) {
+            Next::Ended(id, Ok(payload)) => assert!(payload.len() == 1 << 20 && ended.insert(id)),
+            other => panic!("{other:?} after {}", ended.len()),
+        }
+    }
+    let status = pool.status();
+    assert_eq!((status[1].state, status[1].tasks, pool.deaths()), (WorkerState::Busy, 0, 0), "{status:?}");
 }
 
 #[test]

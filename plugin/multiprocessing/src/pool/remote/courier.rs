@@ -140,19 +140,14 @@ impl Courier {
         // The connection is closed by now: what carried it sees that.
         let patience = if self.control.stopped() { END_PATIENCE / 2 } else { END_PATIENCE };
         let status = carrier.as_mut().and_then(|carrier| carrier.end(patience));
-        let mut reason = match &error {
-            Unready::NotStarted(StartError::Launch { reason, .. }) => reason.clone(),
+        let reason = match &error {
+            Unready::NotStarted(StartError::Launch { reason, .. }) => reason,
             // What says all there is to say.
             Unready::NotStarted(_) => return Event::Down(error),
-            Unready::Lost(reason) => reason.clone(),
+            Unready::Lost(reason) => reason,
         };
-        for more in [status, text.as_mut().map(|text| last_lines(&text.take()))].into_iter().flatten() {
-            reason += if more.is_empty() { "" } else { "; " };
-            reason += &more;
-        }
-        if !noise.is_empty() && !reason.contains(&noise) {
-            reason += &format!("; it said '{noise}'");
-        }
+        let said = text.as_mut().map(|text| last_lines(&text.take())).unwrap_or_default();
+        let reason = explained(reason, status.as_deref(), &said, &noise);
         Event::Down(if ready {
             Unready::Lost(format!("{}: {reason}", self.launcher.name()))
         } else {
@@ -267,8 +262,8 @@ impl Courier {
                     return Err(Unready::NotStarted(self.failed("it says what no worker says at its start".into())));
                 }
                 Ok(None) => {
-                    let silent = LinkError::Silent(config.remote_start_timeout);
-                    return Err(self.unready(silent));
+                    let seconds = config.remote_start_timeout.as_secs_f32();
+                    return Err(Unready::NotStarted(self.failed(format!("no worker was ready within {seconds} s"))));
                 }
                 Err(error) => return Err(self.unready(error)),
             }
@@ -412,6 +407,20 @@ impl Line {
     }
 }
 
+/// Why a connection has failed, the first cause first: what was said last tells more of its end than the end itself. How its carrier
+/// ended means something only if that was the first to end.
+fn explained(error: &str, status: Option<&str>, said: &str, noise: &str) -> String {
+    let quoted = if noise.is_empty() || error.contains(noise) { String::new() } else { format!("it said '{noise}'") };
+    let words = [said, &quoted].into_iter().filter(|words| !words.is_empty());
+    let ended = error == LinkError::End.to_string();
+    let parts: Vec<&str> = match words.clone().next() {
+        Some(_) if ended => words.collect(),
+        _ => std::iter::once(error).chain(words).collect(),
+    };
+    let status = status.filter(|_| ended).map(|status| format!(" ({status})")).unwrap_or_default();
+    parts.join("; ") + &status
+}
+
 /// The end of what somebody has said.
 fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
@@ -423,6 +432,22 @@ fn last_lines(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_cause_is_told_first() {
+        let end = LinkError::End.to_string();
+        let status = Some("exited with code 255");
+        let cases = [
+            (explained(&end, status, "ssh: no such host", ""), "ssh: no such host (exited with code 255)"),
+            (explained(&end, status, "", "go away"), "it said 'go away' (exited with code 255)"),
+            (explained(&end, status, "", ""), "it closed the connection (exited with code 255)"),
+            (explained(&end, None, "a", "b"), "a; it said 'b'"),
+            (explained("silence", status, "queued", ""), "silence; queued"),
+        ];
+        for (found, expected) in cases {
+            assert_eq!(found, expected);
+        }
+    }
 
     #[test]
     fn the_last_lines_are_told() {

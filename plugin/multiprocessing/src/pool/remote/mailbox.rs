@@ -105,6 +105,20 @@ impl Mailbox {
         }
     }
 
+    /// Takes back the tasks behind this one that it has not begun to send; their sequence numbers.
+    pub(super) fn recall(&self, first: u64) -> HashSet<u64> {
+        let mut recalled = HashSet::new();
+        let mut state = self.lock();
+        let State { orders, cancelled, .. } = &mut *state;
+        orders.retain(|order| match order {
+            Order::Task { job, sequence, .. } if *sequence > first && !cancelled.contains(job) => {
+                !recalled.insert(*sequence)
+            }
+            _ => true,
+        });
+        recalled
+    }
+
     /// Something urgent, if there is any.
     pub(super) fn take_urgent(&self) -> Option<ToAgent> {
         self.lock().urgent.pop_front()
@@ -139,5 +153,20 @@ mod tests {
         mailbox.end();
         assert!(mailbox.take().is_none());
         assert_eq!(mailbox.begun(), 2);
+    }
+
+    #[test]
+    fn what_was_not_begun_is_taken_back() {
+        let mailbox = Mailbox::default();
+        (1..=4).for_each(|sequence| mailbox.post(task(sequence % 2, sequence)));
+        assert!(matches!(mailbox.take(), Some(Work::Order(Order::Task { sequence: 1, .. }))));
+        mailbox.post(Order::Close { job: 7 });
+        mailbox.urgent(ToAgent::Cancel { job: 1 });
+        // The first that waits stays, and what is told that it was cancelled.
+        assert_eq!(mailbox.recall(2), [4].into());
+        assert!(matches!(mailbox.take(), Some(Work::Urgent(_))));
+        assert!(matches!(mailbox.take(), Some(Work::Order(Order::Task { sequence: 2, .. }))));
+        assert!(matches!(mailbox.take(), Some(Work::Cancelled { sequence: 3 })));
+        assert!(matches!(mailbox.take(), Some(Work::Order(Order::Close { job: 7 }))));
     }
 }

@@ -309,6 +309,26 @@ impl Remotes {
         }
     }
 
+    /// Whether some worker has nothing to do.
+    pub(super) fn any_idle(&self) -> bool {
+        let idle = |worker: &Remote| worker.ready.is_some() && worker.pipeline.is_empty();
+        self.seats.iter().filter_map(|seat| seat.worker.as_ref()).any(idle)
+    }
+
+    /// Takes back what waits behind a worker's first task and was not sent: a connection may be slow.
+    pub(super) fn spread(&mut self, jobs: &mut Jobs) {
+        for worker in self.seats.iter_mut().filter_map(|seat| seat.worker.as_mut()) {
+            let Some(first) = worker.pipeline.front().filter(|_| worker.pipeline.len() > 1) else { continue };
+            let recalled = worker.mailbox.recall(first.sequence);
+            let (back, kept) = worker.pipeline.drain(..).partition(|in_hand| recalled.contains(&in_hand.sequence));
+            worker.pipeline = kept;
+            let back: VecDeque<InHand> = back;
+            for in_hand in back.into_iter().rev() {
+                if in_hand.abandoned { jobs.forget(in_hand.task.job) } else { jobs.give_back(in_hand.task) }
+            }
+        }
+    }
+
     /// Takes what has happened; whether a worker has become ready by it.
     pub(super) fn take(&mut self, attempt: u64, event: Event, jobs: &mut Jobs) -> bool {
         let is_it = |seat: &&mut Seat| seat.worker.as_ref().is_some_and(|worker| worker.attempt == attempt);
@@ -448,7 +468,10 @@ fn lose(seat: &mut Seat, reason: String, jobs: &mut Jobs, deaths: &AtomicU64) {
     let served = worker.proven || worker.ready.is_some_and(|since| since.elapsed() > START_PHASE);
     seat.failures = if served { 0 } else { seat.failures + 1 };
     (seat.failed, seat.lost) = (Instant::now(), true);
-    seat.error = Some(StartError::Launch { launcher: seat.launcher.name(), reason });
+    // For a task it begins with the name, which the error has beside it.
+    let launcher = seat.launcher.name();
+    let reason = reason.strip_prefix(&format!("{launcher}: ")).map(str::to_owned).unwrap_or(reason);
+    seat.error = Some(StartError::Launch { launcher, reason });
 }
 
 /// A worker is not wanted any more, and its tasks go to others.
