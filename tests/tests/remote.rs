@@ -24,9 +24,19 @@ fn essence(mut report: Value) -> Value {
     report
 }
 
+/// Has the pool started, and waits until so many of its workers are ready.
+fn wait_for_workers(session: &mut Session, count: usize) {
+    until("the workers", Duration::from_secs(60), || {
+        session.json("mp-scan find --string nowhere-to-be-found --in stack");
+        let status = session.json("mp-scan pool status");
+        (results(&status).iter().filter(|row| row["state"] == "idle").count() == count).then_some(())
+    });
+}
+
 /// Runs commands in this process, and with workers elsewhere only; they must say the same.
 fn same_everywhere(session: &mut Session, lines: &[String]) {
     session.ok("mp-scan pool set workers=0");
+    wait_for_workers(session, 2);
     for line in lines {
         let here = session.json(&format!("{line} --workers 0"));
         let there = session.json(line);
@@ -250,10 +260,30 @@ fn a_host_that_is_down_holds_nothing_up_and_is_named() {
     for row in down {
         assert!(row["reason"].as_str().is_some_and(|reason| reason.contains("no route to it")), "{status}");
     }
-    assert!(session.ok("mp-scan pool status").contains("no route to it"));
+    assert!(session.ok("mp-scan pool status").contains("no route to it (exited with code 7)"));
     // Without another worker there is no scan.
     session.ok("mp-scan pool set workers=0");
     assert!(session.fails(&find_needles()).contains("no route to it"));
+}
+
+/// Its tasks are done by others, long before it is given up.
+#[test]
+fn a_host_whose_line_gets_stuck_holds_nothing_up() {
+    let mut session = Session::start();
+    let truth = session.launch("memory.c", &["mapped=256"]);
+    let worker = Product::built().worker.display();
+    // Its workers are ready and do what is small; of this memory nothing reaches them.
+    let stuck = r#"sh -c '(dd bs=1 count=200000 2>/dev/null; sleep 600) | "$@"' sh"#;
+    std::fs::create_dir_all(session.configuration().parent().expect("a folder")).expect("a new folder can be made");
+    let host = format!("(command: {stuck:?}, slots: 2, worker: Some(\"{worker}\"))");
+    std::fs::write(session.configuration(), format!("(workers: Some(2), hosts: [{host}])")).expect("a file");
+    wait_for_workers(&mut session, 4);
+    let report = session.json(&find_needles());
+    assert_finds(&report, &truth, &truth.addresses("needle"));
+    assert_eq!((&report["stats"]["workers"], &report["stats"]["deaths"]), (&4.into(), &0.into()), "{report}");
+    let status = session.json("mp-scan pool status");
+    let stuck = |row: &Value| row["host"].is_string() && row["state"] == "busy";
+    assert!(results(&status).iter().any(stuck), "{status}");
 }
 
 #[test]
@@ -342,6 +372,7 @@ fn hosts_can_be_added_and_removed_between_scans() {
             "" => {}
             command => drop(session.ok(command)),
         }
+        wait_for_workers(&mut session, workers);
         let report = session.json(&find);
         assert_finds(&report, &truth, &truth.addresses("needle"));
         assert_eq!(report["stats"]["workers"], workers);
@@ -362,7 +393,9 @@ fn a_real_ssh_server() {
     session.ok("mp-scan pool hosts remove 1");
     session.ok(&format!("mp-scan pool hosts add '{}' --worker /nowhere/mp-worker", server.command()));
     let error = session.fails(&find_needles());
-    assert!(error.contains("/nowhere/mp-worker") && error.contains("w1"), "{error}");
+    assert!(error.contains("/nowhere/mp-worker: No such file") && error.contains("w1"), "{error}");
+    let advice = format!("; try in a shell: {} /nowhere/mp-worker --version", server.command());
+    assert!(error.ends_with(&advice), "{error}");
     // Nor does the server.
     server.stop();
     session.ok("mp-scan pool set workers=1");

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use multiprocessing::codec;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use target::core::SharedCore;
 use target::relayed::{Filled, Relay};
 use target::{ReadMemory, Source};
@@ -31,8 +32,14 @@ pub enum Memory {
 struct State {
     /// The hosts that do not see the core file, and why.
     unseen: BTreeMap<String, String>,
-    /// Where tasks have gone that took no memory with them.
-    gone_to: HashMap<u64, String>,
+    /// What has gone elsewhere and is not back, by its number.
+    gone: HashMap<u64, Gone>,
+}
+
+struct Gone {
+    since: Instant,
+    /// Where to, if it took no memory with it.
+    without: Option<String>,
 }
 
 impl<A: Analysis> Carrier<A> {
@@ -58,9 +65,13 @@ impl<A: Analysis> Carrier<A> {
         Ok(codec::encode(&(setup, none)).context("the plan cannot be sent")?.bytes)
     }
 
-    /// The message of a task for a host. If the debugger relays its memory, that has been read already.
-    pub fn message(&self, task: &Task, filled: Option<&Filled>, host: &str) -> Result<Vec<u8>, String> {
-        let carried = if self.is_seen(task, host) { None } else { Some(self.carried(task, filled)?) };
+    /// The message of a task for a host, which is handed out under a number. If the debugger relays its memory, that has been read
+    /// already.
+    pub fn message(&self, number: u64, task: &Task, filled: Option<&Filled>, host: &str) -> Result<Vec<u8>, String> {
+        let seen = self.is_seen(task, host);
+        let gone = Gone { since: Instant::now(), without: seen.then(|| host.to_owned()) };
+        self.lock().gone.insert(number, gone);
+        let carried = if seen { None } else { Some(self.carried(task, filled)?) };
         let request = Request { task: *task, filled: None, carried };
         codec::encode(&request).map(|message| message.bytes).map_err(|error| error.to_string())
     }
@@ -68,12 +79,7 @@ impl<A: Analysis> Carrier<A> {
     /// Whether the host may have the task's memory itself.
     fn is_seen(&self, task: &Task, host: &str) -> bool {
         let holds = self.core.as_ref().is_some_and(|core| core.holds(seen(&self.analysis, task)));
-        let mut state = self.lock();
-        if !holds || state.unseen.contains_key(host) {
-            return false;
-        }
-        state.gone_to.insert(task.id, host.to_owned());
-        true
+        holds && !self.lock().unseen.contains_key(host)
     }
 
     fn carried(&self, task: &Task, filled: Option<&Filled>) -> Result<Carried, String> {
@@ -87,17 +93,17 @@ impl<A: Analysis> Carrier<A> {
         }
     }
 
-    /// Takes note that the worker that was given a task does not see the core file.
-    pub fn is_unseen(&self, task: &Task, why: &str) {
-        let mut state = self.lock();
-        if let Some(host) = state.gone_to.remove(&task.id) {
-            state.unseen.entry(host).or_insert_with(|| why.to_owned());
-        }
+    /// Since when another machine has what was handed out under this number.
+    pub fn gone_since(&self, number: u64) -> Option<Instant> {
+        self.lock().gone.get(&number).map(|gone| gone.since)
     }
 
-    /// Takes note that a task has ended.
-    pub fn ended(&self, task: &Task) {
-        self.lock().gone_to.remove(&task.id);
+    /// Takes note that what was handed out under this number has come back; `unseen` is why its worker does not see the core file.
+    pub fn ended(&self, number: u64, unseen: Option<&str>) {
+        let mut state = self.lock();
+        if let (Some(Gone { without: Some(host), .. }), Some(why)) = (state.gone.remove(&number), unseen) {
+            state.unseen.entry(host).or_insert_with(|| why.to_owned());
+        }
     }
 
     /// Which hosts are sent the core file's memory, a line each.

@@ -88,11 +88,18 @@ impl Engine {
             pool.set_task_timeout(Some(Duration::from_secs_f64(settings.task_timeout)));
             pool.set_memory_limit(Some(settings.memory << 20));
         } else {
-            state.pool = Some(Arc::new(start(workers, remote.clone(), &settings, session)?));
+            let pool = start(workers, remote.clone(), &settings, session);
+            let pool = pool.map_err(|error| anyhow::Error::msg(state.launchers.explained(&format!("{error:#}"))))?;
+            state.pool = Some(Arc::new(pool));
         }
         state.remote = remote;
         let pool = state.pool.clone().context("the pool has ended")?;
         Ok(Workforce { pool, here: workers, elsewhere })
+    }
+
+    /// What the pool says of a host that has no worker, and what to do about it.
+    pub fn explained(&self, error: &str) -> String {
+        self.lock().launchers.explained(error)
     }
 
     /// Ends the pool; the next command that needs one starts it anew.

@@ -10,6 +10,7 @@ mod deliver;
 mod engine;
 mod file_scan;
 mod hosts;
+mod in_hand;
 mod inspect;
 mod interrupt;
 mod jobs;

@@ -1,16 +1,17 @@
 //! An analysis's tasks on the worker pool.
 
 use crate::carrier::Carrier;
+use crate::in_hand::InHand;
 use crate::relay::Feed;
 use analysis::remote::{Answer, Request, Setup};
 use analysis::{Analysis, Executor, Lost, Next, Scanned, Task};
 use anyhow::{Context as _, Result};
 use multiprocessing::codec::{self, Descriptor};
 use multiprocessing::{Job, JobSpec, Payload, Pool, TaskError};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use target::relayed::Filled;
 use target::{ReadMemory, Source};
 
@@ -19,7 +20,7 @@ use target::{ReadMemory, Source};
 pub struct PoolExecutor<A> {
     job: Job,
     width: usize,
-    running: HashMap<u64, Task>,
+    in_hand: InHand,
     /// What the debugger has to read for the workers, if they cannot read it themselves.
     feed: Option<Feed>,
     /// What tasks take with them to other machines, if there are workers.
@@ -49,7 +50,7 @@ impl<A: Analysis<Input = dyn ReadMemory> + Clone> PoolExecutor<A> {
         spec.remote_setup = carrier.as_ref().map(Carrier::setup).transpose()?;
         let job = pool.open(spec)?;
         let carrier = carrier.map(Arc::new);
-        Ok(Self { job, width: width.max(1), running: HashMap::new(), feed, carrier, waiting: VecDeque::new() })
+        Ok(Self { job, width: width.max(1), in_hand: InHand::default(), feed, carrier, waiting: VecDeque::new() })
     }
 
     /// Sends what waits. What the debugger has to read for it takes a while, so it is one task at a time then, if there is
@@ -73,41 +74,58 @@ impl<A: Analysis<Input = dyn ReadMemory> + Clone> PoolExecutor<A> {
     }
 
     fn send(&mut self, task: Task, filled: Option<Filled>) {
+        let number = self.in_hand.hand_out(task, filled.clone());
         let elsewhere = self.carrier.clone().map(|carrier| {
             let filled = filled.clone();
-            move |host: &str| carrier.message(&task, filled.as_ref(), host)
+            move |host: &str| carrier.message(number, &task, filled.as_ref(), host)
         });
         let request = Request { task, filled, carried: None };
         let payload = codec::encode(&request).expect("a request is plain data");
-        self.running.insert(task.id, task);
         match elsewhere {
-            None => self.job.submit(task.id, payload),
-            Some(elsewhere) => self.job.submit_either(task.id, payload, Arc::new(elsewhere)),
+            None => self.job.submit(number, payload),
+            Some(elsewhere) => self.job.submit_either(number, payload, Arc::new(elsewhere)),
         }
     }
 
-    /// The task has ended for its worker, in whatever way. A worker elsewhere may not have seen what it is about: then it is sent
-    /// once more, with its memory where it takes that, and this returns `None`.
-    fn ended(&mut self, task: Task, result: Result<Payload, TaskError>) -> Option<Result<Scanned<A::Partial>, Lost>> {
+    /// Sends once more what other machines do not get done.
+    fn send_overdue(&mut self) {
+        let Some(carrier) = self.carrier.clone() else { return };
+        while let Some((task, filled)) =
+            self.in_hand.overdue(Instant::now(), self.width, |number| carrier.gone_since(number))
+        {
+            self.send(task, filled);
+        }
+    }
+
+    /// A task has ended for one of its workers, in whatever way. A worker elsewhere may not have seen what it is about: then it is
+    /// sent once more, with its memory where it takes that.
+    fn ended(&mut self, number: u64, result: Result<Payload, TaskError>) -> Next<A::Partial> {
         let answer = result
             .and_then(|payload| postcard::from_bytes(&payload).map_err(|error| TaskError::Decode(error.to_string())));
-        if let (Ok(Answer::Unseen(why)), Some(carrier)) = (&answer, &self.carrier) {
-            carrier.is_unseen(&task, why);
+        let task = match &answer {
+            Ok(Answer::Scanned(_)) => self.in_hand.done(number),
+            _ => self.in_hand.lost(number),
+        };
+        let unseen = if let Ok(Answer::Unseen(why)) = &answer { Some(why) } else { None };
+        if let Some(carrier) = &self.carrier {
+            carrier.ended(number, unseen.map(String::as_str));
+        }
+        // Somebody else has done it, or still has it in hand.
+        let Some(task) = task else { return Next::Nothing };
+        if unseen.is_some() && self.carrier.is_some() {
             // Only what lies in a core file goes without memory, and that needs no feed.
             self.send(task, None);
-            return None;
-        }
-        if let Some(carrier) = &self.carrier {
-            carrier.ended(&task);
+            return Next::Nothing;
         }
         if let Some(feed) = &mut self.feed {
             feed.release(&task);
         }
-        Some(match answer {
+        let result = match answer {
             Ok(Answer::Scanned(scanned)) => Ok(scanned),
             Ok(Answer::Unseen(why)) => Err(lost(TaskError::Error(why))),
             Err(error) => Err(lost(error)),
-        })
+        };
+        Next::Ended(task, result)
     }
 }
 
@@ -125,20 +143,20 @@ impl<A: Analysis<Input = dyn ReadMemory> + Clone> Executor<A> for PoolExecutor<A
 
     fn next(&mut self, patience: Duration) -> Next<A::Partial> {
         let more = self.send_waiting();
-        let (id, result) = match self.job.next_timeout(if more { Duration::ZERO } else { patience }) {
-            multiprocessing::Next::Ended(id, result) => (id, result),
+        self.send_overdue();
+        let (number, result) = match self.job.next_timeout(if more { Duration::ZERO } else { patience }) {
+            multiprocessing::Next::Ended(number, result) => (number, result),
             multiprocessing::Next::Nothing => return Next::Nothing,
             // What waits for its memory is under way as well.
             multiprocessing::Next::Idle if !self.waiting.is_empty() => return Next::Nothing,
             multiprocessing::Next::Idle => return Next::Idle,
         };
-        let Some(task) = self.running.remove(&id) else { return Next::Nothing };
-        self.ended(task, result).map_or(Next::Nothing, |result| Next::Ended(task, result))
+        self.ended(number, result)
     }
 
     fn cancel(&mut self) {
         self.waiting.clear();
-        self.running.clear();
+        self.in_hand.clear();
         self.job.cancel();
     }
 

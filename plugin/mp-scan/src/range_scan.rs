@@ -1,6 +1,6 @@
 //! A scan of ranges, as a job sees it: steps the driver, describes what was found, and makes the report.
 
-use crate::engine::Workforce;
+use crate::engine::{Workforce, engine};
 use crate::inspect::{Access, Inspected};
 use crate::jobs::Scan;
 use crate::naming::Namer;
@@ -9,7 +9,7 @@ use crate::watch::Watch;
 use analysis::describe::Describer;
 use analysis::{Analysis, Columns, Cut, Driver, Executor, Match, Report, Results, Sink, Stats, Stop, TargetKind};
 use anyhow::Result;
-use multiprocessing::Pool;
+use multiprocessing::{Pool, WorkerState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use target::ReadMemory;
@@ -183,13 +183,14 @@ impl<A: Analysis<Input = dyn ReadMemory>, P: Presenter<A>> Scan for RangeScan<A,
     }
 }
 
-/// Notes which hosts do not work, and why. Returns how many workers that costs.
+/// Notes which hosts do not work, and why. Returns how many workers have taken no part: those, and such as are yet to come.
 fn add_broken(pool: &Pool, notes: &mut Vec<String>) -> usize {
     let mut count = 0;
     for worker in pool.status() {
-        let (Some(host), Some(error)) = (worker.host, worker.error) else { continue };
-        count += 1;
-        let note = if error.contains(&host) { error } else { format!("{host}: {error}") };
+        let Some(host) = worker.host else { continue };
+        count += usize::from(matches!(worker.state, WorkerState::Down | WorkerState::Starting));
+        let Some(error) = worker.error else { continue };
+        let note = if error.contains(&host) { engine().explained(&error) } else { format!("{host}: {error}") };
         if !notes.contains(&note) {
             notes.push(note);
         }

@@ -39,6 +39,15 @@ impl Launchers {
         }
         launchers
     }
+
+    /// What the pool says of a host that has no worker, and what to do.
+    pub fn explained(&self, error: &str) -> String {
+        let is_it = |placed: &&Placed| error.starts_with(&format!("no worker by '{}': ", placed.host.name()));
+        match self.0.iter().find(is_it).and_then(|placed| placed.host.advice()) {
+            Some(advice) => format!("{error}; {advice}"),
+            None => error.to_owned(),
+        }
+    }
 }
 
 impl Placed {

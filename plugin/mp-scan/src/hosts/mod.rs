@@ -67,6 +67,16 @@ impl Host {
         Ok(words)
     }
 
+    /// What the pool calls it: the words of its command.
+    fn name(&self) -> String {
+        self.words().unwrap_or_default().join(" ")
+    }
+
+    /// What someone whose host has no worker is to try.
+    fn advice(&self) -> Option<String> {
+        (!self.is_platform()).then(|| format!("try in a shell: {} {} --version", self.command, self.worker()))
+    }
+
     /// The worker program, as the other machine knows it.
     pub fn worker(&self) -> &str {
         self.worker.as_deref().unwrap_or(WORKER)
