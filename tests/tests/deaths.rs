@@ -79,7 +79,12 @@ fn workers_killed_by_their_memory_limit() {
     // Matches by the hundred thousand, which take memory.
     let find = "mp-scan find --regex '[a-m][n-z]' --limit 300000 --workers 2";
     let undisturbed = session.json(find);
-    let workers = session.workers();
+    // New ones, which have no memory to spare from a search before.
+    session.ok("mp-scan pool restart");
+    let workers = until("two workers", PATIENCE, || {
+        session.json("mp-scan find --string nowhere-to-be-found --in stack --workers 2");
+        Some(session.workers()).filter(|workers| workers.len() == 2)
+    });
     for worker in &workers {
         // The limit that they have is lowered to nothing: no allocation that needs new pages succeeds any more.
         let status = Command::new("prlimit").args(["--pid", &worker.pid.to_string(), "--data=0:0"]).status();
