@@ -51,7 +51,7 @@ def table(document):
                 continue
             ratio = value / row["ours"] if row["better"] == "less" else row["ours"] / value
             lines.append(f"    {name}: {number(value)} {row['unit']} (× {ratio:.2f})")
-        memory = ", ".join(f"{name} {value / 2**20:.0f} MiB" for name, value in row["memory"].items())
+        memory = ", ".join(f"{name} {number(value / 2**20)} MiB" for name, value in row["memory"].items())
         if memory:
             lines.append(f"    peak memory: {memory}")
     return "\n".join(lines)

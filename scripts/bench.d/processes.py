@@ -3,6 +3,8 @@
 Every figure comes from a process of its own, which pins itself and those that it starts: the parent to the first processor
 that may be used; the other process to the same one in the rows of one core, else to the second. The processes of a pool
 have the use of both. Who takes part in a row takes turns, some rounds of it, and the figure is the median of all.
+Memory is the most that all processes of a row have of their own at a time. It is watched in a run of its own, which is not
+timed, with less to do.
 """
 
 import glob
@@ -13,9 +15,10 @@ import shutil
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-from tools import TARGET
+from tools import TARGET, descendants, own_memory
 
 HERE = Path(__file__).resolve().parent
 PROGRAM = TARGET / "bench/multiprocessing/release/bench-multiprocessing"
@@ -101,6 +104,21 @@ def values(command):
     return json.loads(output) or []
 
 
+def peak_memory(command):
+    """The most memory that a command and its processes have at a time, in bytes."""
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    peak, deadline = 0, time.monotonic() + PATIENCE
+    while process.poll() is None and time.monotonic() < deadline:
+        peak = max(peak, own_memory(descendants(process.pid)))
+        time.sleep(0.002)
+    if process.poll() is None:
+        os.killpg(process.pid, 9)
+        process.wait()
+    return peak
+
+
 def rows(quick, only=None):
     rounds, repeats, scale = (1, 3, 10) if quick else (3, 5, 1)
     processors = sorted(os.sched_getaffinity(0))
@@ -122,11 +140,14 @@ def rows(quick, only=None):
         for _ in range(rounds):
             for who, command in commands.items():
                 figures[who] += values(command)
+        brief = [*arguments[:2], "1", "10"]
+        watched = {who: [*command[:-4], *brief] for who, command in commands.items() if figures[who] and who != "limit"}
+        memory = {who: peak_memory(command) for who, command in watched.items()}
         medians = {who: statistics.median(found) if found else None for who, found in figures.items()}
         ours, limit = medians.pop("ours"), medians.pop("limit")
         measured.append({
             "row": row, "unit": unit, "better": better, "placement": placement,
-            "ours": ours, "peers": medians, "limit": limit, "memory": {}, "goal": goal(medians),
+            "ours": ours, "peers": medians, "limit": limit, "memory": memory, "goal": goal(medians),
             # Whoever has no figure in a row that is about how long a failure takes has waited until it was stopped.
             "nothing": {who: "never" for who in medians if row == "death_to_error"},
         })

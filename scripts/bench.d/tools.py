@@ -1,5 +1,6 @@
 """What the measurements share: debuggees, a debugger with mp-scan in it, and programs with their peak memory."""
 
+import glob
 import hashlib
 import json
 import os
@@ -92,6 +93,30 @@ def children(pid, name):
     """The pids of a process's children of this name."""
     pids = subprocess.run(["pgrep", "-P", str(pid), "-x", name], capture_output=True, text=True).stdout.split()
     return [int(pid) for pid in pids]
+
+
+def descendants(pid):
+    """A process and all that it and they have started and that run."""
+    found = [pid]
+    for parent in found:
+        for task in glob.glob(f"/proc/{parent}/task/*/children"):
+            try:
+                found += [int(child) for child in Path(task).read_text().split()]
+            except OSError:
+                pass
+    return found
+
+
+def own_memory(pids):
+    """What processes have resident that is of no file, in bytes; what they share counts once."""
+    total = 0
+    for pid in pids:
+        try:
+            text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        except OSError:
+            continue
+        total += sum(int(size) * 1024 for size in re.findall(r"^Pss_(?:Anon|Shmem):\s*(\d+) kB", text, re.MULTILINE))
+    return total
 
 
 class Session:
