@@ -2,9 +2,10 @@
 
 use super::Host;
 use super::platform::PlatformSeats;
+use crate::engine::worker_path;
 use crate::settings::Settings;
 use lldb::Debugger;
-use multiprocessing::{CommandPrefix, Launcher, Transport, WorkerStatus};
+use multiprocessing::{CommandPrefix, Launcher, Program, Transport, WorkerStatus};
 use std::io;
 use std::sync::Arc;
 
@@ -70,7 +71,12 @@ impl Placed {
 fn commands(host: &Host) -> Vec<Arc<dyn Launcher>> {
     // They were checked when the settings were read.
     let words = host.words().unwrap_or_default();
-    let launcher = || Arc::new(CommandPrefix::new(words.clone(), host.worker())) as Arc<dyn Launcher>;
+    let mut prefix = CommandPrefix::new(words, host.worker());
+    // Where there is none, there may be hosts all the same.
+    if let Ok(path) = worker_path() {
+        prefix = prefix.guard(Program::new(path, analysis::remote::BUILD));
+    }
+    let launcher = || Arc::new(prefix.clone()) as Arc<dyn Launcher>;
     (0..host.slots).map(|_| launcher()).collect()
 }
 

@@ -1,9 +1,10 @@
 //! A command of this machine whose standard input and output are a connection.
 
-use super::{Carrier, Transport};
+use super::{Carrier, GUARD, Transport};
 use crate::process::ExitStatus;
 use crate::process::child::Child;
 use crate::process::spawn::{Spawn, Standard};
+use crate::program::Program;
 use crate::wait::wait_readable;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -22,8 +23,8 @@ pub(super) struct Command {
 }
 
 impl Command {
-    /// Starts it, in a session of its own.
-    pub(super) fn start(program: OsString, arguments: Vec<OsString>) -> io::Result<Transport> {
+    /// Starts it, in a session of its own, by `guard` if there is one.
+    pub(super) fn start(program: OsString, arguments: Vec<OsString>, guard: Option<&Program>) -> io::Result<Transport> {
         let path = find(&program, std::env::var_os("PATH").as_deref()).ok_or_else(|| {
             io::Error::new(io::ErrorKind::NotFound, format!("no command '{}' on PATH", program.display()))
         })?;
@@ -31,10 +32,23 @@ impl Command {
         let (reader, stdout) = io::pipe()?;
         let (errors, stderr) = io::pipe()?;
         let standard = [stdin.into(), stdout.into(), stderr.into()].map(Standard::Descriptor);
-        let spawn =
-            Spawn { program: path.clone(), arguments, environment: Vec::new(), standard, control: None, session: true };
+        let (program, arguments) = match guard {
+            None => (path.clone(), arguments),
+            Some(guard) => {
+                let own = [GUARD.into(), std::process::id().to_string().into(), path.clone().into_os_string()];
+                (guard.path().to_owned(), guard.arguments().iter().cloned().chain(own).chain(arguments).collect())
+            }
+        };
+        let spawn = Spawn {
+            program: program.clone(),
+            arguments,
+            environment: Vec::new(),
+            standard,
+            control: None,
+            session: true,
+        };
         let process = Child::start(&spawn)
-            .map_err(|error| io::Error::new(error.kind(), format!("cannot run '{}': {error}", path.display())))?;
+            .map_err(|error| io::Error::new(error.kind(), format!("cannot run '{}': {error}", program.display())))?;
         // Our own copies of its ends go with this, so that the end of the command is the end of the streams.
         drop(spawn);
         Ok(Transport::new(reader, writer).stderr(errors).carrier(Command { process }))

@@ -9,8 +9,8 @@ mod prefix;
 
 pub use dial_back::DialBack;
 pub(crate) use dial_back::{CONNECT, KEY};
-pub(crate) use prefix::STDIO;
 pub use prefix::{CommandPrefix, Local};
+pub(crate) use prefix::{GUARD, STDIO};
 
 use std::fmt::Debug;
 use std::io;

@@ -8,6 +8,8 @@ use std::io;
 
 /// The word that makes a worker program an agent on its standard input and output.
 pub(crate) const STDIO: &str = "--stdio";
+/// The word that makes a worker program become the command after it: see [`CommandPrefix::guard`].
+pub(crate) const GUARD: &str = "--multiprocessing-guard";
 
 /// A command that runs the words after it on another machine, its standard input and output being theirs: `ssh -T HOST`,
 /// `srun -u -Q -n1`, `docker exec -i CONTAINER`, `kubectl exec -i POD --`.
@@ -32,13 +34,23 @@ pub(crate) const STDIO: &str = "--stdio";
 pub struct CommandPrefix {
     words: Vec<OsString>,
     worker: Vec<OsString>,
+    guard: Option<Program>,
 }
 
 impl CommandPrefix {
     /// The prefix's words, the first of which is looked for in PATH, and the worker program as the other machine knows it.
     /// Mind that `ssh` puts the words together again and has a shell read them there.
     pub fn new<W: Into<OsString>>(words: impl IntoIterator<Item = W>, worker: impl Into<OsString>) -> CommandPrefix {
-        CommandPrefix { words: words.into_iter().map(Into::into).collect(), worker: vec![worker.into()] }
+        CommandPrefix { words: words.into_iter().map(Into::into).collect(), worker: vec![worker.into()], guard: None }
+    }
+
+    /// Has a worker program of this machine run the command, so that it ends with the thread that launches it (in a pool, one that
+    /// outlives the connection), whatever ends that: a command is sent SIGTERM then. Without a guard, one that does not listen yet,
+    /// since it waits for an answer or for its turn, is left behind when this process is killed.
+    #[must_use]
+    pub fn guard(mut self, program: Program) -> CommandPrefix {
+        self.guard = Some(program);
+        self
     }
 
     /// Adds an argument for the worker program, which the library itself makes no use of.
@@ -59,7 +71,7 @@ impl Launcher for CommandPrefix {
     fn launch(&self) -> io::Result<Transport> {
         let mut words = self.words.iter().chain(&self.worker).cloned().chain([STDIO.into()]);
         let first = words.next().unwrap_or_default();
-        Command::start(first, words.collect())
+        Command::start(first, words.collect(), self.guard.as_ref())
     }
 }
 
@@ -91,6 +103,6 @@ impl Launcher for Local {
 
     fn launch(&self) -> io::Result<Transport> {
         let words = self.program.arguments().iter().cloned().chain([STDIO.into()]).collect();
-        Command::start(self.program.path().as_os_str().to_owned(), words)
+        Command::start(self.program.path().as_os_str().to_owned(), words, None)
     }
 }

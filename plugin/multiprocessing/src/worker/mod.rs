@@ -2,6 +2,7 @@
 
 mod agent;
 mod clone;
+mod guard;
 mod log;
 mod panic;
 mod run;
@@ -39,6 +40,9 @@ pub fn worker_main(registry: Registry) -> ExitCode {
 
 /// Serves, and returns the exit code.
 pub(crate) fn serve(registry: &Registry) -> u8 {
+    if let Some((parent, words)) = guard::command() {
+        return guard::run(parent, &words);
+    }
     if let Some(connection) = run::control() {
         return run::serve(registry, connection);
     }

@@ -415,6 +415,43 @@ fn an_agent_dies_with_a_host_that_is_killed() {
     until("they are gone", || all.iter().all(|pid| !alive(*pid)));
 }
 
+/// It does not look at its standard input, so the end of that is nothing to it.
+#[test]
+fn a_command_that_is_guarded_ends_with_a_host_that_is_killed() {
+    let _alone = alone();
+    let mut host =
+        Command::new(worker()).arg("host").arg(worker()).arg("hung").stdout(Stdio::piped()).spawn().expect("a host");
+    BufReader::new(host.stdout.take().expect("a pipe")).read_line(&mut String::new()).expect("a line");
+    let command = |pid: u32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let mut hung = Vec::new();
+    until("the command runs", || {
+        hung = children_of(host.id()).into_iter().filter(|pid| command(*pid).starts_with(b"sleep")).collect();
+        hung.len() == 1
+    });
+    host.kill().expect("it is ours");
+    host.wait().expect("it is ours");
+    until("it is gone", || !alive(hung[0]));
+}
+
+#[test]
+fn a_guarded_command_is_a_connection_as_any_other() {
+    let _alone = alone();
+    let mut config = config(0);
+    let guarded = |words: &[&str]| {
+        let prefix = CommandPrefix::new(words.iter().copied(), worker()).guard(Program::new(worker(), IDENTITY));
+        Arc::new(prefix) as Arc<dyn Launcher>
+    };
+    config.remote = vec![guarded(&["env", "SOMEWHERE=else"])];
+    let pool = Pool::start(config).expect("a pool");
+    assert!(run(&pool, (0..20).map(Act::Square)).values().all(Result::is_ok));
+    assert_eq!(pool.status()[0].host.as_deref(), Some("env SOMEWHERE=else"));
+    drop(pool);
+    let error = start_error(guarded(&["/nowhere/engine"]));
+    assert!(error.contains("': cannot run '/nowhere/engine': No such file"), "{error}");
+    let error = start_error(guarded(&["no such engine"]));
+    assert!(error.contains("no command 'no such engine' on PATH"), "{error}");
+}
+
 pub fn children_of(pid: u32) -> Vec<u32> {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten();
     let lists = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("children")).ok());

@@ -17,7 +17,8 @@ use acts::{Act, Actor, Brought, Setup};
 use identity::IDENTITY;
 use multiprocessing::codec::Message;
 use multiprocessing::{
-    Context, Launcher, Local, Next, Pool, PoolConfig, Program, Refusal, Registry, Serve, TaskError, worker_main,
+    CommandPrefix, Context, Launcher, Local, Next, Pool, PoolConfig, Program, Refusal, Registry, Serve, TaskError,
+    worker_main,
 };
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
         arguments.truncate(arguments.len() - 2);
     }
     let identity = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => IDENTITY,
+        [] | ["--multiprocessing-guard", ..] => IDENTITY,
         ["identity", other] => other,
         ["preload-threads" | "preload-pipe"] => IDENTITY,
         ["abort"] => std::process::abort(),
@@ -55,8 +56,8 @@ fn main() -> ExitCode {
         ["protocol"] => return answer(b"MP\x63\x00\x00\x00\x00\x00"),
         ["nonsense"] => return answer(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
         ["bomb"] | ["--multiprocessing-worker"] => return process::bomb(),
-        ["host", worker] => return host(worker, false),
-        ["host", worker, "remote"] => return host(worker, true),
+        ["host", worker] => return host(worker, ""),
+        ["host", worker, elsewhere] => return host(worker, elsewhere),
         ["interrupted", worker] => return interrupted(worker),
         _ => return ExitCode::FAILURE,
     };
@@ -110,12 +111,19 @@ fn answer(bytes: &[u8]) -> ExitCode {
 }
 
 /// A program that has a pool whose workers are busy: prints their numbers, and waits to be killed.
-fn host(worker: &str, remote: bool) -> ExitCode {
+fn host(worker: &str, elsewhere: &str) -> ExitCode {
     let mut config = PoolConfig::new(Program::new(worker, IDENTITY));
     config.workers = 2;
-    if remote {
-        let local: Arc<dyn Launcher> = Arc::new(Local::new(config.program.clone()));
-        (config.workers, config.remote) = (0, vec![Arc::clone(&local), local]);
+    match elsewhere {
+        "remote" => {
+            let local: Arc<dyn Launcher> = Arc::new(Local::new(config.program.clone()));
+            (config.workers, config.remote) = (0, vec![Arc::clone(&local), local]);
+        }
+        "hung" => {
+            let hung = CommandPrefix::new(["sh", "-c", "exec sleep 600"], "worker").guard(config.program.clone());
+            config.remote.push(Arc::new(hung));
+        }
+        _ => {}
     }
     let Ok(pool) = Pool::start(config) else { return ExitCode::FAILURE };
     let Ok(job) = pool.typed_job::<Actor>(&Setup::text("")) else { return ExitCode::FAILURE };
