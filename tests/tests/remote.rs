@@ -289,6 +289,25 @@ fn a_host_whose_line_gets_stuck_holds_nothing_up() {
     assert!(results(&status).iter().any(stuck), "{status}");
 }
 
+/// It waits for an answer that never comes, and does not look at its standard input.
+#[test]
+fn a_host_that_never_answers_ends_with_the_debugger() {
+    let mut session = Session::start();
+    let truth = launched(&mut session);
+    session.ok("mp-scan pool hosts add \"sh -c 'exec sleep 600' sh\"");
+    let report = session.json(&format!("{} --workers 1", find_needles()));
+    assert_finds(&report, &truth, &truth.addresses("needle"));
+    // It has taken no part.
+    assert_eq!(report["stats"]["workers"], 1, "{report}");
+    let host = session.host();
+    let hung = until("the command", Duration::from_secs(10), || {
+        let is_it = |child: &Process| child.executable().is_some_and(|program| program.ends_with("sleep"));
+        Process::all_children(host.pid).into_iter().find(is_it)
+    });
+    session.kill();
+    until("its end", Duration::from_secs(10), || (!hung.is_alive()).then_some(()));
+}
+
 #[test]
 fn another_build_over_there_is_named() {
     let mut session = Session::start();

@@ -265,7 +265,7 @@ fn a_line_that_gets_stuck_keeps_one_task_and_none_behind_it() {
     (0..40).for_each(|id| job.submit(id, Message::plain(vec![7; 1 << 20])));
     let mut ended = std::collections::BTreeSet::new();
     while ended.len() < 39 {
-        match job.next(PATIENCE) {
+        match job.next_timeout(PATIENCE) {
             Next::Ended(id, Ok(payload)) => assert!(payload.len() == 1 << 20 && ended.insert(id)),
             other => panic!("{other:?} after {}", ended.len()),
         }
