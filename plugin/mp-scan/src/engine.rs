@@ -66,7 +66,7 @@ impl Engine {
         let mut settings = session.settings()?;
         settings.memory = settings.memory.max(memory);
         let mut state = self.lock();
-        let status = state.pool.as_ref().map(|pool| pool.status()).unwrap_or_default();
+        let status = state.pool.as_ref().map(|pool| pool.status()).transpose()?.unwrap_or_default();
         let remote = state.launchers.of(&settings, session.debugger, &status);
         let elsewhere = remote.len();
         // The job that asks is one of those that run.

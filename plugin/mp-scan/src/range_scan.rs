@@ -186,7 +186,11 @@ impl<A: Analysis<Input = dyn ReadMemory>, P: Presenter<A>> Scan for RangeScan<A,
 /// Notes which hosts do not work, and why. Returns how many workers have taken no part: those, and such as are yet to come.
 fn add_broken(pool: &Pool, notes: &mut Vec<String>) -> usize {
     let mut count = 0;
-    for worker in pool.status() {
+    let status = pool.status().unwrap_or_else(|error| {
+        notes.push(format!("whether all hosts work is not known: {error}"));
+        Vec::new()
+    });
+    for worker in status {
         let Some(host) = worker.host else { continue };
         count += usize::from(matches!(worker.state, WorkerState::Down | WorkerState::Starting));
         let Some(error) = worker.error else { continue };

@@ -178,6 +178,18 @@ pub enum TaskError {
     Closed,
 }
 
+/// Why a pool does not say what its workers are doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StatusError {
+    /// It has not answered in time, which takes microseconds unless the machine is very busy.
+    #[error("the pool has not said within {} s what its workers are doing: ask again when the machine is less busy", .0.as_secs_f32())]
+    Silent(Duration),
+    /// The pool has ended.
+    #[error("the pool has ended")]
+    Closed,
+}
+
 impl TaskError {
     /// Whether the task's worker was lost, so that the same task may succeed on another one.
     pub fn lost_worker(&self) -> bool {

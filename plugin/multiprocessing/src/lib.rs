@@ -132,7 +132,7 @@ mod wait;
 pub mod wire;
 mod worker;
 
-pub use error::{JobError, StartError, TaskError};
+pub use error::{JobError, StartError, StatusError, TaskError};
 pub use function::{Context, Function, Refusal, Registry, Serve, cancelled};
 pub use launch::{Carrier, CommandPrefix, DialBack, Launcher, Local, Transport};
 pub use logging::log_to_stderr;

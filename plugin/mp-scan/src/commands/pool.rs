@@ -111,7 +111,7 @@ impl Command for Pool {
         match action {
             Action::Status { format } => {
                 let settings = Settings::load()?;
-                let status = PoolStatus { workers: workers(), settings: settings.list(), hosts: hosts(&settings) };
+                let status = PoolStatus { workers: workers()?, settings: settings.list(), hosts: hosts(&settings) };
                 let total = status.workers.len() as u64;
                 let report = session.plain_report("pool", Results::Pool(status), total);
                 Delivery::here(format).show(session, &report, 0)
@@ -192,8 +192,8 @@ fn hosts(settings: &Settings) -> Vec<HostRow> {
     settings.hosts.iter().enumerate().map(row).collect()
 }
 
-fn workers() -> Vec<WorkerRow> {
-    let status = engine().pool().map(|pool| pool.status()).unwrap_or_default();
+fn workers() -> Result<Vec<WorkerRow>> {
+    let status = engine().pool().map(|pool| pool.status()).transpose()?.unwrap_or_default();
     let row = |worker: multiprocessing::WorkerStatus| {
         // The line has the host's name already.
         let said = format!("no worker by '{}': ", worker.host.as_deref().unwrap_or_default());
@@ -219,5 +219,5 @@ fn workers() -> Vec<WorkerRow> {
             memory: worker.memory,
         }
     };
-    status.into_iter().map(row).collect()
+    Ok(status.into_iter().map(row).collect())
 }

@@ -26,7 +26,7 @@ pub use job::{Job, JobSpec, MakeRemote, Next, TypedJob};
 pub use results::{AsyncResult, MapResult};
 
 use crate::codec::{self, Message};
-use crate::error::{JobError, StartError};
+use crate::error::{JobError, StartError, StatusError};
 use crate::flags::Flags;
 use crate::function::Function;
 use crate::launch::Launcher;
@@ -182,10 +182,13 @@ impl Pool {
     }
 
     /// What each worker is doing.
-    pub fn status(&self) -> Vec<WorkerStatus> {
+    ///
+    /// # Errors
+    /// The pool has ended, or does not answer within 2 s.
+    pub fn status(&self) -> Result<Vec<WorkerStatus>, StatusError> {
         let (sender, receiver) = mpsc::channel();
         self.opener.commands.send(Command::Status(sender));
-        receiver.recv_timeout(STATUS_PATIENCE).unwrap_or_default()
+        status_within(STATUS_PATIENCE, &receiver)
     }
 
     /// How many workers have died or had to be killed, since the start of the pool. Those that were ended by
@@ -274,5 +277,32 @@ impl Drop for Pool {
     fn drop(&mut self) {
         self.terminate();
         self.callbacks.end();
+    }
+}
+
+/// The dispatcher's answer, if it comes in time.
+fn status_within(
+    patience: Duration,
+    answer: &mpsc::Receiver<Vec<WorkerStatus>>,
+) -> Result<Vec<WorkerStatus>, StatusError> {
+    answer.recv_timeout(patience).map_err(|error| match error {
+        mpsc::RecvTimeoutError::Timeout => StatusError::Silent(patience),
+        mpsc::RecvTimeoutError::Disconnected => StatusError::Closed,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dispatcher_that_does_not_answer_is_no_pool_without_workers() {
+        let (sender, answer) = mpsc::channel();
+        let patience = Duration::from_millis(1);
+        assert_eq!(status_within(patience, &answer).err(), Some(StatusError::Silent(patience)));
+        sender.send(Vec::new()).expect("it is waited for");
+        assert!(status_within(patience, &answer).is_ok_and(|status| status.is_empty()));
+        drop(sender);
+        assert_eq!(status_within(patience, &answer).err(), Some(StatusError::Closed));
     }
 }

@@ -232,7 +232,7 @@ impl Measured {
 }
 
 fn own_memory(pool: &Pool) -> Option<u64> {
-    pool.status().first().and_then(|worker| worker.memory)
+    pool.status().ok()?.first().and_then(|worker| worker.memory)
 }
 
 struct Agent {

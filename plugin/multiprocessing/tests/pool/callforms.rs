@@ -305,14 +305,14 @@ fn what_is_dropped_goes_on_if_it_was_begun_and_ends_if_it_was_iterated() {
     let pool = pool(1);
     drop(pool.map_async(square, 0..50));
     drop(pool.apply_async(square, &7));
-    until("all have run", || pool.status()[0].tasks == 51);
+    until("all have run", || pool.status().expect("it answers")[0].tasks == 51);
     let mut iterated = pool.imap(square_after, (0..).map(|number| (number, 5)));
     assert!(iterated.next().is_some());
     drop(iterated);
     assert_whole(&pool, 1);
     // A cancelled call, with the flag seen by a function that gets no context.
     let waits = pool.apply_async(until_cancelled, &());
-    until("it is busy", || pool.status()[0].state == WorkerState::Busy);
+    until("it is busy", || pool.status().expect("it answers")[0].state == WorkerState::Busy);
     waits.cancel();
     assert!(waits.wait_timeout(PATIENCE));
     assert_whole(&pool, 1);
@@ -410,9 +410,11 @@ fn a_closed_pool_ends_what_it_has() {
 fn terminate_is_prompt_with_work_pending() {
     let _alone = alone();
     let pool = pool(2);
-    let stopped = pool.status()[0].pid;
+    let stopped = pool.status().expect("it answers")[0].pid;
     let pending = pool.map_async(square_after, (0..10_000).map(|number| (number, 100)));
-    until("both are busy", || pool.status().iter().all(|worker| worker.state == WorkerState::Busy));
+    until("both are busy", || {
+        pool.status().expect("it answers").iter().all(|worker| worker.state == WorkerState::Busy)
+    });
     signal(stopped, libc::SIGSTOP);
     pool.terminate();
     assert_eq!(children(), Vec::<u32>::new());

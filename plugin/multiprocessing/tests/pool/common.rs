@@ -96,7 +96,7 @@ pub fn run_one(pool: &Pool, act: Act) -> Result<Brought, TaskError> {
 pub fn assert_whole(pool: &Pool, workers: usize) {
     assert!(run(pool, (0..20).map(Act::Square)).values().all(Result::is_ok));
     until("all workers are ready", || {
-        let status = pool.status();
+        let status = pool.status().expect("it answers");
         status.len() == workers && status.iter().all(|worker| worker.state == WorkerState::Idle)
     });
 }

@@ -17,7 +17,7 @@ fn killed_by_a_signal() {
         let by_it = |error: &TaskError| matches!(error, TaskError::Signal { signal, .. } if *signal == number);
         let pool = only_it_pays(config(2), Act::Signal(number), by_it);
         assert_eq!(pool.deaths(), 1);
-        assert_eq!(pool.status().iter().map(|worker| worker.deaths).sum::<u64>(), 1);
+        assert_eq!(pool.status().expect("it answers").iter().map(|worker| worker.deaths).sum::<u64>(), 1);
     }
 }
 
@@ -120,8 +120,10 @@ fn stopped_for_a_moment_or_slow_is_no_offence() {
     let pool = pool(2);
     let job = acts(&pool);
     (0..2).for_each(|id| job.submit(id, &Act::Sleep(Duration::from_millis(1300))).expect("encoded"));
-    until("both are busy", || pool.status().iter().all(|worker| worker.state == WorkerState::Busy));
-    let pid = pool.status()[0].pid;
+    until("both are busy", || {
+        pool.status().expect("it answers").iter().all(|worker| worker.state == WorkerState::Busy)
+    });
+    let pid = pool.status().expect("it answers")[0].pid;
     signal(pid, libc::SIGSTOP);
     std::thread::sleep(Duration::from_millis(50));
     signal(pid, libc::SIGCONT);
@@ -136,12 +138,12 @@ fn stopped_from_outside_while_idle() {
     config.task_timeout = Some(Duration::from_millis(200));
     let pool = Pool::start(config).expect("a pool");
     assert_whole(&pool, 1);
-    let pid = pool.status()[0].pid;
+    let pid = pool.status().expect("it answers")[0].pid;
     signal(pid, libc::SIGSTOP);
     // None of these is to blame, for the worker has begun none of them.
     assert!(run(&pool, (0..5).map(Act::Square)).values().all(Result::is_ok));
     assert_eq!(pool.deaths(), 1);
-    assert_ne!(pool.status()[0].pid, pid);
+    assert_ne!(pool.status().expect("it answers")[0].pid, pid);
 }
 
 #[test]
@@ -150,12 +152,12 @@ fn killed_from_outside_while_idle() {
     let pool = pool(2);
     assert_whole(&pool, 2);
     for _ in 0..5 {
-        let before = pool.status();
+        let before = pool.status().expect("it answers");
         for worker in &before {
             signal(worker.pid, libc::SIGKILL);
         }
         until("both are replaced", || {
-            let status = pool.status();
+            let status = pool.status().expect("it answers");
             status.len() == 2 && status.iter().all(|worker| before.iter().all(|old| old.pid != worker.pid))
         });
         assert_whole(&pool, 2);
@@ -232,7 +234,7 @@ fn a_thousand_tasks_among_random_deaths() {
         }
         if ended.len() % 100 == 0 {
             // And some are killed from outside, whatever they do.
-            pool.status().iter().for_each(|worker| signal(worker.pid, libc::SIGKILL));
+            pool.status().expect("it answers").iter().for_each(|worker| signal(worker.pid, libc::SIGKILL));
             killed += 1;
         }
     }

@@ -11,7 +11,9 @@ fn cancel_ends_busy_and_waiting_tasks() {
     for busy in [Act::UntilCancelled, Act::Sleep(Duration::from_secs(600)), Act::Spin] {
         let job = acts(&pool);
         (0..100).for_each(|id| job.submit(id, &busy).expect("encoded"));
-        until("both are busy", || pool.status().iter().all(|worker| worker.state == WorkerState::Busy));
+        until("both are busy", || {
+            pool.status().expect("it answers").iter().all(|worker| worker.state == WorkerState::Busy)
+        });
         job.cancel();
         let ended = collect(&job);
         assert_eq!(ended.len(), 100);
@@ -63,7 +65,9 @@ fn a_task_that_listens_keeps_its_worker() {
         let before = pool.deaths();
         let job = acts(&pool);
         job.submit(0, &Act::Poll).expect("encoded");
-        until("it is busy", || pool.status().iter().all(|worker| worker.state == WorkerState::Busy));
+        until("it is busy", || {
+            pool.status().expect("it answers").iter().all(|worker| worker.state == WorkerState::Busy)
+        });
         job.cancel();
         assert_eq!(collect(&job).len(), 1);
         assert_whole(&pool, 1);
@@ -79,7 +83,7 @@ fn a_task_that_hangs_does_not_hold_up_another_job() {
     let pool = pool(2);
     let hung = acts(&pool);
     hung.submit(0, &Act::Sleep(Duration::from_secs(600))).expect("encoded");
-    until("it is busy", || pool.status().iter().any(|worker| worker.state == WorkerState::Busy));
+    until("it is busy", || pool.status().expect("it answers").iter().any(|worker| worker.state == WorkerState::Busy));
     thread::sleep(Duration::from_millis(50));
     assert!(run(&pool, (0..50).map(Act::Square)).values().all(Result::is_ok));
     assert!(matches!(hung.next_timeout(Duration::ZERO), Next::Nothing));
@@ -91,7 +95,9 @@ fn a_dropped_job_is_cancelled() {
     let pool = pool(2);
     let job = acts(&pool);
     (0..10).for_each(|id| job.submit(id, &Act::Sleep(Duration::from_secs(600))).expect("encoded"));
-    until("both are busy", || pool.status().iter().all(|worker| worker.state == WorkerState::Busy));
+    until("both are busy", || {
+        pool.status().expect("it answers").iter().all(|worker| worker.state == WorkerState::Busy)
+    });
     drop(job);
     assert_whole(&pool, 2);
 }
@@ -154,7 +160,7 @@ fn results_that_nobody_takes_hold_the_tasks_back() {
     let job = pool.job("echo", Message::default()).expect("a job");
     let size = 1 << 20;
     (0..200).for_each(|id| job.submit(id, Message::plain(vec![id as u8; size])));
-    let done = || pool.status().iter().map(|worker| worker.tasks).sum::<u64>();
+    let done = || pool.status().expect("it answers").iter().map(|worker| worker.tasks).sum::<u64>();
     until("the results fill the inbox", || done() >= 64);
     // Another job is not held back by it; and while its tasks are done, this one's are not.
     let other = acts(&pool);
@@ -175,7 +181,7 @@ fn results_that_nobody_takes_hold_the_tasks_back() {
 fn a_worker_that_does_not_read_holds_nobody_up() {
     let _alone = alone();
     let pool = pool(2);
-    let stopped = pool.status()[0].pid;
+    let stopped = pool.status().expect("it answers")[0].pid;
     signal(stopped, libc::SIGSTOP);
     let jobs: Vec<_> = (0..6).map(|_| pool.job("echo", Message::default()).expect("a job")).collect();
     for job in &jobs {
@@ -202,12 +208,12 @@ fn resize_and_restart() {
     (0..300).for_each(|id| job.submit(id, &Act::Sleep(Duration::from_millis(1))).expect("encoded"));
     pool.resize(3);
     assert!(matches!(job.next_timeout(PATIENCE), Next::Ended(..)));
-    until("there are three", || pool.status().len() == 3);
-    let before: Vec<u32> = pool.status().iter().map(|worker| worker.pid).collect();
+    until("there are three", || pool.status().expect("it answers").len() == 3);
+    let before: Vec<u32> = pool.status().expect("it answers").iter().map(|worker| worker.pid).collect();
     pool.restart().expect("they start again");
-    assert!(pool.status().iter().all(|worker| !before.contains(&worker.pid)));
+    assert!(pool.status().expect("it answers").iter().all(|worker| !before.contains(&worker.pid)));
     pool.resize(0);
-    assert_eq!(pool.status().len(), 1);
+    assert_eq!(pool.status().expect("it answers").len(), 1);
     let ended = collect(&job);
     assert_eq!(ended.len(), 299);
     assert!(ended.values().all(Result::is_ok), "a task that was interrupted has begun anew");

@@ -19,7 +19,7 @@ fn the_initializer_runs_before_the_first_task_of_each_worker() {
     let prepared_for =
         |pool: &Pool| pool.map(prepared, [(); 40]).into_iter().all(|result| result.expect("a value") == 5);
     assert!(prepared_for(&pool));
-    for worker in pool.status() {
+    for worker in pool.status().expect("it answers") {
         signal(worker.pid, libc::SIGKILL);
     }
     assert!(prepared_for(&pool), "their successors too");
@@ -83,12 +83,12 @@ fn what_a_task_was_given_is_let_go_when_it_has_ended() {
         let links = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("its descriptors");
         links.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok()).count()
     };
-    let before = held(pool.status()[0].pid);
+    let before = held(pool.status().expect("it answers")[0].pid);
     for _ in 0..50 {
         let handle = std::os::fd::AsFd::as_fd(&memory).try_clone_to_owned().expect("a descriptor");
         assert!(pool.apply(tries, &(handle.into(), 0)).is_ok());
     }
-    assert_eq!(held(pool.status()[0].pid), before);
+    assert_eq!(held(pool.status().expect("it answers")[0].pid), before);
     drop((reader, writer));
 }
 
@@ -114,7 +114,7 @@ fn ten_thousand_tasks_on_workers_that_are_killed_at_random() {
                 seed ^= seed << 13;
                 seed ^= seed >> 7;
                 seed ^= seed << 17;
-                let status = pool.status();
+                let status = pool.status().expect("it answers");
                 if let Some(worker) = status.get((seed % 2) as usize) {
                     signal(worker.pid, if seed & 4 == 0 { libc::SIGKILL } else { libc::SIGSEGV });
                 }

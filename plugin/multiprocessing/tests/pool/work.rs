@@ -11,7 +11,7 @@ fn many_tasks_end_each_with_its_own_value() {
         assert_eq!(result.expect("a value"), Brought::Number(id * id));
     }
     assert_eq!(pool.deaths(), 0);
-    assert_eq!(pool.status().iter().map(|worker| worker.tasks).sum::<u64>(), 2000);
+    assert_eq!(pool.status().expect("it answers").iter().map(|worker| worker.tasks).sum::<u64>(), 2000);
 }
 
 #[test]

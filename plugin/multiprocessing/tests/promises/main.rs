@@ -106,7 +106,7 @@ fn a_pool_whose_idle_workers_are_killed_is_terminated_as_any_other() {
     let _alone = alone();
     let pool = pool();
     let (mut heard, said) = pipe();
-    for worker in pool.status() {
+    for worker in pool.status().expect("it answers") {
         signal(worker.pid, libc::SIGKILL);
     }
     // They were in no task, so nobody has to hear of it.

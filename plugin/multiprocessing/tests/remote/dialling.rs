@@ -30,7 +30,9 @@ fn workers_that_come_with_the_key_have_the_seats() {
     let mut config = config(0);
     config.remote = vec![dial_back.clone(), dial_back.clone()];
     let pool = Pool::start(config).expect("a pool");
-    until("both are there", || pool.status().iter().all(|worker| worker.state == WorkerState::Idle));
+    until("both are there", || {
+        pool.status().expect("it answers").iter().all(|worker| worker.state == WorkerState::Idle)
+    });
     assert!(run(&pool, (0..50).map(Act::Square)).values().all(Result::is_ok));
     // The key is no part of what a task sees.
     let environment = std::fs::read(format!("/proc/{}/environ", crate::pipes::children_of(workers[0].id())[0]));
@@ -38,7 +40,9 @@ fn workers_that_come_with_the_key_have_the_seats() {
     // One is lost: the next that comes has its place.
     let job = acts(&pool);
     (0..2).for_each(|id| job.submit(id, &Act::Sleep(Duration::from_secs(2))).expect("encoded"));
-    until("both are busy", || pool.status().iter().all(|worker| worker.state == WorkerState::Busy));
+    until("both are busy", || {
+        pool.status().expect("it answers").iter().all(|worker| worker.state == WorkerState::Busy)
+    });
     // Until then one may be about to be sent.
     std::thread::sleep(Duration::from_millis(500));
     workers[0].kill().expect("it is ours");
@@ -46,7 +50,9 @@ fn workers_that_come_with_the_key_have_the_seats() {
     assert_eq!(lost, 1);
     workers[0].wait().expect("it is ours");
     workers[0] = start(&dial_back, None);
-    until("both are there", || pool.status().iter().all(|worker| worker.state == WorkerState::Idle));
+    until("both are there", || {
+        pool.status().expect("it answers").iter().all(|worker| worker.state == WorkerState::Idle)
+    });
     drop(pool);
     for mut worker in workers {
         assert!(worker.wait().expect("it is ours").success(), "it ends with its pool");
@@ -77,12 +83,14 @@ fn a_seat_waits_on_when_another_one_of_the_same_launcher_is_dismissed() {
     let mut config = config(1);
     config.remote = vec![dial_back.clone(), dial_back.clone()];
     let pool = Pool::start(config).expect("a pool");
-    until("both wait", || pool.status()[1..].iter().all(|seat| seat.state == WorkerState::Starting));
+    until("both wait", || {
+        pool.status().expect("it answers")[1..].iter().all(|seat| seat.state == WorkerState::Starting)
+    });
     std::thread::sleep(Duration::from_millis(100));
     pool.set_remote(vec![dial_back.clone()]);
     let dismissed = std::time::Instant::now();
     while dismissed.elapsed() < Duration::from_millis(300) {
-        let status = pool.status();
+        let status = pool.status().expect("it answers");
         assert!(
             status.len() > 2 || status[1].state == WorkerState::Starting && status[1].error.is_none(),
             "{status:?}"
@@ -90,7 +98,7 @@ fn a_seat_waits_on_when_another_one_of_the_same_launcher_is_dismissed() {
         std::thread::sleep(Duration::from_millis(1));
     }
     let mut worker = start(&dial_back, None);
-    until("it is there", || pool.status()[1].state == WorkerState::Idle);
+    until("it is there", || pool.status().expect("it answers")[1].state == WorkerState::Idle);
     drop(pool);
     assert!(worker.wait().expect("it is ours").success());
 }

@@ -20,7 +20,9 @@ fn pool_of(workers: usize, remote: Vec<Arc<dyn Launcher>>) -> Pool {
 }
 
 fn all_there(pool: &Pool) {
-    until("all are there", || pool.status().iter().all(|worker| worker.state == WorkerState::Idle));
+    until("all are there", || {
+        pool.status().expect("it answers").iter().all(|worker| worker.state == WorkerState::Idle)
+    });
 }
 
 /// What a task can do is told as what it is.
@@ -64,11 +66,13 @@ fn ssh() {
     let pool = pool_of(0, vec![behind(sshd.prefix("w1")), behind(sshd.prefix("w2"))]);
     the_same_errors(&pool);
     large_payload(&pool);
-    let before = pool.status();
+    let before = pool.status().expect("it answers");
     // Nobody over there outlives the client that is killed here.
     let job = acts(&pool);
     (0..2).for_each(|id| job.submit(id, &Act::Sleep(Duration::from_secs(3))).expect("encoded"));
-    until("both are busy", || pool.status().iter().all(|worker| worker.state == WorkerState::Busy));
+    until("both are busy", || {
+        pool.status().expect("it answers").iter().all(|worker| worker.state == WorkerState::Busy)
+    });
     let far: Vec<u32> = before.iter().flat_map(|worker| [vec![worker.pid], children_of(worker.pid)].concat()).collect();
     assert_eq!(far.len(), 4);
     let clients = children();
@@ -109,7 +113,7 @@ fn slurm() {
     let pool = pool_of(0, vec![behind(slurm.prefix())]);
     the_same_errors(&pool);
     large_payload(&pool);
-    let far = pool.status()[0].pid;
+    let far = pool.status().expect("it answers")[0].pid;
     drop(pool);
     until("the worker is gone", || !alive(far));
 }
@@ -134,12 +138,12 @@ fn here_behind_ssh_and_behind_slurm_is_one_pool() {
     loop {
         match job.next_timeout(4 * PATIENCE) {
             Next::Ended(id, result) => assert!(ended.insert(id, result).is_none(), "task {id} has ended twice"),
-            Next::Nothing => panic!("nothing ends: {:?}", pool.status()),
+            Next::Nothing => panic!("nothing ends: {:?}", pool.status().expect("it answers")),
             Next::Idle => break,
         }
         if ended.len() % 250 == 100 {
             // And one is killed from outside, whatever it does: a worker here, an agent elsewhere.
-            let status = pool.status();
+            let status = pool.status().expect("it answers");
             let worker = &status[random() as usize % status.len()];
             if worker.pid != 0 {
                 signal(worker.pid, libc::SIGKILL);
@@ -161,6 +165,6 @@ fn here_behind_ssh_and_behind_slurm_is_one_pool() {
     // One that was killed before its first answer may have come back only now; it works like the others.
     let rest = run(&pool, (0..12).map(|_| Act::Sleep(Duration::from_millis(50))));
     assert!(rest.values().all(Result::is_ok), "{rest:?}");
-    let status = pool.status();
+    let status = pool.status().expect("it answers");
     assert!(status.iter().all(|worker| worker.tasks > 0), "everybody has had some: {status:?}");
 }

@@ -24,7 +24,7 @@ fn they_come_in_order_with_the_place_and_the_worker_before_them() {
     const TIMES: u32 = 1000;
     pool.apply(says_much, &(TIMES, false)).expect("it only talks");
     until("all have come", || kept().len() >= TIMES as usize);
-    let machine = pool.status()[0].machine.clone().expect("it is there");
+    let machine = pool.status().expect("it answers")[0].machine.clone().expect("it is there");
     let first = format!("[env A=B ({machine})] [worker/");
     for (number, record) in kept().iter().enumerate() {
         let (pid, message) =

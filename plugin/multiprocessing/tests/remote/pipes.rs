@@ -21,7 +21,7 @@ fn elsewhere(count: usize) -> PoolConfig {
 /// Runs one bad act among good ones: it fails as expected, and the others do not.
 fn only_it_pays(config: PoolConfig, bad: Act, expected: impl Fn(&TaskError) -> bool) {
     let pool = one_bad_act(config, bad, expected);
-    for worker in pool.status() {
+    for worker in pool.status().expect("it answers") {
         assert!(worker.host.as_deref() == Some("local") && worker.error.is_none(), "{worker:?}");
     }
 }
@@ -34,7 +34,7 @@ fn many_tasks_end_each_with_its_own_value() {
         assert_eq!(result.expect("a value"), Brought::Number(id * id));
     }
     assert_eq!(pool.deaths(), 0);
-    let status = pool.status();
+    let status = pool.status().expect("it answers");
     assert_eq!(status.iter().map(|worker| worker.tasks).sum::<u64>(), 500);
     let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("a name");
     assert!(status.iter().all(|worker| worker.machine.as_deref() == Some(machine.trim())), "{status:?}");
@@ -80,21 +80,24 @@ fn the_memory_of_a_worker_over_there_is_told() {
     let mut config = elsewhere(1);
     config.remote_silence = Duration::from_millis(300);
     let pool = Pool::start(config).expect("a pool");
-    until("it is ready", || pool.status()[0].state == WorkerState::Idle);
-    let first = pool.status()[0].memory.expect("it is told with the start");
+    until("it is ready", || pool.status().expect("it answers")[0].state == WorkerState::Idle);
+    let first = pool.status().expect("it answers")[0].memory.expect("it is told with the start");
     assert!((1..16 << 20).contains(&first), "{first}");
     // With a sign of life, for nothing else is said meanwhile.
     let job = acts(&pool);
     job.submit(0, &Act::Stack(4 << 20)).expect("encoded");
-    until("it has grown", || pool.status()[0].memory.is_some_and(|memory| memory > first + (3 << 20)));
+    until("it has grown", || {
+        pool.status().expect("it answers")[0].memory.is_some_and(|memory| memory > first + (3 << 20))
+    });
     job.cancel();
     // And with a task's end: the one that was killed has left nothing.
     until("another one is there", || {
-        run_one(&pool, Act::Pid).is_ok() && pool.status()[0].memory.is_some_and(|memory| memory < first + (2 << 20))
+        run_one(&pool, Act::Pid).is_ok()
+            && pool.status().expect("it answers")[0].memory.is_some_and(|memory| memory < first + (2 << 20))
     });
     pool.set_remote(vec![behind("exit 7")]);
-    until("there is none", || pool.status()[0].state == WorkerState::Down);
-    assert_eq!(pool.status()[0].memory, None);
+    until("there is none", || pool.status().expect("it answers")[0].state == WorkerState::Down);
+    assert_eq!(pool.status().expect("it answers")[0].memory, None);
 }
 
 #[test]
@@ -104,10 +107,14 @@ fn a_cancelled_job_ends_at_once_and_the_worker_goes_on() {
     for act in [Act::UntilCancelled, Act::Spin] {
         let job = acts(&pool);
         (0..10).for_each(|id| job.submit(id, &act).expect("encoded"));
-        until("both are busy", || pool.status().iter().all(|worker| worker.state == WorkerState::Busy));
+        until("both are busy", || {
+            pool.status().expect("it answers").iter().all(|worker| worker.state == WorkerState::Busy)
+        });
         job.cancel();
         assert!(collect(&job).values().all(|result| matches!(result, Err(TaskError::Cancelled))));
-        until("both are free", || pool.status().iter().all(|worker| worker.state == WorkerState::Idle));
+        until("both are free", || {
+            pool.status().expect("it answers").iter().all(|worker| worker.state == WorkerState::Idle)
+        });
     }
     assert!(run(&pool, (0..20).map(Act::Square)).values().all(Result::is_ok));
 }
@@ -212,7 +219,7 @@ fn noise_before_the_first_frame_is_passed_over() {
     config.remote = vec![behind(noise)];
     let pool = Pool::start(config).expect("a pool");
     assert!(run(&pool, (0..20).map(Act::Square)).values().all(Result::is_ok));
-    assert_eq!(pool.status()[0].host.as_deref(), Some(&*format!("/bin/sh -c {noise} far side")));
+    assert_eq!(pool.status().expect("it answers")[0].host.as_deref(), Some(&*format!("/bin/sh -c {noise} far side")));
 }
 
 fn start_error(launcher: Arc<dyn Launcher>) -> String {
@@ -260,7 +267,9 @@ fn a_line_that_gets_stuck_keeps_one_task_and_none_behind_it() {
     let stuck = r#"(dd bs=1 count=20000 2>/dev/null; sleep 600) | "$@""#;
     config.remote = vec![behind(stuck)];
     let pool = Pool::start(config).expect("a pool");
-    until("both are there", || pool.status().iter().all(|worker| worker.state == WorkerState::Idle));
+    until("both are there", || {
+        pool.status().expect("it answers").iter().all(|worker| worker.state == WorkerState::Idle)
+    });
     let job = pool.job("echo", Message::default()).expect("a job");
     (0..40).for_each(|id| job.submit(id, Message::plain(vec![7; 1 << 20])));
     let mut ended = std::collections::BTreeSet::new();
@@ -270,7 +279,7 @@ fn a_line_that_gets_stuck_keeps_one_task_and_none_behind_it() {
             other => panic!("{other:?} after {}", ended.len()),
         }
     }
-    let status = pool.status();
+    let status = pool.status().expect("it answers");
     assert_eq!((status[1].state, status[1].tasks, pool.deaths()), (WorkerState::Busy, 0, 0), "{status:?}");
 }
 
@@ -281,22 +290,23 @@ fn one_that_is_down_holds_nobody_up() {
     config.remote = vec![behind("exit 7"), local(&[])];
     let pool = Pool::start(config).expect("a pool");
     until("all are decided", || {
-        pool.status().iter().filter(|worker| worker.state == WorkerState::Idle).count() == 2
-            && pool.status()[1].state == WorkerState::Down
+        pool.status().expect("it answers").iter().filter(|worker| worker.state == WorkerState::Idle).count() == 2
+            && pool.status().expect("it answers")[1].state == WorkerState::Down
     });
     assert!(run(&pool, (0..100).map(Act::Square)).values().all(Result::is_ok));
-    let status = pool.status();
+    let status = pool.status().expect("it answers");
     let error = status[1].error.as_deref().expect("the reason");
     assert!(error.contains("exited with code 7") && status[1].pid == 0, "{status:?}");
     assert!(status[0].host.is_none() && status[2].error.is_none(), "{status:?}");
     // Without it, and with one more.
     pool.set_remote(vec![local(&[]), local(&[])]);
     until("all are there", || {
-        pool.status().len() == 3 && pool.status().iter().all(|worker| worker.state == WorkerState::Idle)
+        pool.status().expect("it answers").len() == 3
+            && pool.status().expect("it answers").iter().all(|worker| worker.state == WorkerState::Idle)
     });
     pool.set_remote(Vec::new());
     assert!(run(&pool, (0..10).map(Act::Square)).values().all(Result::is_ok));
-    assert_eq!(pool.status().len(), 1);
+    assert_eq!(pool.status().expect("it answers").len(), 1);
 }
 
 #[test]
@@ -306,8 +316,10 @@ fn a_lost_connection_costs_the_task_at_its_front_only() {
     for signal_number in [libc::SIGKILL, libc::SIGTERM] {
         let job = acts(&pool);
         job.submit(0, &Act::Sleep(Duration::from_secs(60))).expect("encoded");
-        until("it is sent", || pool.status().iter().any(|worker| worker.state == WorkerState::Busy));
-        let status = pool.status();
+        until("it is sent", || {
+            pool.status().expect("it answers").iter().any(|worker| worker.state == WorkerState::Busy)
+        });
+        let status = pool.status().expect("it answers");
         let busy = status.iter().find(|worker| worker.state == WorkerState::Busy).expect("one is");
         (1..20).for_each(|id| job.submit(id, &Act::Square(id)).expect("encoded"));
         // Until then it may be about to be sent, and would go to the other one.
@@ -321,7 +333,9 @@ fn a_lost_connection_costs_the_task_at_its_front_only() {
                 result => assert_eq!(result.expect("a value"), Brought::Number(id * id)),
             }
         }
-        until("it is replaced", || pool.status().iter().all(|worker| worker.state == WorkerState::Idle));
+        until("it is replaced", || {
+            pool.status().expect("it answers").iter().all(|worker| worker.state == WorkerState::Idle)
+        });
     }
     assert_eq!(pool.deaths(), 2);
 }
@@ -336,8 +350,8 @@ fn a_far_side_that_falls_silent_is_lost() {
     assert!(run_one(&pool, Act::Sleep(Duration::from_secs(1))).is_ok());
     let job = acts(&pool);
     job.submit(0, &Act::Sleep(Duration::from_secs(60))).expect("encoded");
-    until("it is sent", || pool.status()[0].state == WorkerState::Busy);
-    signal(pool.status()[0].pid, libc::SIGSTOP);
+    until("it is sent", || pool.status().expect("it answers")[0].state == WorkerState::Busy);
+    signal(pool.status().expect("it answers")[0].pid, libc::SIGSTOP);
     match &collect(&job)[&0] {
         Err(TaskError::Connection(reason)) => assert!(reason.contains("no sign of life for 0.3 s"), "{reason}"),
         other => panic!("{other:?}"),
@@ -359,10 +373,14 @@ fn garbage_in_the_middle_of_it_ends_that_connection_only() {
     // A shell gives a command in the background an empty input, unless it is told.
     config.remote = vec![behind(&format!("exec 3<&0; set -- \"$@\"; {}", script.replace("\"$@\" &", "\"$@\" <&3 &")))];
     let pool = Pool::start(config).expect("a pool");
-    until("both are there", || pool.status().iter().all(|worker| worker.state == WorkerState::Idle));
+    until("both are there", || {
+        pool.status().expect("it answers").iter().all(|worker| worker.state == WorkerState::Idle)
+    });
     let job = acts(&pool);
     (0..2).for_each(|id| job.submit(id, &Act::Sleep(Duration::from_secs(2))).expect("encoded"));
-    until("both are busy", || pool.status().iter().all(|worker| worker.state == WorkerState::Busy));
+    until("both are busy", || {
+        pool.status().expect("it answers").iter().all(|worker| worker.state == WorkerState::Busy)
+    });
     // Until then one may be about to be sent.
     std::thread::sleep(Duration::from_millis(500));
     std::fs::write(&file, "").expect("a file");
@@ -444,7 +462,7 @@ fn a_guarded_command_is_a_connection_as_any_other() {
     config.remote = vec![guarded(&["env", "SOMEWHERE=else"])];
     let pool = Pool::start(config).expect("a pool");
     assert!(run(&pool, (0..20).map(Act::Square)).values().all(Result::is_ok));
-    assert_eq!(pool.status()[0].host.as_deref(), Some("env SOMEWHERE=else"));
+    assert_eq!(pool.status().expect("it answers")[0].host.as_deref(), Some("env SOMEWHERE=else"));
     drop(pool);
     let error = start_error(guarded(&["/nowhere/engine"]));
     assert!(error.contains("': cannot run '/nowhere/engine': No such file"), "{error}");

@@ -130,10 +130,17 @@ fn host(worker: &str, elsewhere: &str) -> ExitCode {
     for id in 0..2 {
         let _ = job.submit(id, &Act::Sleep(Duration::from_secs(60)));
     }
-    while pool.status().iter().filter(|worker| worker.state == multiprocessing::WorkerState::Busy).count() < 2 {
+    while pool
+        .status()
+        .expect("it answers")
+        .iter()
+        .filter(|worker| worker.state == multiprocessing::WorkerState::Busy)
+        .count()
+        < 2
+    {
         thread::sleep(Duration::from_millis(1));
     }
-    println!("{:?}", pool.status().iter().map(|worker| worker.pid).collect::<Vec<_>>());
+    println!("{:?}", pool.status().expect("it answers").iter().map(|worker| worker.pid).collect::<Vec<_>>());
     match job.next_timeout(Duration::from_secs(60)) {
         Next::Ended(_, Ok(Brought::Number(_))) => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
@@ -153,7 +160,14 @@ fn interrupted(worker: &str) -> ExitCode {
     config.workers = 2;
     let Ok(pool) = Pool::start(config) else { return ExitCode::FAILURE };
     let results = pool.map_async(calls::square_after, (0..100).map(|number| (number, 600_000)));
-    while pool.status().iter().filter(|worker| worker.state == multiprocessing::WorkerState::Busy).count() < 2 {
+    while pool
+        .status()
+        .expect("it answers")
+        .iter()
+        .filter(|worker| worker.state == multiprocessing::WorkerState::Busy)
+        .count()
+        < 2
+    {
         thread::sleep(Duration::from_millis(1));
     }
     println!("busy");

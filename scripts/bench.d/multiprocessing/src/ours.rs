@@ -242,7 +242,7 @@ fn death(place: &Place, repeats: usize) -> Result<Vec<f64>> {
         let task = pool.calls(sleep).retry(RetryPolicy::NEVER).apply_async(&60);
         std::thread::sleep(Duration::from_millis(50));
         let busy = |worker: &WorkerStatus| worker.state == WorkerState::Busy;
-        let victim = pool.status().into_iter().find(busy).context("nobody works")?.pid;
+        let victim = pool.status()?.into_iter().find(busy).context("nobody works")?.pid;
         let begin = Instant::now();
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(victim as i32), nix::sys::signal::Signal::SIGKILL)?;
         match task.get() {
