@@ -14,8 +14,9 @@ use std::os::fd::{AsFd, OwnedFd};
 /// No section is inflated to more bytes.
 const LONGEST: u64 = 8 << 30;
 
-/// Deflate makes no more than so many bytes of one.
+/// No more bytes than these are made of one: by deflate, and by Zstandard, of whose blocks the densest are 4 bytes for 128 KiB.
 const DEFLATE_RATIO: u64 = 1032;
+const ZSTD_RATIO: u64 = 32 << 10;
 
 /// Inflates a compressed section into a sealed memory file, which others may map.
 ///
@@ -88,10 +89,11 @@ impl Inflated {
 
 /// Checks the size that a section says that it has, before anything is made so big.
 fn check_size(compressed: &[u8], compression: Compression, size: u64) -> io::Result<u64> {
-    let most = match compression.format {
-        Format::Zlib => (compressed.len() as u64).saturating_mul(DEFLATE_RATIO),
-        Format::Zstd => LONGEST,
+    let ratio = match compression.format {
+        Format::Zlib => DEFLATE_RATIO,
+        Format::Zstd => ZSTD_RATIO,
     };
+    let most = (compressed.len() as u64).saturating_mul(ratio);
     if size > most.min(LONGEST) {
         return Err(invalid(format!("it says that it has {size} bytes")));
     }
