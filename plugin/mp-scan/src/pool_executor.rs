@@ -4,7 +4,7 @@ use crate::carrier::Carrier;
 use crate::in_hand::InHand;
 use crate::relay::Feed;
 use analysis::remote::{Answer, Request, Setup};
-use analysis::{Analysis, Executor, Lost, Next, Scanned, Task};
+use analysis::{Analysis, Executor, Lost, Next, Task};
 use anyhow::{Context as _, Result};
 use multiprocessing::codec::{self, Descriptor};
 use multiprocessing::{Job, JobSpec, Payload, Pool, TaskError};
