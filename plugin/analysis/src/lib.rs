@@ -29,6 +29,7 @@ pub mod strings;
 pub mod symbols;
 #[cfg(test)]
 mod testing;
+pub mod types;
 pub mod xrefs;
 
 pub use driver::{Cut, Driver, Outcome, Sink, run};

@@ -5,7 +5,7 @@ mod files;
 mod scan;
 mod symbols;
 
-use analysis::{entropy::Entropy, find::Find, remote, strings::Strings};
+use analysis::{entropy::Entropy, find::Find, remote, strings::Strings, types::Types};
 use files::{FileScan, Inflate, Survey};
 use multiprocessing::{Registry, worker_main};
 use scan::Scan;
@@ -24,6 +24,7 @@ fn main() -> ExitCode {
             .function::<Scan<Entropy>>()
             .function::<Symbols>()
             .function::<FileScan<analysis::symbols::Symbols>>()
+            .function::<FileScan<Types>>()
             .function::<Survey>()
             .function::<Inflate>(),
     )

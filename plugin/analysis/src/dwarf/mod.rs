@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub use names::{FunctionName, Names};
 pub use paths::{file_path, joined};
 pub use ranges::{RangeAttributes, UnitRanges};
-pub use source::{ModuleSource, ObjectSource, Part, Source};
+pub use source::{ModuleSource, ObjectSource, Part, Source, debug_role};
 pub use split::Split;
 pub use units::{Abbreviations, Broken, UnitTable};
 
@@ -44,7 +44,8 @@ pub enum DwarfError {
 pub struct DebugInfo<'a> {
     /// The module's own sections, with those of its dwz alternate as `sup`.
     pub dwarf: Dwarf<'a>,
-    package: Option<gimli::DwarfPackage<Slice<'a>>>,
+    /// The .dwp, where there is one.
+    pub package: Option<gimli::DwarfPackage<Slice<'a>>>,
 }
 
 impl<'a> DebugInfo<'a> {

@@ -3,7 +3,7 @@
 use gimli::RunTimeEndian;
 use object::{Object, ObjectSection};
 use target::ByteOrder;
-use target::modules::{Content, Files, Role};
+use target::modules::{Content, Files, Role, Surveyed};
 
 /// Which of a module's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,12 @@ pub trait Source<'a> {
     fn other(&self, path: &str) -> Result<&'a [u8], String>;
 }
 
+/// Which of a module's files has its debug information.
+pub fn debug_role(module: &Surveyed) -> Role {
+    let within = module.section_named(Some(Role::Main), ".debug_info").is_some();
+    if within { Role::Main } else { Role::Debug }
+}
+
 /// A module of a set of files.
 #[derive(Clone, Copy, Debug)]
 pub struct ModuleSource<'a> {
@@ -48,8 +54,7 @@ pub struct ModuleSource<'a> {
 
 impl<'a> ModuleSource<'a> {
     pub fn new(files: &'a Files, module: usize) -> Self {
-        let within = files.set().modules[module].section_named(Some(Role::Main), ".debug_info").is_some();
-        Self { files, module, own: if within { Role::Main } else { Role::Debug } }
+        Self { files, module, own: debug_role(&files.set().modules[module]) }
     }
 
     /// The number of a section of debug information among the module's, if there is one of that name.

@@ -1,14 +1,17 @@
 //! Units whose entries are elsewhere: in the .dwp, or in a .dwo file of their own.
 
-use super::{DebugInfo, Dwarf, DwarfError, Source, Unit, paths};
-use gimli::{DebugInfoUnitHeadersIter, SectionId};
+use super::{DebugInfo, Dwarf, DwarfError, Slice, Source, Unit, paths};
+use gimli::SectionId;
 use object::{Object, ObjectSection};
+use std::collections::HashMap;
 
 /// The part of a split unit that is not in the module.
 #[derive(Debug)]
 pub struct Split<'a> {
     pub dwarf: Dwarf<'a>,
     pub unit: Unit<'a>,
+    /// Type units beside it: of a .dwo file, each has a section of its own.
+    pub types: Vec<Dwarf<'a>>,
 }
 
 impl<'a> DebugInfo<'a> {
@@ -22,8 +25,8 @@ impl<'a> DebugInfo<'a> {
         if let Some(package) = &self.package
             && let Some(dwarf) = package.find_cu(id, &self.dwarf)?
         {
-            let units = dwarf.units();
-            return unit_of(dwarf, units, skeleton, id).map(Some);
+            let unit = unit_of(&dwarf, skeleton, id)?.ok_or_else(|| none_of(id))?;
+            return Ok(Some(Split { dwarf, unit, types: Vec::new() }));
         }
         let name = self.dwarf.attr_string(skeleton, name)?;
         let mut path = Vec::new();
@@ -33,40 +36,63 @@ impl<'a> DebugInfo<'a> {
         paths::joined(&mut path, name.slice());
         let path = String::from_utf8_lossy(&path);
         let bytes = source.other(&path).map_err(DwarfError::Unread)?;
-        let mut dwarf = load(&path, bytes, source)?;
-        dwarf.make_dwo(&self.dwarf);
-        let units = dwarf.units();
-        unit_of(dwarf, units, skeleton, id).map(Some).map_err(|error| match error {
-            DwarfError::Malformed(error) => DwarfError::Unread(format!("{path}: {error}")),
-            unread => unread,
-        })
+        let mut found = None;
+        let mut types = Vec::new();
+        for mut dwarf in load(&path, bytes, source)? {
+            dwarf.make_dwo(&self.dwarf);
+            match found {
+                None => match unit_of(&dwarf, skeleton, id) {
+                    Ok(Some(unit)) => found = Some((dwarf, unit)),
+                    Ok(None) => types.push(dwarf),
+                    Err(error) => return Err(DwarfError::Unread(format!("{path}: {error}"))),
+                },
+                Some(_) => types.push(dwarf),
+            }
+        }
+        let (dwarf, unit) = found.ok_or_else(|| DwarfError::Unread(format!("{path}: {}", none_of(id))))?;
+        Ok(Some(Split { dwarf, unit, types }))
     }
 }
 
-/// The sections of a .dwo file.
-fn load<'a>(path: &str, bytes: &'a [u8], source: &dyn Source<'a>) -> Result<Dwarf<'a>, DwarfError> {
+/// The sections of a .dwo file, once for each of those with units.
+fn load<'a>(path: &str, bytes: &'a [u8], source: &dyn Source<'a>) -> Result<Vec<Dwarf<'a>>, DwarfError> {
     let unread = |error: &dyn std::fmt::Display| DwarfError::Unread(format!("{path}: {error}"));
     let file = object::File::parse(bytes).map_err(|error| unread(&error))?;
-    gimli::Dwarf::load(|id: SectionId| {
-        let empty = super::Slice::new(&[], source.endian());
-        let section = id.dwo_name().and_then(|name| file.section_by_name_bytes(name.as_bytes()));
-        let Some(section) = section else { return Ok(empty) };
+    let (mut infos, mut types, mut others) = (Vec::new(), Vec::new(), HashMap::new());
+    for section in file.sections() {
+        let Ok(name) = section.name_bytes() else { continue };
+        if !name.ends_with(b".dwo") {
+            continue;
+        }
         let range = section.compressed_file_range().map_err(|error| unread(&error))?;
         if range.format != object::CompressionFormat::None {
-            return Err(unread(&format_args!("{} is compressed", id.dwo_name().unwrap_or_default())));
+            return Err(unread(&format_args!("{} is compressed", String::from_utf8_lossy(name))));
         }
-        let bytes = section.data().map_err(|error| unread(&error))?;
-        Ok(super::Slice::new(bytes, source.endian()))
-    })
+        let slice = Slice::new(section.data().map_err(|error| unread(&error))?, source.endian());
+        match name {
+            b".debug_info.dwo" => infos.push(slice),
+            b".debug_types.dwo" => types.push(slice),
+            _ => drop(others.entry(name.to_vec()).or_insert(slice)),
+        }
+    }
+    let empty = Slice::new(&[], source.endian());
+    let whole = |info: Slice<'a>, types: Slice<'a>| {
+        let load = |id: SectionId| {
+            Ok(match id {
+                SectionId::DebugInfo => info,
+                SectionId::DebugTypes => types,
+                id => id.dwo_name().and_then(|name| others.get(name.as_bytes())).copied().unwrap_or(empty),
+            })
+        };
+        gimli::Dwarf::load(load)
+    };
+    let infos = infos.into_iter().map(|info| whole(info, empty));
+    infos.chain(types.into_iter().map(|types| whole(empty, types))).collect()
 }
 
 /// The unit of that id: the only one, as a rule, but type units may come before it.
-fn unit_of<'a>(
-    dwarf: Dwarf<'a>,
-    mut units: DebugInfoUnitHeadersIter<super::Slice<'a>>,
-    skeleton: &Unit<'a>,
-    id: gimli::DwoId,
-) -> Result<Split<'a>, DwarfError> {
+fn unit_of<'a>(dwarf: &Dwarf<'a>, skeleton: &Unit<'a>, id: gimli::DwoId) -> Result<Option<Unit<'a>>, DwarfError> {
+    let mut units = dwarf.units();
     while let Some(header) = units.next()? {
         if matches!(header.type_(), gimli::UnitType::Type { .. } | gimli::UnitType::SplitType { .. }) {
             continue;
@@ -74,8 +100,12 @@ fn unit_of<'a>(
         let mut unit = dwarf.unit(header)?;
         if unit.dwo_id == Some(id) {
             unit.copy_relocated_attributes(skeleton);
-            return Ok(Split { dwarf, unit });
+            return Ok(Some(unit));
         }
     }
-    Err(DwarfError::Unread(format!("no unit has the skeleton's id {:#x}", id.0)))
+    Ok(None)
+}
+
+fn none_of(id: gimli::DwoId) -> DwarfError {
+    DwarfError::Unread(format!("no unit has the skeleton's id {:#x}", id.0))
 }

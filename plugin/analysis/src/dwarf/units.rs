@@ -1,7 +1,7 @@
 //! The units of a .debug_info section, found by their lengths, so that a malformed one costs itself alone.
 
-use super::{Dwarf, DwarfError, Header, Unit};
-use gimli::{DebugAbbrevOffset, DebugInfoOffset};
+use super::{Dwarf, DwarfError, Header, Slice, Unit};
+use gimli::{DebugAbbrevOffset, DebugInfoOffset, Reader as _, Section as _};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -24,10 +24,13 @@ pub struct Broken {
 }
 
 impl UnitTable {
-    /// Reads the lengths of all units.
+    /// Reads the lengths of all units of .debug_info.
     pub fn new(dwarf: &Dwarf<'_>) -> Self {
-        use gimli::{Reader as _, Section as _};
-        let section = *dwarf.debug_info.reader();
+        Self::of(*dwarf.debug_info.reader())
+    }
+
+    /// Reads the lengths of all units of a section.
+    pub fn of(section: Slice<'_>) -> Self {
         let (mut units, mut rest) = (Vec::new(), None);
         let total = section.len() as u64;
         let mut at = 0u64;

@@ -38,7 +38,14 @@ pub(super) fn check(regex: &str, ignore_case: bool) -> Result<usize, PatternErro
 
 /// A regex that text is only tested with: it may match the empty string.
 pub(crate) fn filter(regex: &str) -> Result<meta::Regex, PatternError> {
-    compile(&parse(regex, false)?, 1).map_err(|reason| PatternError::Regex { regex: one_line(regex), reason })
+    filter_and_hir(regex).map(|(regex, _)| regex)
+}
+
+/// Such a regex, and what it is made of.
+pub(crate) fn filter_and_hir(regex: &str) -> Result<(meta::Regex, Hir), PatternError> {
+    let hir = parse(regex, false)?;
+    let compiled = compile(&hir, 1).map_err(|reason| PatternError::Regex { regex: one_line(regex), reason })?;
+    Ok((compiled, hir))
 }
 
 pub(super) fn parse(regex: &str, ignore_case: bool) -> Result<Hir, PatternError> {

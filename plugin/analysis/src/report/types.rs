@@ -16,7 +16,7 @@ pub struct TypeRow {
     /// Where it is defined.
     pub file: Option<String>,
     pub line: Option<u64>,
-    /// Bytes, and bits of bytes, that no member takes, with those at the end.
+    /// Bytes that no member takes, with those at the end; `None` where that is not known, as with virtual bases.
     pub padding: Option<u64>,
     /// How many different definitions of this name there are, where there are several; this is one of them.
     pub definitions: Option<u64>,
@@ -38,11 +38,14 @@ pub struct MemberRow {
     pub name: String,
     /// Its type as the language writes it.
     pub type_name: String,
+    /// The same with its name in its place: `int (*compare)(int, int)`.
+    pub declaration: String,
     /// Bytes from the beginning of the type; `None` where it is known only at run time, as that of a virtual base.
     pub offset: Option<u64>,
     /// Bytes.
     pub size: Option<u64>,
-    /// For a bit-field: bits from the beginning of the byte at `offset`, and how many.
+    /// For a bit-field: bits from the beginning of the byte at `offset`, which is that of its storage unit, and how many.
+    /// Bits are counted from the least significant one, or where the most significant byte comes first, from the most.
     pub bits: Option<(u64, u64)>,
     /// What else it is: `base`, `virtual base`, `vptr`, `variant …`.
     pub note: Option<String>,
@@ -50,9 +53,13 @@ pub struct MemberRow {
     pub members: Vec<MemberRow>,
 }
 
-/// Bytes that no member takes.
+/// What no member takes, between two members.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HoleRow {
+    /// Of its first whole byte; if it has none, of the byte that its bits are in.
     pub offset: u64,
+    /// Whole bytes.
     pub size: u64,
+    /// Bits beside them.
+    pub bits: u64,
 }

@@ -6,6 +6,7 @@ mod map;
 mod pool;
 mod strings;
 mod symbols;
+mod types;
 mod version;
 
 use crate::arguments;
@@ -35,6 +36,7 @@ pub fn register(debugger: &Debugger) -> Result<(), lldb::Error> {
     add::<strings::Strings>(&group)?;
     add::<map::Map>(&group)?;
     add::<symbols::Symbols>(&group)?;
+    add::<types::Types>(&group)?;
     add::<jobs::Jobs>(&group)?;
     add::<pool::Pool>(&group)?;
     add::<version::Version>(&group)

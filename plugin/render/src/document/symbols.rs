@@ -108,7 +108,7 @@ pub(super) fn type_row(row: &TypeRow) -> TypeDocument<'_> {
         padding: row.padding,
         definitions: row.definitions,
         members: layout.map(|layout| layout.members.iter().map(member_row).collect()),
-        holes: layout.map(|layout| layout.holes.iter().map(hole).collect()),
+        holes: layout.map(|layout| layout.holes.iter().filter(|hole| hole.size > 0).map(hole).collect()),
     }
 }
 

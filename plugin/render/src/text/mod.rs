@@ -1,6 +1,7 @@
 //! Reports for people: one line a result, then one line that says what was scanned, and what was not.
 
 mod symbols;
+mod types;
 
 use crate::document::permission_letters;
 use crate::hexdump::hexdump;
@@ -48,7 +49,7 @@ pub fn results(results: &Results, columns: Columns, style: &Style) -> String {
         Results::Matches(matches) => matches.iter().map(|found| result_line(found, columns, style)).collect(),
         Results::Mappings(rows) => mappings(rows, style),
         Results::Symbols(rows) => rows.iter().map(|row| symbols::symbol(row, style)).collect(),
-        Results::Types(rows) => rows.iter().map(|row| symbols::type_(row, style)).collect(),
+        Results::Types(rows) => rows.iter().map(|row| types::type_(row, style)).collect(),
         Results::Xrefs(rows) => rows.iter().map(|row| symbols::xref(row, style)).collect(),
         Results::Lookups(rows) => rows.iter().map(|row| symbols::lookup(row, style)).collect(),
         Results::Lines(rows) => rows.iter().map(|row| symbols::line(row, style)).collect(),

@@ -2,19 +2,19 @@
 
 use super::{Style, escape, shorten};
 use crate::units::bytes;
-use analysis::{LineRow, LookupRow, SymbolRow, TypeRow, XrefRow};
+use analysis::{LineRow, LookupRow, SymbolRow, XrefRow};
 use std::fmt::Write as _;
 
 /// Columns of an address, or of what stands in its place.
 const ADDRESS: usize = 18;
 
 /// A file's name without its folders.
-fn base(path: &str) -> String {
+pub(super) fn base(path: &str) -> String {
     escape(path.rsplit('/').next().unwrap_or(path))
 }
 
 /// ` at FILE:LINE`, as far as it is known.
-fn source(file: Option<&str>, line: Option<u64>) -> String {
+pub(super) fn source(file: Option<&str>, line: Option<u64>) -> String {
     match (file, line) {
         (Some(file), Some(line)) => format!(" at {}:{line}", escape(file)),
         (Some(file), None) => format!(" at {}", escape(file)),
@@ -38,18 +38,6 @@ pub(super) fn symbol(row: &SymbolRow, style: &Style) -> String {
     let used = ADDRESS + 2 + 8 + 2 + 8 + 2 + tail.chars().count();
     let name = shorten(&escape(&row.name), style.width.saturating_sub(used).max(40));
     format!("{address}  {:>8}  {:<8}  {name}{tail}\n", row.size, row.kind)
-}
-
-pub(super) fn type_(row: &TypeRow, _style: &Style) -> String {
-    let size = row.size.map_or_else(|| "?".to_owned(), |size| size.to_string());
-    let mut text = format!("{size:>8}");
-    if let Some(padding) = row.padding {
-        let _ = write!(text, "  {padding:>7}");
-    }
-    let _ = write!(text, "  {:<7}  {}  {}", row.kind, escape(&row.name), base(&row.module));
-    text.push_str(&source(row.file.as_deref(), row.line));
-    text.push('\n');
-    text
 }
 
 pub(super) fn xref(row: &XrefRow, style: &Style) -> String {

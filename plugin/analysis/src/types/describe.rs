@@ -1,0 +1,103 @@
+//! Rows for types that are shown: their layouts, and where they are defined.
+
+use super::item::Item;
+use super::layout::layout;
+use super::lines::Lines;
+use super::program::{Located, Program};
+use super::search::has_layout;
+use super::spelling::{Speller, lossy};
+use super::unit::{Entry, Unit};
+use crate::dwarf::ModuleSource;
+use crate::report::{LayoutRow, MemberRow, TypeRow};
+use gimli::constants as dw;
+use std::rc::Rc;
+use target::modules::{FileSet, Files};
+
+/// The row of an item, without what has to be read for it.
+pub(super) fn plain(set: &FileSet, item: &Item) -> TypeRow {
+    TypeRow {
+        name: lossy(&item.name),
+        kind: item.kind.name().to_owned(),
+        size: item.size,
+        module: set.modules.get(item.module).map(|module| module.path.clone()).unwrap_or_default(),
+        padding: item.padding,
+        definitions: Some(item.definitions).filter(|count| *count > 1),
+        ..TypeRow::default()
+    }
+}
+
+/// The rows of items, in their order.
+pub(super) fn rows(
+    set: &FileSet,
+    members: bool,
+    items: &[Item],
+    files: &Files,
+    stop: &dyn Fn() -> bool,
+) -> Vec<TypeRow> {
+    let mut rows: Vec<TypeRow> = items.iter().map(|item| plain(set, item)).collect();
+    let mut modules: Vec<usize> = items.iter().map(|item| item.module).collect();
+    modules.sort_unstable();
+    modules.dedup();
+    for module in modules {
+        let source = ModuleSource::new(files, module);
+        // What cannot be read has been reported by the scan.
+        let Ok(program) = Program::new(&source) else { continue };
+        let (mut speller, mut lines) = (Speller::new(&program), Lines::new(&program));
+        for (item, row) in items.iter().zip(&mut rows).filter(|(item, _)| item.module == module) {
+            if stop() {
+                return rows;
+            }
+            if let Some(Located { unit, entry }) = find(&program, item) {
+                describe(&mut speller, &mut lines, &unit, &entry, members, row);
+            }
+        }
+    }
+    rows
+}
+
+/// Where an item is.
+fn find<'a>(program: &Program<'a>, item: &Item) -> Option<Located<'a>> {
+    let scope = program.scope(item.scope).ok()?;
+    let unit = program.unit(&scope, item.place()).ok()?;
+    let entry = unit.entry_at(item.entry).ok()?;
+    Some(Located { unit, entry })
+}
+
+pub(super) fn describe<'a>(
+    speller: &mut Speller<'_, 'a>,
+    lines: &mut Lines<'_, 'a>,
+    unit: &Rc<Unit<'a>>,
+    entry: &Entry,
+    members: bool,
+    row: &mut TypeRow,
+) {
+    row.file = entry.file.and_then(|file| lines.file(unit, file));
+    row.line = entry.line.filter(|line| *line > 0 && row.file.is_some());
+    match entry.tag {
+        tag if has_layout(tag) && members => {
+            let layout = layout(speller, unit, entry);
+            row.padding = layout.padding;
+            row.layout = Some(layout.row);
+        }
+        tag if has_layout(tag) => row.padding = super::layout::padding(speller.program, unit, entry),
+        dw::DW_TAG_enumeration_type if members => row.layout = Some(enumerators(unit, entry)),
+        dw::DW_TAG_typedef if members => {
+            let member = MemberRow { type_name: speller.spell(unit, entry.kind), ..MemberRow::default() };
+            row.layout = Some(LayoutRow { members: vec![member], ..LayoutRow::default() });
+        }
+        _ => {}
+    }
+}
+
+/// The values of an enumeration, as members of no type.
+fn enumerators(unit: &Unit<'_>, entry: &Entry) -> LayoutRow {
+    let values = unit.children(entry).map_while(Result::ok).filter(|value| value.tag == dw::DW_TAG_enumerator);
+    let member = |value: Entry| {
+        let number = value.constant.and_then(|constant| match constant {
+            super::abbreviations::Value::Unsigned(number) => Some(number.to_string()),
+            constant => constant.signed().map(|number| number.to_string()),
+        });
+        MemberRow { name: lossy(unit.text(value.name)), note: number, ..MemberRow::default() }
+    };
+    LayoutRow { members: values.map(member).collect(), holes: Vec::new() }
+}

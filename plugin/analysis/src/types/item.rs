@@ -1,0 +1,97 @@
+//! A type that was found.
+
+use super::best::Rank;
+use super::program::ScopeId;
+use super::unit::UnitPlace;
+use gimli::{DwTag, constants as dw};
+use serde::{Deserialize, Serialize};
+
+/// What types are ranked by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sort {
+    #[default]
+    Name,
+    /// The largest first.
+    Size,
+    /// Those first in which most bytes are taken by no member.
+    Padding,
+}
+
+/// What a type is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) enum Kind {
+    Struct,
+    Class,
+    Union,
+    Enum,
+    Typedef,
+}
+
+impl Kind {
+    pub(super) fn of(tag: DwTag, variants: bool) -> Self {
+        match tag {
+            dw::DW_TAG_class_type | dw::DW_TAG_interface_type => Self::Class,
+            dw::DW_TAG_union_type => Self::Union,
+            dw::DW_TAG_enumeration_type => Self::Enum,
+            dw::DW_TAG_typedef => Self::Typedef,
+            _ if variants => Self::Enum,
+            _ => Self::Struct,
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Struct => "struct",
+            Self::Class => "class",
+            Self::Union => "union",
+            Self::Enum => "enum",
+            Self::Typedef => "typedef",
+        }
+    }
+}
+
+/// A definition of a type, and where it was found first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// Qualified, as it is in the debug information.
+    #[serde(with = "serde_bytes")]
+    pub(super) name: Vec<u8>,
+    pub(super) kind: Kind,
+    pub(super) size: Option<u64>,
+    /// Where types are ranked by it.
+    pub(super) padding: Option<u64>,
+    pub(super) key: Key,
+    pub(super) module: usize,
+    pub(super) scope: ScopeId,
+    /// Of its unit: whether it is in .debug_types, and its offset there.
+    pub(super) unit: (bool, u64),
+    /// Offset of its entry in the unit.
+    pub(super) entry: usize,
+    /// How many definitions of its name there are; known at the end.
+    pub(super) definitions: u64,
+}
+
+/// Tells definitions apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct Key {
+    /// Hash of the name, and of whether it is that of a typedef.
+    pub(super) name: u64,
+    /// Of what is defined.
+    pub(super) digest: u64,
+}
+
+impl Item {
+    pub(super) fn rank(&self) -> Rank<'_> {
+        Rank {
+            name: &self.name,
+            size: self.size,
+            padding: self.padding,
+            kind: self.kind as u8,
+            digest: self.key.digest,
+        }
+    }
+
+    pub(super) fn place(&self) -> UnitPlace {
+        UnitPlace { types: self.unit.0, offset: self.unit.1 }
+    }
+}

@@ -1,0 +1,274 @@
+//! What lies where in a type.
+
+use super::abbreviations::{Role, Text, Value, role};
+use super::program::{Located, Program};
+use super::sizes::{bit_field, location};
+use super::spelling::{Speller, lossy};
+use super::unit::{Entry, Unit};
+use crate::report::{HoleRow, LayoutRow, MemberRow};
+use gimli::constants as dw;
+use std::ops::Range;
+use std::rc::Rc;
+
+/// Members without a type of their own, and variants, may be nested so deeply.
+const DEEPEST: u32 = 32;
+
+/// No more members are shown of a type.
+const MOST_MEMBERS: usize = 1 << 16;
+
+/// Which bits of a type its members take.
+#[derive(Debug, Default)]
+struct Cover {
+    /// From the beginning of the type, half-open.
+    taken: Vec<Range<u64>>,
+    /// Whether there is a member whose place is known only at run time.
+    dynamic: bool,
+}
+
+/// A type's members, and what is left between them.
+pub(super) struct Layout {
+    pub(super) row: LayoutRow,
+    /// Bytes that no member takes; `None` if that is not known.
+    pub(super) padding: Option<u64>,
+}
+
+/// The layout of the struct, class or union that `entry` defines.
+pub(super) fn layout<'a>(speller: &mut Speller<'_, 'a>, unit: &Rc<Unit<'a>>, entry: &Entry) -> Layout {
+    let mut lay = Lay { program: speller.program, speller: Some(speller), cover: Cover::default(), members: 0 };
+    let members = lay.members(unit, entry, 0, DEEPEST);
+    let (holes, padding) = lay.cover.left(entry.size);
+    Layout { row: LayoutRow { members, holes }, padding }
+}
+
+/// Bytes of the type that `entry` defines which no member takes; `None` if that is not known.
+pub(super) fn padding<'a>(program: &Program<'a>, unit: &Rc<Unit<'a>>, entry: &Entry) -> Option<u64> {
+    let mut lay = Lay { program, speller: None, cover: Cover::default(), members: 0 };
+    lay.members(unit, entry, 0, DEEPEST);
+    lay.cover.left(entry.size).1
+}
+
+struct Lay<'s, 'p, 'a> {
+    program: &'p Program<'a>,
+    /// `None` if nobody looks at the names.
+    speller: Option<&'s mut Speller<'p, 'a>>,
+    cover: Cover,
+    members: usize,
+}
+
+impl<'p, 'a> Lay<'_, 'p, 'a> {
+    /// The members of `parent`, which begins `base` bytes from the beginning of the whole.
+    fn members(&mut self, unit: &Rc<Unit<'a>>, parent: &Entry, base: u64, depth: u32) -> Vec<MemberRow> {
+        let Some(depth) = depth.checked_sub(1) else { return Vec::new() };
+        let mut rows = Vec::new();
+        for part in unit.children(parent).map_while(Result::ok) {
+            self.members += 1;
+            if self.members > MOST_MEMBERS {
+                break;
+            }
+            match part.tag {
+                dw::DW_TAG_member if !part.is_static() => rows.push(self.member(unit, &part, base, depth)),
+                dw::DW_TAG_inheritance => rows.push(self.base(unit, &part, base)),
+                dw::DW_TAG_variant_part => self.variants(unit, &part, base, depth, &mut rows),
+                _ => {}
+            }
+        }
+        rows
+    }
+
+    fn member(&mut self, unit: &Rc<Unit<'a>>, member: &Entry, base: u64, depth: u32) -> MemberRow {
+        let size = member.kind.and_then(|kind| self.program.size(unit, kind));
+        let name = lossy(unit.text(member.name));
+        let mut row = MemberRow { name, size, ..MemberRow::default() };
+        if let Some(speller) = &mut self.speller {
+            row.type_name = speller.spell(unit, member.kind);
+            row.declaration = speller.declare(unit, member.kind, &row.name);
+        }
+        if member.artificial && row.name.starts_with("_vptr") {
+            row.note = Some("vptr".to_owned());
+        }
+        if let Some((at, bits)) = bit_field(unit, member, size) {
+            let at = at.saturating_add(base.saturating_mul(8));
+            // The storage unit is as large as the type, at a multiple of its size; where a packed field does not fit in there,
+            // it is counted from its first byte.
+            let storage = member.size.or(size).filter(|size| *size > 0).unwrap_or(1).saturating_mul(8);
+            let start = at - at % storage;
+            let start = if at - start + bits > storage { at - at % 8 } else { start };
+            row.offset = Some(start / 8);
+            row.bits = Some((at - start, bits));
+            self.cover.take(at, bits);
+            return row;
+        }
+        let Some(offset) = location(unit, member.location).and_then(|offset| offset.checked_add(base)) else {
+            self.cover.dynamic = true;
+            return row;
+        };
+        row.offset = Some(offset);
+        let nameless = member.kind.and_then(|kind| nameless(self.program, unit, kind));
+        match nameless {
+            Some((located, false)) => row.members = self.members(&located.unit, &located.entry, offset, depth),
+            // Of an array, the first element is written out.
+            Some((located, true)) => {
+                let cover = std::mem::take(&mut self.cover);
+                row.members = self.members(&located.unit, &located.entry, offset, depth);
+                self.cover = cover;
+                self.cover.take(offset.saturating_mul(8), size.unwrap_or(0).saturating_mul(8));
+            }
+            None => self.cover.take(offset.saturating_mul(8), size.unwrap_or(0).saturating_mul(8)),
+        }
+        row
+    }
+
+    fn base(&mut self, unit: &Rc<Unit<'a>>, part: &Entry, base: u64) -> MemberRow {
+        let size = part.kind.and_then(|kind| self.program.size(unit, kind));
+        let mut row = MemberRow { size, note: Some("base".to_owned()), ..MemberRow::default() };
+        if let Some(speller) = &mut self.speller {
+            row.type_name = speller.spell(unit, part.kind);
+            row.declaration.clone_from(&row.type_name);
+        }
+        let offset = location(unit, part.location).and_then(|offset| offset.checked_add(base));
+        if part.virtuality != 0 {
+            // What is said of its place is how to find it in an object, not where it is in every object.
+            row.note = Some("virtual base".to_owned());
+            self.cover.dynamic = true;
+            return row;
+        }
+        row.offset = offset;
+        let Some(offset) = offset else {
+            self.cover.dynamic = true;
+            return row;
+        };
+        match part.kind.and_then(|kind| self.program.stripped(unit, kind, true)) {
+            // Its last bytes may be those of the first members behind it, and an empty one takes none.
+            Some(located) if takes_nothing(self.program, &located, DEEPEST) => {}
+            Some(located) if has_virtual_base(self.program, &located, DEEPEST) => {
+                // Without its own virtual bases it is smaller, by how much is not said.
+                self.cover.dynamic = true;
+                self.cover.take(offset.saturating_mul(8), size.unwrap_or(0).saturating_mul(8));
+            }
+            _ => self.cover.take(offset.saturating_mul(8), size.unwrap_or(0).saturating_mul(8)),
+        }
+        row
+    }
+
+    /// The variants of an enumeration with data, and the member that tells which it is.
+    fn variants(&mut self, unit: &Rc<Unit<'a>>, part: &Entry, base: u64, depth: u32, rows: &mut Vec<MemberRow>) {
+        if let Some(discriminant) = part.discriminant
+            && let Ok(Located { unit, entry }) = self.program.resolve(unit, discriminant)
+        {
+            let mut row = self.member(&unit, &entry, base, depth);
+            row.note = Some("discriminant".to_owned());
+            rows.push(row);
+        }
+        for variant in unit.children(part).map_while(Result::ok) {
+            if variant.tag != dw::DW_TAG_variant {
+                continue;
+            }
+            let note = match (variant.discriminant_value, variant.discriminant_list) {
+                (Some(value), _) => {
+                    format!("variant {}", value.signed().map_or_else(|| "?".to_owned(), |n| n.to_string()))
+                }
+                (None, Some(_)) => "variant, several values".to_owned(),
+                (None, None) => "variant, any other value".to_owned(),
+            };
+            for member in unit.children(&variant).map_while(Result::ok) {
+                self.members += 1;
+                if member.tag != dw::DW_TAG_member || self.members > MOST_MEMBERS {
+                    continue;
+                }
+                let size = member.kind.and_then(|kind| self.program.size(unit, kind));
+                let offset = location(unit, member.location).and_then(|offset| offset.checked_add(base));
+                let mut row = MemberRow {
+                    name: lossy(unit.text(member.name)),
+                    offset,
+                    size,
+                    note: Some(note.clone()),
+                    ..MemberRow::default()
+                };
+                if let Some(speller) = &mut self.speller {
+                    row.type_name = speller.spell(unit, member.kind);
+                    row.declaration = speller.declare(unit, member.kind, &row.name);
+                }
+                // Its struct is as large as the whole; its members tell what it takes.
+                if let (Some(offset), Some(kind)) = (offset, member.kind)
+                    && let Some(located) = self.program.stripped(unit, kind, true)
+                {
+                    row.members = self.members(&located.unit, &located.entry, offset, depth);
+                }
+                rows.push(row);
+            }
+        }
+    }
+}
+
+/// The struct or union without a name that is a member's type, as it is written where the member is, and whether the member is
+/// an array of such.
+fn nameless<'a>(program: &Program<'a>, unit: &Rc<Unit<'a>>, reference: Value) -> Option<(Located<'a>, bool)> {
+    let mut located = program.stripped(unit, reference, false)?;
+    let array = located.entry.tag == dw::DW_TAG_array_type;
+    if array {
+        located = program.stripped(&located.unit, located.entry.kind?, false)?;
+    }
+    let entry = &located.entry;
+    let named = !matches!(entry.name, Text::None) || entry.origin.is_some() || entry.declaration;
+    (role(entry.tag) == Role::Aggregate && !named).then_some((located, array))
+}
+
+/// Whether it has no member, nor a base that has one.
+fn takes_nothing<'a>(program: &Program<'a>, located: &Located<'a>, depth: u32) -> bool {
+    every_part(program, located, depth, &|part| part.tag == dw::DW_TAG_inheritance && part.virtuality == 0)
+}
+
+fn has_virtual_base<'a>(program: &Program<'a>, located: &Located<'a>, depth: u32) -> bool {
+    !every_part(program, located, depth, &|part| part.tag != dw::DW_TAG_inheritance || part.virtuality == 0)
+}
+
+/// Whether `holds` is true of each member and base of a type, and of those of its bases.
+fn every_part<'a>(program: &Program<'a>, located: &Located<'a>, depth: u32, holds: &dyn Fn(&Entry) -> bool) -> bool {
+    let Some(depth) = depth.checked_sub(1) else { return false };
+    let Located { unit, entry } = located;
+    let mut parts = unit
+        .children(entry)
+        .map_while(Result::ok)
+        .filter(|part| part.tag == dw::DW_TAG_inheritance || part.tag == dw::DW_TAG_member && !part.is_static());
+    parts.all(|part| {
+        let below = || part.kind.and_then(|kind| program.stripped(unit, kind, true));
+        let inherited = |base: Located<'a>| every_part(program, &base, depth, holds);
+        holds(&part) && (part.tag != dw::DW_TAG_inheritance || below().is_none_or(inherited))
+    })
+}
+
+impl Cover {
+    /// Of `size` bits from bit `at` on.
+    fn take(&mut self, at: u64, size: u64) {
+        if size > 0 {
+            self.taken.push(at..at.saturating_add(size));
+        }
+    }
+
+    /// What is left of a type of `size` bytes: between members, and in all, in bytes.
+    fn left(mut self, size: Option<u64>) -> (Vec<HoleRow>, Option<u64>) {
+        if self.taken.is_empty() {
+            return (Vec::new(), if self.dynamic { None } else { Some(0) });
+        }
+        self.taken.sort_unstable_by_key(|range| range.start);
+        let (mut holes, mut wasted, mut end) = (Vec::new(), 0, 0);
+        for range in &self.taken {
+            if range.start > end {
+                wasted += range.start - end;
+                holes.push(hole(end..range.start));
+            }
+            end = end.max(range.end);
+        }
+        let Some(size) = size.filter(|_| !self.dynamic) else { return (holes, None) };
+        wasted += size.saturating_mul(8).saturating_sub(end);
+        (holes, Some(wasted / 8))
+    }
+}
+
+/// A hole, as the whole bytes that it has, and the bits beside them.
+fn hole(bits: Range<u64>) -> HoleRow {
+    let first = bits.start.div_ceil(8);
+    let size = (bits.end / 8).saturating_sub(first);
+    let bits = (bits.end - bits.start) - size * 8;
+    HoleRow { offset: if size > 0 { first } else { first.saturating_sub(1) }, size, bits }
+}

@@ -1,0 +1,119 @@
+//! What tasks bring, and how it comes together: each definition counts once, whichever units it is in.
+
+use super::best::Best;
+use super::item::{Item, Key, Sort};
+use rustc_hash::{FxHashMap, FxHashSet};
+use serde::{Deserialize, Serialize};
+
+/// What a task has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TypesPartial {
+    /// All definitions: their keys, 8 bytes for each of both parts, least significant first.
+    #[serde(with = "serde_bytes")]
+    keys: Vec<u8>,
+    /// Those of them that may be shown.
+    items: Vec<Item>,
+}
+
+impl TypesPartial {
+    /// Bytes that it takes.
+    pub(super) fn weight(&self) -> usize {
+        self.keys.len() + self.items.iter().map(|item| size_of::<Item>() + item.name.len()).sum::<usize>()
+    }
+}
+
+/// The definitions of one task.
+#[derive(Debug)]
+pub(super) struct Collected {
+    known: FxHashSet<Key>,
+    pub(super) best: Best,
+}
+
+impl Collected {
+    pub(super) fn new(sort: Sort, limit: usize) -> Self {
+        Self { known: FxHashSet::default(), best: Best::new(sort, limit) }
+    }
+
+    /// Notes a definition. Returns whether it is new.
+    pub(super) fn note(&mut self, key: Key) -> bool {
+        self.known.insert(key)
+    }
+
+    pub(super) fn finish(self) -> TypesPartial {
+        let keys = self.known.iter().flat_map(|key| [key.name.to_le_bytes(), key.digest.to_le_bytes()]);
+        TypesPartial { keys: keys.flatten().collect(), items: self.best.finish() }
+    }
+}
+
+/// All definitions so far.
+#[derive(Debug)]
+pub struct TypesMerge {
+    /// One for each name.
+    first: FxHashMap<u64, u64>,
+    /// Further ones of the same name.
+    more: FxHashMap<u64, Vec<u64>>,
+    total: u64,
+    best: Best,
+}
+
+impl TypesMerge {
+    pub(super) fn new(sort: Sort, limit: usize) -> Self {
+        Self { first: FxHashMap::default(), more: FxHashMap::default(), total: 0, best: Best::new(sort, limit) }
+    }
+
+    /// How many definitions there are.
+    pub(super) fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// How many names have several definitions.
+    pub(super) fn ambiguous(&self) -> usize {
+        self.more.len()
+    }
+
+    pub(super) fn absorb(&mut self, partial: TypesPartial) {
+        for item in partial.items {
+            if !self.knows(item.key) && self.best.takes(&item.rank()) {
+                self.best.add(item);
+            }
+        }
+        for key in partial.keys.chunks_exact(16) {
+            let number = |part: usize| {
+                let bytes = key[part..part + 8].try_into().unwrap_or_default();
+                u64::from_le_bytes(bytes)
+            };
+            self.note(Key { name: number(0), digest: number(8) });
+        }
+    }
+
+    fn knows(&self, key: Key) -> bool {
+        match self.first.get(&key.name) {
+            None => false,
+            Some(first) if *first == key.digest => true,
+            Some(_) => self.more.get(&key.name).is_some_and(|more| more.contains(&key.digest)),
+        }
+    }
+
+    fn note(&mut self, key: Key) {
+        let first = *self.first.entry(key.name).or_insert_with(|| {
+            self.total += 1;
+            key.digest
+        });
+        if first != key.digest {
+            let more = self.more.entry(key.name).or_default();
+            if !more.contains(&key.digest) {
+                more.push(key.digest);
+                self.total += 1;
+            }
+        }
+    }
+
+    /// Those that are shown, in order.
+    pub(super) fn finish(&mut self, sort: Sort) -> Vec<Item> {
+        let mut items = std::mem::replace(&mut self.best, Best::new(sort, 0)).finish();
+        for item in &mut items {
+            item.definitions = 1 + self.more.get(&item.key.name).map_or(0, |more| more.len() as u64);
+        }
+        items
+    }
+}

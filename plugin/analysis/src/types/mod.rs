@@ -1,0 +1,246 @@
+//! Types that debug information defines, whose names match a regex: their sizes and their layouts.
+//!
+//! A task goes through the units that begin in its part of .debug_info or .debug_types. Of each entry it reads no more than
+//! tells whether it is a type or may contain one, until a name matches. A definition that several units have counts once: its
+//! key is the hash of its name and that of what is defined, so that tasks bring 16 bytes for each, and all that is shown of
+//! those few which may come first.
+
+mod abbreviations;
+mod best;
+mod cursor;
+mod describe;
+mod digest;
+mod item;
+mod layout;
+mod lines;
+mod merge;
+mod names;
+mod pattern;
+mod program;
+mod scan;
+mod search;
+mod sizes;
+mod spelling;
+mod strings;
+mod unit;
+mod walk;
+
+use crate::driver::Sink;
+use crate::dwarf::{ModuleSource, debug_role};
+use crate::files::{FileAnalysis, section_range};
+use crate::find::PatternError;
+use crate::plan::{Analysis, ScanRange, Scanned, Task};
+use crate::report::{Results, Skip, Stop};
+use pattern::Pattern;
+use program::Program;
+use scan::{Scan, Wanted};
+use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
+use target::AddressRange;
+use target::modules::{FileSet, Files, Role};
+
+pub use item::{Item, Sort};
+pub use merge::{TypesMerge, TypesPartial};
+pub use scan::TypesScanner;
+
+/// A search for types.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Types {
+    set: FileSet,
+    ranges: Vec<ScanRange>,
+    options: TypesOptions,
+}
+
+/// What is looked for, and what is shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TypesOptions {
+    /// Matched with qualified names.
+    pub regex: String,
+    /// Bytes; types without a size have 0.
+    pub min_size: u64,
+    pub sort: Sort,
+    /// Whether members are shown.
+    pub layout: bool,
+    /// No more results are shown.
+    pub limit: usize,
+}
+
+/// What is scanned of each module: in its own or debug file, and in its package.
+const SECTIONS: [&str; 2] = [".debug_info", ".debug_types"];
+const PACKAGE_SECTIONS: [&str; 2] = [".debug_info.dwo", ".debug_types.dwo"];
+
+/// Whether a section is read, by its name.
+pub fn reads(section: &str) -> bool {
+    section.starts_with(".debug_info")
+        || section.starts_with(".debug_types")
+        || section.starts_with(".debug_abbrev")
+        || section.starts_with(".debug_str")
+        || section.starts_with(".debug_line")
+}
+
+impl TypesOptions {
+    /// Checks that the regex compiles.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), PatternError> {
+        Pattern::new(&self.regex).map(drop)
+    }
+}
+
+impl Types {
+    pub fn new(set: FileSet, options: TypesOptions) -> Self {
+        let mut ranges = Vec::new();
+        for (module, surveyed) in set.modules.iter().enumerate() {
+            let own = SECTIONS.map(|name| (debug_role(surveyed), name));
+            let package = PACKAGE_SECTIONS.map(|name| (Role::Package, name));
+            for (role, name) in own.into_iter().chain(package) {
+                if let Some(section) = surveyed.section_named(Some(role), name) {
+                    ranges.push(section_range(&set, module, section));
+                }
+            }
+        }
+        ranges.retain(|range| !range.range.is_empty());
+        ranges.sort_unstable_by_key(|range| range.range.start);
+        Self { set, ranges, options }
+    }
+
+    fn wanted(&self) -> Wanted {
+        Wanted { min_size: self.options.min_size, sort: self.options.sort, limit: self.options.limit }
+    }
+}
+
+impl Analysis for Types {
+    const NAME: &'static str = "types";
+    type Input = Files;
+    type Partial = TypesPartial;
+    type Scanner = TypesScanner;
+    type Merge = TypesMerge;
+    type Item = Item;
+
+    fn ranges(&self) -> &[ScanRange] {
+        &self.ranges
+    }
+
+    fn reach(&self) -> u64 {
+        0
+    }
+
+    fn reads_swapped(&self) -> bool {
+        false
+    }
+
+    fn scanner(&self) -> Result<TypesScanner, String> {
+        let pattern = Pattern::new(&self.options.regex).map_err(|error| error.to_string())?;
+        Ok(TypesScanner::new(pattern))
+    }
+
+    fn scan(
+        &self,
+        scanner: &mut TypesScanner,
+        task: &Task,
+        files: &Files,
+        stop: &dyn Fn() -> bool,
+    ) -> Scanned<TypesPartial> {
+        let nothing = |reason: String| Scanned {
+            partial: TypesPartial::default(),
+            bytes: 0,
+            skipped: vec![Skip { range: task.range, reason }],
+            rest: None,
+            gone: false,
+        };
+        let Some((module, section, offset)) = self.set.locate(task.range.start) else {
+            return nothing("it is in no section".to_owned());
+        };
+        let source = ModuleSource::new(files, module);
+        let program = match Program::new(&source) {
+            Ok(program) => program,
+            Err(error) => return nothing(error.to_string()),
+        };
+        let name = self.set.modules[module].sections[section].name.as_str();
+        let part = offset..offset + task.range.len();
+        let mut scan = Scan::new(&program, scanner, module, self.wanted(), stop);
+        let types = name.starts_with(".debug_types");
+        let stopped = match PACKAGE_SECTIONS.contains(&name) {
+            true => scan.package(types, part),
+            false => scan.own(types, part),
+        };
+        let start = task.range.start - offset;
+        let rest = stopped.map(|at| AddressRange::new(start + at, task.range.end));
+        let rest = rest.filter(|rest| rest.start > task.range.start && rest.start < rest.end);
+        let done = AddressRange::new(task.range.start, rest.map_or(task.range.end, |rest| rest.start));
+        let clip = |(range, reason): scan::Unread| {
+            let range = AddressRange::new(start + range.start, start + range.end).intersect(done)?;
+            Some(Skip { range, reason })
+        };
+        let skipped: Vec<Skip> = scan.unread.into_iter().filter_map(clip).collect();
+        let lost: u64 = skipped.iter().map(|skip| skip.range.len()).sum();
+        let bytes = done.len().saturating_sub(lost);
+        Scanned { partial: scan.found.finish(), bytes, skipped, rest, gone: false }
+    }
+
+    fn merge(&self) -> TypesMerge {
+        TypesMerge::new(self.options.sort, self.options.limit)
+    }
+
+    fn absorb(
+        &self,
+        merge: &mut TypesMerge,
+        _: &Task,
+        partial: TypesPartial,
+        _: &Files,
+        _: &mut dyn Sink<Item>,
+    ) -> ControlFlow<Stop> {
+        merge.absorb(partial);
+        ControlFlow::Continue(())
+    }
+
+    fn weight(partial: &TypesPartial) -> usize {
+        partial.weight()
+    }
+}
+
+impl FileAnalysis for Types {
+    fn set(&self) -> &FileSet {
+        &self.set
+    }
+
+    fn finish(&self, merge: &mut TypesMerge, sink: &mut dyn Sink<Item>) {
+        sink.found(merge.finish(self.options.sort));
+    }
+
+    fn total(&self, merge: &TypesMerge) -> u64 {
+        merge.total()
+    }
+
+    fn notes(&self, merge: &TypesMerge) -> Vec<String> {
+        let bare = self
+            .set
+            .modules
+            .iter()
+            .filter(|module| module.section_named(Some(debug_role(module)), ".debug_info").is_none());
+        let (bare, all) = (bare.count(), self.set.modules.len());
+        let mut notes = Vec::new();
+        if bare > 0 {
+            notes.push(format!("no debug information in {bare} of {all} modules"));
+        }
+        match merge.ambiguous() {
+            0 => {}
+            1 => notes.push("1 name has several definitions".to_owned()),
+            count => notes.push(format!("{count} names have several definitions")),
+        }
+        notes
+    }
+
+    fn describe(&self, _: &mut TypesScanner, items: &[Item], files: &Files, stop: &dyn Fn() -> bool) -> Results {
+        Results::Types(describe::rows(&self.set, self.options.layout, items, files, stop))
+    }
+
+    fn plain(&self, items: &[Item]) -> Results {
+        Results::Types(items.iter().map(|item| describe::plain(&self.set, item)).collect())
+    }
+
+    fn none() -> Results {
+        Results::Types(Vec::new())
+    }
+}

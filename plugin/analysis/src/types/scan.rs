@@ -1,0 +1,280 @@
+//! One task: the types of the units that begin in a part of a section.
+
+use super::cursor::Malformed;
+use super::digest::{Definition, Digests, hash};
+use super::item::{Item, Key, Kind, Sort};
+use super::layout::padding;
+use super::merge::Collected;
+use super::pattern::Pattern;
+use super::program::{Program, Scope, ScopeId};
+use super::search::{Hit, has_layout, search};
+use super::strings::Strings;
+use super::unit::{Unit, UnitPlace};
+use crate::dwarf::{DwarfError, UnitTable};
+use gimli::{Section as _, constants as dw};
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// What is kept from one task to the next.
+#[derive(Debug)]
+pub struct TypesScanner {
+    pub(super) pattern: Pattern,
+    /// Which module the rest is about.
+    module: Option<usize>,
+    /// The units of its sections, by whether they are type units'.
+    tables: HashMap<bool, Arc<UnitTable>>,
+    /// Which of its strings contain the pattern's literal, by whose they are.
+    strings: HashMap<ScopeId, Arc<Strings>>,
+    /// Units of its alternate file that have been gone through. What was found there is with an earlier task.
+    imported: FxHashSet<u64>,
+    paddings: FxHashMap<Key, Option<u64>>,
+}
+
+impl TypesScanner {
+    pub(super) fn new(pattern: Pattern) -> Self {
+        let (tables, strings, imported, paddings) = Default::default();
+        Self { pattern, module: None, tables, strings, imported, paddings }
+    }
+
+    /// Forgets what is not about `module`.
+    pub(super) fn turn_to(&mut self, module: usize) {
+        if self.module != Some(module) {
+            let Self { tables, strings, imported, paddings, .. } = self;
+            (*tables, *strings, *imported, *paddings) = Default::default();
+            self.module = Some(module);
+        }
+        self.strings.retain(|scope, _| !matches!(scope, ScopeId::Split(_) | ScopeId::SplitTypes(..)));
+    }
+}
+
+/// What is looked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    pub(super) min_size: u64,
+    pub(super) sort: Sort,
+    pub(super) limit: usize,
+}
+
+/// A part of a section that could not be read, and why.
+pub(super) type Unread = (Range<u64>, String);
+
+/// A task under way.
+pub(super) struct Scan<'s, 'a> {
+    pub(super) program: &'s Program<'a>,
+    pub(super) scanner: &'s mut TypesScanner,
+    pub(super) module: usize,
+    pub(super) wanted: Wanted,
+    pub(super) found: Collected,
+    pub(super) unread: Vec<Unread>,
+    pub(super) digests: Digests,
+    pub(super) stop: &'s dyn Fn() -> bool,
+}
+
+impl<'s, 'a> Scan<'s, 'a> {
+    pub(super) fn new(
+        program: &'s Program<'a>,
+        scanner: &'s mut TypesScanner,
+        module: usize,
+        wanted: Wanted,
+        stop: &'s dyn Fn() -> bool,
+    ) -> Self {
+        scanner.turn_to(module);
+        let found = Collected::new(wanted.sort, wanted.limit);
+        Self { program, scanner, module, wanted, found, unread: Vec::new(), digests: Digests::default(), stop }
+    }
+
+    /// Goes through the units that begin in `part` of the module's own section. Returns where it stopped, if it was told to.
+    pub(super) fn own(&mut self, types: bool, part: Range<u64>) -> Option<u64> {
+        let scope = match self.program.scope(ScopeId::Own) {
+            Ok(scope) => scope,
+            Err(error) => {
+                self.unread.push((part, error.to_string()));
+                return None;
+            }
+        };
+        let table = self.scanner.tables.entry(types).or_insert_with(|| Arc::new(UnitTable::of(scope.section(types))));
+        let table = Arc::clone(table);
+        scope.knows(types, &table);
+        if let Some(broken) = table.rest.as_ref().filter(|broken| part.contains(&broken.range.start)) {
+            self.unread.push((broken.range.clone(), broken.reason.clone()));
+        }
+        for range in table.overlapping(part.clone()).iter().filter(|range| part.contains(&range.start)) {
+            if (self.stop)() {
+                return Some(range.start);
+            }
+            match self.unit(&scope, UnitPlace { types, offset: range.start }) {
+                Ok(()) => {}
+                Err(Malformed::Stopped) => return Some(range.start),
+                Err(error) => self.unread.push((range.clone(), format!("unit at 0x{:x}: {error}", range.start))),
+            }
+        }
+        None
+    }
+
+    /// Goes through the units of the package that begin in `part` of one of its sections. Returns where it stopped, if it was
+    /// told to.
+    pub(super) fn package(&mut self, types: bool, part: Range<u64>) -> Option<u64> {
+        let mut rows = match package_rows(self.program, types) {
+            Ok(rows) => rows,
+            Err(error) => {
+                self.unread.push((part, error.to_string()));
+                return None;
+            }
+        };
+        rows.retain(|(offset, _)| part.contains(offset));
+        for (offset, id) in rows {
+            if (self.stop)() {
+                return Some(offset);
+            }
+            match self.all_of(id) {
+                Ok(()) => {}
+                Err(Malformed::Stopped) => return Some(offset),
+                Err(error) => self.unread.push((offset..offset + 1, format!("unit at 0x{offset:x}: {error}"))),
+            }
+        }
+        None
+    }
+
+    /// Goes through all units of some sections.
+    fn all_of(&mut self, id: ScopeId) -> Result<(), Malformed> {
+        let scope = self.program.scope(id).map_err(|error| Malformed::Header(error.to_string()))?;
+        let mut failed = None;
+        for types in [false, true] {
+            let table = scope.table(types);
+            if let Some(broken) = &table.rest {
+                failed.get_or_insert(Malformed::Header(broken.reason.clone()));
+            }
+            for range in table.all() {
+                match self.unit(&scope, UnitPlace { types, offset: range.start }) {
+                    Ok(()) => {}
+                    Err(Malformed::Stopped) => return Err(Malformed::Stopped),
+                    Err(error) => drop(failed.get_or_insert(error)),
+                }
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Goes through all units of a skeleton's split part.
+    fn split(&mut self, skeleton: u64) -> Result<(), Malformed> {
+        let parts = self.program.split(skeleton).map_err(|error| Malformed::Header(error.to_string()))?;
+        let done = parts.into_iter().map(|id| self.all_of(id)).collect::<Vec<_>>();
+        self.program.close_split(skeleton);
+        done.into_iter().collect()
+    }
+
+    fn unit(&mut self, scope: &Rc<Scope<'a>>, place: UnitPlace) -> Result<(), Malformed> {
+        let unit = self.program.unit(scope, place)?;
+        if unit.skeleton {
+            // Those of a package have a range of their own.
+            return match self.program.is_packed(place.offset) {
+                true => Ok(()),
+                false => self.split(place.offset),
+            };
+        }
+        let strings = self.strings(scope);
+        let hits = search(self.program, &unit, &mut self.scanner.pattern, strings.as_deref(), self.stop)?;
+        for hit in &hits.found {
+            self.hit(&unit, hit, hits.names.get(hit.name.clone()).unwrap_or_default())?;
+        }
+        for import in hits.imports {
+            self.import(import)?;
+        }
+        Ok(())
+    }
+
+    /// Goes through a unit of the alternate file, unless it has been gone through.
+    fn import(&mut self, offset: usize) -> Result<(), Malformed> {
+        let scope = self.program.scope(ScopeId::Alternate).map_err(|error| Malformed::Header(error.to_string()))?;
+        let range = scope.table(false).containing(offset as u64).ok_or(Malformed::Reference(offset as u64))?;
+        if !self.scanner.imported.insert(range.start) {
+            return Ok(());
+        }
+        let place = UnitPlace { types: false, offset: range.start };
+        let done = self.unit(&scope, place);
+        if done.is_err() {
+            self.scanner.imported.remove(&range.start);
+        }
+        done
+    }
+
+    fn strings(&mut self, scope: &Scope<'a>) -> Option<Arc<Strings>> {
+        let literal = self.scanner.pattern.literal.as_ref()?;
+        // All parts of a package share their strings.
+        let id = match scope.id {
+            ScopeId::PackageTypes(_) | ScopeId::Package(_) => ScopeId::Package(0),
+            ScopeId::SplitTypes(skeleton, _) => ScopeId::Split(skeleton),
+            id => id,
+        };
+        let section = scope.dwarf.debug_str.reader().slice();
+        let strings = self.scanner.strings.entry(id).or_insert_with(|| Arc::new(Strings::new(section, literal)));
+        Some(Arc::clone(strings))
+    }
+
+    fn hit(&mut self, unit: &Rc<Unit<'a>>, hit: &Hit, name: &[u8]) -> Result<(), Malformed> {
+        let entry = unit.entry_at(hit.offset)?;
+        let size = match hit.tag {
+            dw::DW_TAG_typedef => entry.kind.and_then(|kind| self.program.size(unit, kind)),
+            _ => hit.size,
+        };
+        if size.unwrap_or(0) < self.wanted.min_size {
+            return Ok(());
+        }
+        let Definition { digest, variants } = self.digests.definition(self.program, unit, &entry);
+        let kind = Kind::of(hit.tag, variants);
+        // A struct and a typedef of the same name are two things, as are any two without a name.
+        let own = if hit.nameless { digest } else { u64::from(kind == Kind::Typedef) };
+        let key = Key { name: hash(name) ^ own, digest };
+        if !self.found.note(key) {
+            return Ok(());
+        }
+        let padding = match self.wanted.sort {
+            Sort::Padding if has_layout(hit.tag) => {
+                let known = self.scanner.paddings.entry(key);
+                *known.or_insert_with(|| padding(self.program, unit, &entry))
+            }
+            _ => None,
+        };
+        let mut item = Item {
+            name: Vec::new(),
+            kind,
+            size,
+            padding,
+            key,
+            module: self.module,
+            scope: unit.scope.id,
+            unit: (unit.place.types, unit.place.offset),
+            entry: hit.offset,
+            definitions: 1,
+        };
+        let rank = super::best::Rank { name, ..item.rank() };
+        if self.found.best.takes(&rank) {
+            item.name = name.to_vec();
+            self.found.best.add(item);
+        }
+        Ok(())
+    }
+}
+
+/// The parts of the package, by where each begins in one of its sections.
+fn package_rows(program: &Program<'_>, types: bool) -> Result<Vec<(u64, ScopeId)>, DwarfError> {
+    let Some(package) = program.package() else { return Ok(Vec::new()) };
+    let section = if types { gimli::IndexSectionId::DebugTypes } else { gimli::IndexSectionId::DebugInfo };
+    let mut rows = Vec::new();
+    for (index, id) in [
+        (&package.cu_index, ScopeId::Package as fn(u32) -> ScopeId),
+        (&package.tu_index, ScopeId::PackageTypes as fn(u32) -> ScopeId),
+    ] {
+        for row in 1..=index.unit_count() {
+            let mut parts = index.sections(row)?;
+            if let Some(part) = parts.find(|part| part.section == section) {
+                rows.push((u64::from(part.offset), id(row)));
+            }
+        }
+    }
+    rows.sort_unstable();
+    Ok(rows)
+}

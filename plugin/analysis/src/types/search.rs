@@ -1,0 +1,162 @@
+//! Finds the types of a unit whose names match a regex.
+
+use super::abbreviations::{Role, Text, Value};
+use super::cursor::Malformed;
+use super::names::{self, Namer};
+use super::pattern::Pattern;
+use super::program::Program;
+use super::strings::Strings;
+use super::unit::Unit;
+use super::walk::{Found, Outline, Visitor, walk};
+use gimli::{DwTag, constants as dw};
+use std::collections::HashSet;
+use std::ops::Range;
+use std::rc::Rc;
+
+/// A type whose name matches.
+#[derive(Clone, Debug)]
+pub(super) struct Hit {
+    /// Of its entry, in the unit.
+    pub(super) offset: usize,
+    pub(super) tag: DwTag,
+    pub(super) size: Option<u64>,
+    /// Its qualified name, in [`Hits::names`].
+    pub(super) name: Range<usize>,
+    /// It has no name of its own, only a place.
+    pub(super) nameless: bool,
+}
+
+/// What was found in a unit.
+#[derive(Debug, Default)]
+pub(super) struct Hits {
+    pub(super) found: Vec<Hit>,
+    pub(super) names: Vec<u8>,
+    /// Units of the alternate file whose entries belong to this one.
+    pub(super) imports: Vec<usize>,
+}
+
+/// Walks over a unit and returns the types whose names match.
+///
+/// # Errors
+/// If it is malformed, or `stop` says so.
+pub(super) fn search<'a>(
+    program: &Program<'a>,
+    unit: &Rc<Unit<'a>>,
+    pattern: &mut Pattern,
+    strings: Option<&Strings>,
+    stop: &dyn Fn() -> bool,
+) -> Result<Hits, Malformed> {
+    let mut search = Search {
+        program,
+        unit,
+        pattern,
+        strings,
+        wanted: Vec::new(),
+        prefix: (u32::MAX, 0),
+        name: Vec::new(),
+        named: HashSet::new(),
+        hits: Hits::default(),
+    };
+    walk(unit, &mut Outline::default(), &mut search, stop)?;
+    let Search { named, mut hits, .. } = search;
+    // What a typedef gives a name to has been found by that name, or not.
+    hits.found.retain(|hit| !(hit.nameless && named.contains(&hit.offset)));
+    Ok(hits)
+}
+
+struct Search<'u, 'a> {
+    program: &'u Program<'a>,
+    unit: &'u Rc<Unit<'a>>,
+    pattern: &'u mut Pattern,
+    /// Which names may be part of a match; `None` if any may.
+    strings: Option<&'u Strings>,
+    /// By context, whether its name or that of one around it may be.
+    wanted: Vec<bool>,
+    /// The context whose prefix `name` begins with, and how long that is.
+    prefix: (u32, usize),
+    name: Vec<u8>,
+    /// Types without names that a typedef names.
+    named: HashSet<usize>,
+    hits: Hits,
+}
+
+impl Search<'_, '_> {
+    fn may_match(&self, text: Text) -> bool {
+        self.strings.is_none_or(|strings| strings.may_match(self.unit, text))
+    }
+
+    /// Leaves the qualified name in `name`.
+    fn spell(&mut self, outline: &Outline, found: &Found) {
+        let namer = Namer { program: self.program, unit: self.unit, outline };
+        if found.origin.is_some() {
+            self.name.clear();
+            self.prefix = (u32::MAX, 0);
+            namer.found(found, &mut self.name);
+            return;
+        }
+        if self.prefix.0 != found.context {
+            self.name.clear();
+            namer.prefix(found.context, &mut self.name);
+            self.prefix = (found.context, self.name.len());
+        }
+        self.name.truncate(self.prefix.1);
+        names::own(self.unit, found.name, found.tag, &mut self.name);
+    }
+}
+
+impl Visitor for Search<'_, '_> {
+    fn enter(&mut self, outline: &Outline) {
+        let Some(context) = outline.contexts.last() else { return };
+        let around = self.wanted.get(context.parent as usize).copied().unwrap_or_default();
+        let wanted = around
+            || match (context.role, context.origin) {
+                (Role::Unit | Role::Block, _) => self.strings.is_none(),
+                // It may be in something else than where it is defined.
+                (_, Some(_)) => true,
+                _ => self.may_match(context.name),
+            };
+        self.wanted.push(wanted);
+    }
+
+    fn found(&mut self, outline: &Outline, found: &Found) {
+        if found.declaration {
+            return;
+        }
+        let mut hit = Hit { offset: found.offset, tag: found.tag, size: found.size, name: 0..0, nameless: false };
+        if let (Role::Typedef, Some(Value::Unit(target))) = (found.role, found.kind)
+            && matches!(self.unit.role(target), Some(Role::Aggregate | Role::Enumeration))
+            && let Ok(target) = self.unit.entry_at(target)
+            && matches!(target.name, Text::None)
+            && target.origin.is_none()
+            && !target.declaration
+        {
+            // The first name that it is given is its own; further typedefs of it are typedefs.
+            if self.named.insert(target.offset) {
+                (hit.offset, hit.tag, hit.size) = (target.offset, target.tag, target.size);
+            }
+        }
+        let around = self.wanted.get(found.context as usize).copied().unwrap_or_default();
+        if !(around || found.origin.is_some() || self.may_match(found.name)) {
+            return;
+        }
+        hit.nameless = matches!(found.name, Text::None) && found.origin.is_none();
+        self.spell(outline, found);
+        if self.pattern.is_match(&self.name) {
+            let start = self.hits.names.len();
+            self.hits.names.extend_from_slice(&self.name);
+            hit.name = start..self.hits.names.len();
+            self.hits.found.push(hit);
+        }
+    }
+
+    fn import(&mut self, unit: Value) {
+        if let Value::Alternate(offset) = unit {
+            self.hits.imports.push(offset);
+        }
+    }
+}
+
+/// Whether entries of this tag are types that may be laid out.
+pub(super) fn has_layout(tag: DwTag) -> bool {
+    matches!(tag, dw::DW_TAG_structure_type | dw::DW_TAG_class_type | dw::DW_TAG_union_type | dw::DW_TAG_interface_type)
+}
