@@ -22,6 +22,9 @@ const BLOCK: u64 = 64 << 10;
 /// Fewer symbols are demangled faster than a fact about them is found.
 const FEWEST_KEPT: usize = 256;
 
+/// Whether to stop is asked once in so many entries.
+const OFTEN: usize = 64;
+
 /// So many matches are held before they are counted.
 const MOST_MATCHES: usize = 32 << 10;
 
@@ -200,10 +203,19 @@ impl<'a> Search<'a> {
         self.own.truncate(self.analysis.options.limit);
     }
 
-    /// Looks at some entries, one after another: those without what the regex requires are not demangled.
-    fn each(&mut self, entries: Range<usize>, scanner: &mut SymbolsScanner) {
+    /// Looks at some entries, one after another: those without what the regex requires are not demangled. Returns where it
+    /// stopped, if it was told to.
+    fn each(
+        &mut self,
+        entries: Range<usize>,
+        scanner: &mut SymbolsScanner,
+        stop: &dyn Fn() -> bool,
+    ) -> ControlFlow<usize> {
         let SymbolsScanner { pattern, demangler, name, .. } = scanner;
         for entry in entries {
+            if entry % OFTEN == 0 && stop() {
+                return ControlFlow::Break(entry);
+            }
             let Some(symbol) = self.symbol(entry) else { continue };
             self.looked_at += 1;
             if !self.wanted(&symbol) {
@@ -220,6 +232,7 @@ impl<'a> Search<'a> {
                 self.found(entry, &symbol);
             }
         }
+        ControlFlow::Continue(())
     }
 
     /// Writes a symbol's name as it is matched and shown.
@@ -237,8 +250,14 @@ impl<'a> Search<'a> {
     }
 
     /// Looks at entries of which most have to be demangled: with the names kept of an earlier scan, if there are any; and keeps them,
-    /// if these are all entries of a block.
-    fn all(&mut self, entries: Range<usize>, part: Option<u64>, scanner: &mut SymbolsScanner) {
+    /// if these are all entries of a block. Returns where it stopped, if it was told to.
+    fn all(
+        &mut self,
+        entries: Range<usize>,
+        part: Option<u64>,
+        scanner: &mut SymbolsScanner,
+        stop: &dyn Fn() -> bool,
+    ) -> ControlFlow<usize> {
         let module = &self.analysis.set.modules[self.analysis.tables[self.index].0 as usize];
         let (kind, version) = FACTS;
         let key = part.map(|part| Key { build_id: &module.build_id, kind, part, version });
@@ -248,13 +267,17 @@ impl<'a> Search<'a> {
             let named = search_kept(&kept, entries.len(), &mut scanner.pattern, |index| hits.push(index));
             if let Some(named) = named {
                 self.looked_at += named;
-                return self.hits(entries.start, &hits);
+                self.hits(entries.start, &hits);
+                return ControlFlow::Continue(());
             }
         }
         let damage = self.skipped.len();
         scanner.names.clear();
         let mut first = entries.start;
         for entry in entries.clone() {
+            if entry % OFTEN == 0 && stop() {
+                return ControlFlow::Break(first);
+            }
             if scanner.names.size() > MOST_NAMES {
                 self.search_names(first, scanner);
                 first = entry;
@@ -274,6 +297,7 @@ impl<'a> Search<'a> {
             scanner.names.keep(cache, &key);
         }
         self.search_names(first, scanner);
+        ControlFlow::Continue(())
     }
 
     /// Searches the names of the entries from `first` on, and forgets them.
@@ -368,19 +392,20 @@ impl Analysis for Symbols {
         let mut at = task.range.start;
         let mut rest = None;
         while at < task.range.end {
-            if stop() {
-                rest = Some(AddressRange::new(at, task.range.end));
-                break;
-            }
             let block = AddressRange::new(at / BLOCK * BLOCK, (at / BLOCK + 1) * BLOCK);
             let covered = AddressRange::new(at, block.end.min(task.range.end));
             let entries = entries(covered);
-            if one_by_one {
-                search.each(entries, scanner);
+            let done = if one_by_one {
+                search.each(entries, scanner, stop)
             } else {
                 let all = covered.start <= block.start.max(whole.start) && covered.end >= block.end.min(whole.end);
                 let part = all.then(|| part(&self.set, self.tables[task.index], block, whole));
-                search.all(entries, part, scanner);
+                search.all(entries, part, scanner, stop)
+            };
+            if let ControlFlow::Break(entry) = done {
+                let start = (whole.start + entry as u64 * size).max(at);
+                rest = Some(AddressRange::new(start, task.range.end));
+                break;
             }
             at = covered.end;
         }

@@ -1,7 +1,9 @@
-use super::Demangler;
 use super::names::{Names, search_kept};
 use super::pattern::Pattern;
 use super::table::{Table, tables};
+use super::{Demangler, Found, Symbols, SymbolsOptions};
+use crate::files::FileAnalysis;
+use crate::{Cut, Serial, run};
 use proptest::prelude::*;
 use std::sync::OnceLock;
 use target::Access;
@@ -199,5 +201,38 @@ fn words_that_demanglers_write_are_not_required() {
         for word in text.split(|byte: char| !(byte.is_ascii_alphanumeric() || byte == '_')) {
             assert!(!required(word), "{word}");
         }
+    }
+}
+
+/// What is found in an image of a file.
+fn found_in(image: Vec<u8>, regex: &str) -> Vec<Found> {
+    let module = Module { path: "[image]".into(), image: Some(image), ..Module::default() };
+    let set = FileSet::new(vec![survey(&module, &Search::default())]);
+    let options = SymbolsOptions { regex: regex.into(), limit: 100, ..SymbolsOptions::default() };
+    let analysis = Symbols::new(set.clone(), options).unwrap();
+    let files = Files::new(set, Vec::new(), Access::Mapped, None);
+    let mut found = Vec::new();
+    let mut outcome = run(&analysis, &mut Serial::new(&analysis, &files), &files, Cut::default(), &mut found);
+    analysis.finish(&mut outcome.merge, &mut found);
+    assert!(found.len() as u64 <= analysis.total(&outcome.merge));
+    found
+}
+
+#[test]
+fn a_file_may_be_cut_off_anywhere_and_any_byte_may_be_wrong() {
+    let image = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/corpus/symbols/library")).unwrap();
+    let image = &image[1..];
+    let names = |found: &[Found]| found.iter().map(|found| String::from_utf8_lossy(&found.name).into_owned()).collect();
+    let whole: Vec<String> = names(&found_in(image.to_vec(), "@|"));
+    for name in ["f@@V1", "p@@V2", "g", "V1"] {
+        assert!(whole.contains(&name.to_owned()), "{name} is not in {whole:?}");
+    }
+    for end in (0..image.len()).step_by(7) {
+        found_in(image[..end].to_vec(), "@|");
+    }
+    for at in 0..image.len() {
+        let mut damaged = image.to_vec();
+        damaged[at] ^= 0xff;
+        found_in(damaged, if at % 2 == 0 { "@|" } else { "" });
     }
 }

@@ -186,6 +186,7 @@ impl<A: FileAnalysis + Clone> Scan for FileScan<A> {
     fn step(&mut self, patience: Duration, found: &mut dyn FnMut(Results)) -> bool {
         let late = self.until.is_some_and(|until| Instant::now() >= until);
         let stop = self.stopping.or(late.then_some(Stop::Timeout));
+        self.stopping = stop;
         let stage = std::mem::replace(&mut self.stage, Stage::Ended { error: None });
         self.stage = match stage {
             Stage::Surveying(plan) if stop.is_none() => match self.surveyor.step(patience) {
