@@ -7,8 +7,9 @@ import sys
 
 import find
 import processes
+import symbols
 
-BENCHES = {"find": find.rows, "multiprocessing": processes.rows}
+BENCHES = {"find": find.rows, "multiprocessing": processes.rows, "symbols": symbols.rows}
 
 
 def machine():
