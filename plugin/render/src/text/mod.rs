@@ -263,7 +263,7 @@ pub fn summary(report: &Report) -> String {
         Results::Lines(_) => parts.push(row_count(report, "range")),
     }
     if report.stats.bytes_scanned > 0 || matches!(report.results, Results::Matches(_)) {
-        parts.push(scanned(&report.stats));
+        parts.push(scanned(&report.stats, is_of_files(&report.results)));
     }
     if report.stats.retried > 0 || report.stats.deaths > 0 {
         let retried = plural(report.stats.retried, "task");
@@ -281,6 +281,15 @@ pub fn summary(report: &Report) -> String {
         parts.push(format!("{} ({}) not readable", plural(count, "mapping"), bytes(size)));
     }
     parts.join("; ")
+}
+
+/// Whether it is files that were looked at, not memory.
+fn is_of_files(results: &Results) -> bool {
+    match results {
+        Results::Symbols(_) | Results::Types(_) | Results::Xrefs(_) | Results::Lookups(_) | Results::Lines(_) => true,
+        Results::Matches(_) | Results::Mappings(_) => false,
+        Results::Jobs(_) | Results::Pool(_) | Results::Hosts(_) | Results::Versions(_) => false,
+    }
 }
 
 /// How many rows there are, of those that are shown at most up to the limit.
@@ -337,7 +346,9 @@ fn map_totals(report: &Report, rows: &[MappingRow]) -> String {
     text
 }
 
-fn scanned(stats: &Stats) -> String {
+/// How much was looked at, how long it took, and who did it. The speed tells something where all bytes are looked at, as those of
+/// memory are.
+fn scanned(stats: &Stats, files: bool) -> String {
     let workers = match stats.workers {
         0 => "in this process".to_owned(),
         count => format!("by {}", plural(count as u64, "worker")),
@@ -346,12 +357,11 @@ fn scanned(stats: &Stats) -> String {
         planned if planned > stats.bytes_scanned + stats.bytes_skipped => format!(" of {}", bytes(planned)),
         _ => String::new(),
     };
-    format!(
-        "{}{of} scanned in {}, {}, {workers}",
-        bytes(stats.bytes_scanned),
-        seconds(stats.seconds),
-        speed(stats.bytes_scanned, stats.scan_seconds),
-    )
+    let (size, took) = (bytes(stats.bytes_scanned), seconds(stats.seconds));
+    if files {
+        return format!("{size}{of} of files read in {took}, {workers}");
+    }
+    format!("{size}{of} scanned in {took}, {}, {workers}", speed(stats.bytes_scanned, stats.scan_seconds))
 }
 
 /// Skipped bytes, by reason, in order of the reasons.
