@@ -56,6 +56,8 @@ pub struct MemberRow {
 /// What no member takes, between two members.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HoleRow {
+    /// Where it begins: bits from the beginning of the type.
+    pub start: u64,
     /// Of its first whole byte; if it has none, of the byte that its bits are in.
     pub offset: u64,
     /// Whole bytes.

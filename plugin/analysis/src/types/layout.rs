@@ -267,8 +267,8 @@ impl Cover {
 
 /// A hole, as the whole bytes that it has, and the bits beside them.
 fn hole(bits: Range<u64>) -> HoleRow {
-    let first = bits.start.div_ceil(8);
+    let (start, first) = (bits.start, bits.start.div_ceil(8));
     let size = (bits.end / 8).saturating_sub(first);
     let bits = (bits.end - bits.start) - size * 8;
-    HoleRow { offset: if size > 0 { first } else { first.saturating_sub(1) }, size, bits }
+    HoleRow { start, offset: if size > 0 { first } else { first.saturating_sub(1) }, size, bits }
 }

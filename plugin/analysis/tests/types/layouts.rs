@@ -31,7 +31,7 @@ fn members(answer: &Answer, name: &str) -> Vec<String> {
 
 fn holes(answer: &Answer, name: &str) -> Vec<(u64, u64, u64)> {
     let LayoutRow { holes, .. } = answer.row(name).layout.as_ref().unwrap();
-    holes.iter().map(|HoleRow { offset, size, bits }| (*offset, *size, *bits)).collect()
+    holes.iter().map(|HoleRow { offset, size, bits, .. }| (*offset, *size, *bits)).collect()
 }
 
 #[test]

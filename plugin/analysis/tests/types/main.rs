@@ -1,5 +1,6 @@
 //! Types of real programs, beside what pahole, gdb and the compiler say of them.
 
+mod damage;
 mod layouts;
 mod packaging;
 mod pahole;

@@ -106,9 +106,21 @@ fn run_on(analysis: &Types, executor: &mut dyn Executor<Types>, files: &Files) -
     run(analysis, executor, files, cut, &mut Quiet)
 }
 
+/// A search in a module that is these bytes.
+pub fn search_image(image: Vec<u8>, options: TypesOptions) -> Answer {
+    let module = Module { path: "[image]".to_owned(), image: Some(image), ..Module::default() };
+    let (analysis, files) = prepare_modules(&[module], options);
+    let outcome = run(&*analysis, &mut Serial::new(&*analysis, &*files), &files, CUT, &mut Quiet);
+    answer(&analysis, &files, outcome)
+}
+
 fn prepare(paths: &[String], options: TypesOptions) -> (Arc<Types>, Arc<Files>) {
     let module = |path: &String| Module { path: path.clone(), ..Module::default() };
-    let set = FileSet::new(paths.iter().map(|path| survey(&module(path), &Search::default())).collect());
+    prepare_modules(&paths.iter().map(module).collect::<Vec<_>>(), options)
+}
+
+fn prepare_modules(modules: &[Module], options: TypesOptions) -> (Arc<Types>, Arc<Files>) {
+    let set = FileSet::new(modules.iter().map(|module| survey(module, &Search::default())).collect());
     let files = Files::new(set.clone(), Vec::new(), Access::Mapped, None);
     (Arc::new(Types::new(set, options)), Arc::new(files))
 }

@@ -61,7 +61,7 @@ fn layout(row: &TypeRow, layout: &LayoutRow, text: &mut String) {
     }
     let _ = writeln!(text, "    {} {} {{", row.kind, escape(&row.name));
     let mut body = Body { text, holes: &layout.holes, line: 0 };
-    body.members(&layout.members, 2, true);
+    body.members(&layout.members, 2);
     let size = row.size.unwrap_or(0);
     let lines = size.div_ceil(CACHE_LINE);
     let _ = writeln!(text, "        /* size: {size}, cache lines: {lines}, members: {} */", layout.members.len());
@@ -71,7 +71,8 @@ fn layout(row: &TypeRow, layout: &LayoutRow, text: &mut String) {
     }
     match row.padding {
         Some(padding) if padding > 0 => {
-            let _ = writeln!(text, "        /* taken by no member: {padding} bytes */");
+            let bytes = if padding == 1 { "byte" } else { "bytes" };
+            let _ = writeln!(text, "        /* taken by no member: {padding} {bytes} */");
         }
         Some(_) => {}
         None => text.push_str(
@@ -82,18 +83,19 @@ fn layout(row: &TypeRow, layout: &LayoutRow, text: &mut String) {
 }
 
 impl Body<'_> {
-    fn members(&mut self, members: &[MemberRow], depth: usize, outermost: bool) {
+    fn members(&mut self, members: &[MemberRow], depth: usize) {
         for member in members {
-            if let (Some(offset), true) = (member.offset, outermost) {
-                self.before(offset, depth);
+            if let Some(offset) = member.offset {
+                self.before(offset, member.bits.map_or(0, |(bit, _)| bit), depth);
             }
             self.member(member, depth);
         }
     }
 
     /// What lies before a member, and the borders of lines of the cache.
-    fn before(&mut self, offset: u64, depth: usize) {
-        while let Some((hole, rest)) = self.holes.split_first().filter(|(hole, _)| hole.offset < offset) {
+    fn before(&mut self, offset: u64, bit: u64, depth: usize) {
+        let start = offset.saturating_mul(8).saturating_add(bit);
+        while let Some((hole, rest)) = self.holes.split_first().filter(|(hole, _)| hole.start < start) {
             self.holes = rest;
             let indent = "    ".repeat(depth);
             let _ = match (hole.size, hole.bits) {
@@ -121,7 +123,7 @@ impl Body<'_> {
         if !member.members.is_empty() {
             // What has no name of its own is written out where it is used.
             let _ = writeln!(self.text, "{indent}{} {{", opening(member));
-            self.members(&member.members, depth + 1, false);
+            self.members(&member.members, depth + 1);
             declaration = format!("}} {}", escape(&member.name)).trim_end().to_owned();
         }
         if let Some((_, bits)) = member.bits {
