@@ -7,12 +7,16 @@
 use aho_corasick::{AhoCorasick, MatchKind};
 use memchr::memmem::{self, Finder};
 use regex_syntax::hir::{Hir, HirKind};
+use std::cmp::Reverse;
 
 /// Shorter words are in most names anyway.
 const SHORTEST: usize = 3;
 
 /// More alternatives are not looked for.
 const MOST: usize = 32;
+
+/// More words than these, all of which have to be there, are not looked for.
+const MOST_CHOICES: usize = 3;
 
 /// What demanglers write by themselves, and do not find in the name.
 const WRITTEN: &[&str] = &[
@@ -34,11 +38,9 @@ const WRITTEN: &[&str] = &[
     "invalid syntax recursion limit reached size",
 ];
 
-/// Words of which one has to be in a mangled name.
+/// Words that have to be in a mangled name: one of each of these.
 #[derive(Debug)]
-pub(super) struct Required {
-    words: Words,
-}
+pub(super) struct Required(Vec<Words>);
 
 #[derive(Debug)]
 enum Words {
@@ -50,53 +52,60 @@ impl Required {
     /// What a regex needs, if it needs anything. It is one that takes case as it is written; with `ignore_case` words are looked
     /// for in any case.
     pub(super) fn of(regex: &Hir, ignore_case: bool) -> Option<Self> {
-        let words = words(regex, ignore_case)?;
-        let words = match &words[..] {
-            [word] if !ignore_case => Words::One(Finder::new(word).into_owned()),
+        let mut all = choices(regex, ignore_case);
+        // The one that the fewest names have, as a rule, is looked for first.
+        all.sort_by_key(|choice| (choice.len(), Reverse(least(choice))));
+        all.truncate(MOST_CHOICES);
+        let words = |choice: Vec<Vec<u8>>| match &choice[..] {
+            [word] if !ignore_case => Some(Words::One(Finder::new(word).into_owned())),
             words => {
                 let mut builder = AhoCorasick::builder();
                 builder.ascii_case_insensitive(ignore_case).match_kind(MatchKind::Standard);
-                Words::Many(builder.build(words).ok()?)
+                builder.build(words).ok().map(Words::Many)
             }
         };
-        Some(Self { words })
+        let words: Vec<Words> = all.into_iter().filter_map(words).collect();
+        (!words.is_empty()).then_some(Self(words))
     }
 
     /// Whether a name may match, as far as its mangled form tells.
     pub(super) fn may_match(&self, mangled: &[u8]) -> bool {
-        let there = match &self.words {
+        let there = |words: &Words| match words {
             Words::One(finder) => finder.find(mangled).is_some(),
             Words::Many(automaton) => automaton.is_match(mangled),
         };
-        there || holds_escapes(mangled)
+        self.0.iter().all(there) || holds_escapes(mangled)
     }
 }
 
-/// The words of which one is in all that a regex matches. The longer the shortest of them, the better.
-fn words(regex: &Hir, ignore_case: bool) -> Option<Vec<Vec<u8>>> {
+/// What is in all that a regex matches: of each of these, one word.
+fn choices(regex: &Hir, ignore_case: bool) -> Vec<Vec<Vec<u8>>> {
     match regex.kind() {
-        HirKind::Literal(literal) => word(&literal.0, ignore_case).map(|word| vec![word]),
-        HirKind::Repetition(repetition) if repetition.min > 0 => words(&repetition.sub, ignore_case),
-        HirKind::Capture(capture) => words(&capture.sub, ignore_case),
-        HirKind::Concat(parts) => {
-            let least = |words: &Vec<Vec<u8>>| words.iter().map(Vec::len).min();
-            parts.iter().filter_map(|part| words(part, ignore_case)).max_by_key(least)
-        }
+        HirKind::Literal(literal) => words(&literal.0, ignore_case).map(|word| vec![word]).collect(),
+        HirKind::Repetition(repetition) if repetition.min > 0 => choices(&repetition.sub, ignore_case),
+        HirKind::Capture(capture) => choices(&capture.sub, ignore_case),
+        HirKind::Concat(parts) => parts.iter().flat_map(|part| choices(part, ignore_case)).collect(),
         HirKind::Alternation(parts) => {
-            let all: Option<Vec<_>> = parts.iter().map(|part| words(part, ignore_case)).collect();
-            all.map(|all| all.concat()).filter(|all| all.len() <= MOST)
+            let best = |part| choices(part, ignore_case).into_iter().max_by_key(|choice| least(choice));
+            let all: Option<Vec<_>> = parts.iter().map(best).collect();
+            all.map(|all| all.concat()).filter(|all| all.len() <= MOST).into_iter().collect()
         }
-        _ => None,
+        _ => Vec::new(),
     }
 }
 
-/// The longest word in text that is found in mangled names as it is.
-fn word(text: &[u8], ignore_case: bool) -> Option<Vec<u8>> {
+/// The length of the shortest of some words.
+fn least(words: &[Vec<u8>]) -> usize {
+    words.iter().map(Vec::len).min().unwrap_or_default()
+}
+
+/// The words in text that are found in mangled names as they are.
+fn words(text: &[u8], ignore_case: bool) -> impl Iterator<Item = Vec<u8>> {
     let words = text.split(|byte| !(byte.is_ascii_alphanumeric() || *byte == b'_'));
     // A number may be written in another way, with a letter behind it.
     let begin = |word: &[u8]| word.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(word.len());
-    let words = words.map(|word| &word[begin(word)..]).filter(|word| word.len() >= SHORTEST);
-    words.filter(|word| !is_written(word, ignore_case)).max_by_key(|word| word.len()).map(<[u8]>::to_vec)
+    let words = words.map(move |word| &word[begin(word)..]).filter(|word| word.len() >= SHORTEST);
+    words.filter(move |word| !is_written(word, ignore_case)).map(<[u8]>::to_vec)
 }
 
 /// Whether a word may be part of what is not in the mangled name.
@@ -124,8 +133,9 @@ fn holds_escapes(mangled: &[u8]) -> bool {
             let length = digits.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
             at > 0 && matches!(mangled[at - 1], b'R' | b'Q' | b'K') && length > 0 && digits.get(length) == Some(&b'_')
         }),
-        [b'_', b'Z', b'N', ..] => memmem::find_iter(mangled, b"$u").any(|at| {
-            let digits = mangled[at + 2..].split(|byte| *byte == b'$').next().unwrap_or_default();
+        [b'_', b'Z', b'N', ..] => memchr::memchr_iter(b'$', mangled).any(|at| {
+            let Some(rest) = mangled[at + 1..].strip_prefix(b"u") else { return false };
+            let digits = rest.split(|byte| *byte == b'$').next().unwrap_or_default();
             let code = std::str::from_utf8(digits).ok().and_then(|digits| u32::from_str_radix(digits, 16).ok());
             code.and_then(char::from_u32).is_some_and(|char| char.is_ascii_alphanumeric() || char == '_')
         }),

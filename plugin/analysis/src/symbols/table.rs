@@ -1,9 +1,10 @@
 //! Symbol tables of ELF files, as the gABI describes them.
 
-use object::elf;
+use object::read::elf::{FileHeader, Sym};
+use object::{BigEndian, LittleEndian, elf};
 use serde::{Deserialize, Serialize};
-use target::Layout;
 use target::modules::{FileError, Files, Machine, Role, Surveyed};
+use target::{ByteOrder, Layout};
 
 /// Of a longer name, this much is looked at, in bytes.
 const LONGEST_NAME: usize = 1 << 16;
@@ -68,6 +69,14 @@ pub(super) struct Symbol<'a> {
     pub(super) size: u64,
 }
 
+struct Raw {
+    name: u32,
+    info: u8,
+    section: u16,
+    value: u64,
+    size: u64,
+}
+
 /// The bytes of an entry.
 pub(super) fn entry_size(layout: Layout) -> u64 {
     if layout.pointer_size == 4 { 16 } else { 24 }
@@ -108,12 +117,8 @@ impl<'a> Table<'a> {
     pub(super) fn symbol(&self, index: usize) -> Result<Option<Symbol<'a>>, ()> {
         let size = entry_size(self.layout) as usize;
         let Some(entry) = self.entries.get(index * size..(index + 1) * size) else { return Ok(None) };
-        let number = |at: usize, size: usize| self.layout.number(&entry[at..at + size]);
-        let name = number(0, 4) as usize;
-        let (info, section, value, length) = match self.layout.pointer_size {
-            4 => (entry[12], number(14, 2) as u16, number(4, 4), number(8, 4)),
-            _ => (entry[4], number(6, 2) as u16, number(8, 8), number(16, 8)),
-        };
+        let Raw { name, info, section, value, size: length } = self.raw(entry).ok_or(())?;
+        let name = name as usize;
         let sort = elf::SymbolType(info & 0xf);
         if matches!(sort, elf::STT_SECTION | elf::STT_FILE) || name == 0 {
             return Ok(None);
@@ -137,11 +142,32 @@ impl<'a> Table<'a> {
         Ok(Some(Symbol { name, kind: self.kind(sort, section), undefined, value, address, size: length }))
     }
 
+    /// The fields of an entry.
+    #[inline]
+    fn raw(&self, entry: &[u8]) -> Option<Raw> {
+        fn fields<H: FileHeader>(entry: &[u8], endian: H::Endian) -> Option<Raw> {
+            let (symbol, _) = object::pod::from_bytes::<H::Sym>(entry).ok()?;
+            Some(Raw {
+                name: symbol.st_name(endian),
+                info: symbol.st_info().0,
+                section: symbol.st_shndx(endian).0,
+                value: symbol.st_value(endian).into(),
+                size: symbol.st_size(endian).into(),
+            })
+        }
+        match (self.layout.pointer_size, self.layout.byte_order) {
+            (4, ByteOrder::Little) => fields::<elf::FileHeader32<LittleEndian>>(entry, LittleEndian),
+            (4, ByteOrder::Big) => fields::<elf::FileHeader32<BigEndian>>(entry, BigEndian),
+            (_, ByteOrder::Little) => fields::<elf::FileHeader64<LittleEndian>>(entry, LittleEndian),
+            (_, ByteOrder::Big) => fields::<elf::FileHeader64<BigEndian>>(entry, BigEndian),
+        }
+    }
+
     /// The value in entry `index`, whatever it is.
     pub(super) fn value(&self, index: usize) -> u64 {
-        let (at, size) = if self.layout.pointer_size == 4 { (4, 4) } else { (8, 8) };
-        let at = index * entry_size(self.layout) as usize + at;
-        let value = self.entries.get(at..at + size).map_or(0, |bytes| self.layout.number(bytes));
+        let size = entry_size(self.layout) as usize;
+        let entry = self.entries.get(index * size..(index + 1) * size);
+        let value = entry.and_then(|entry| self.raw(entry)).map_or(0, |raw| raw.value);
         if self.machine == Machine::Arm { value & !1 } else { value }
     }
 
