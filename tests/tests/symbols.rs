@@ -255,6 +255,50 @@ fn names_that_are_kept_are_found_again_and_damage_to_them_changes_nothing() {
     assert_eq!(rows(&without.json(line)), rows(&first), "without any");
 }
 
+/// Copies of one library, each with a build id of its own.
+fn libraries(folder: &Path, count: u32) {
+    let source = folder.join("library.c");
+    std::fs::write(&source, "int in_every_library(int n) { return n + 1; }").expect("a file can be written");
+    let library = folder.join("library.so");
+    let id = "0123456789abcdef0123456789abcdef01234567";
+    let option = format!("-Wl,--build-id=0x{id}");
+    tool("cc", &[&"-shared", &"-fPIC", &"-nostdlib", &option, &"-o", &library, &source]);
+    let mut bytes = std::fs::read(&library).expect("a library");
+    let begin = [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef];
+    let at = bytes.windows(8).position(|window| window == begin).expect("it has its build id");
+    for number in 0..count {
+        bytes[at..at + 4].copy_from_slice(&number.to_le_bytes());
+        std::fs::write(folder.join(format!("{number}.so")), &bytes).expect("a library can be copied");
+    }
+}
+
+#[test]
+fn two_thousand_modules() {
+    const COUNT: u32 = 2000;
+    let folder = tests::scratch();
+    libraries(folder.path(), COUNT);
+    let path = folder.path().to_string_lossy().into_owned();
+    let debuggee = Debuggee::start("modules.c", &[&path, &COUNT.to_string()]);
+    let mut session = Session::start();
+    session.ok("settings set target.preload-symbols false");
+    session.attach(&debuggee);
+    let mut first = None;
+    for workers in [0, 2] {
+        let report = session.json(&format!("mp-scan symbols '^in_every' --limit 10000 --workers {workers}"));
+        assert_eq!(report["total"], COUNT);
+        for row in results(&report) {
+            let file = row["module"].as_str().and_then(|path| path.rsplit('/').next()).expect("a path");
+            assert_eq!(number(&row["address"]), debuggee.truth.address("symbol", file), "{file}");
+        }
+        let first = first.get_or_insert_with(|| essence(&report));
+        assert_eq!(first, &essence(&report), "{workers} workers");
+    }
+    let nothing = session.json("mp-scan symbols no_such_name_anywhere");
+    assert_eq!((nothing["total"].as_u64(), results(&nothing).len()), (Some(0), 0));
+    let one = session.json("mp-scan symbols '^in_every' --module 1999.so");
+    assert_eq!((one["total"].as_u64(), results(&one).len()), (Some(1), 1));
+}
+
 #[test]
 fn a_search_that_is_stopped_says_so() {
     let mut session = Session::start();
