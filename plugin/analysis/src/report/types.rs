@@ -16,7 +16,8 @@ pub struct TypeRow {
     /// Where it is defined.
     pub file: Option<String>,
     pub line: Option<u64>,
-    /// Bytes that no member takes, with those at the end; `None` where that is not known, as with virtual bases.
+    /// Bytes that certainly no member takes, with those at the end: not those that a member of unknown size may take. `None`
+    /// where that is not known, as with virtual bases.
     pub padding: Option<u64>,
     /// How many different definitions of this name there are, where there are several; this is one of them.
     pub definitions: Option<u64>,
@@ -42,7 +43,7 @@ pub struct MemberRow {
     pub declaration: String,
     /// Bytes from the beginning of the type; `None` where it is known only at run time, as that of a virtual base.
     pub offset: Option<u64>,
-    /// Bytes.
+    /// Bytes; `None` where its type is only declared.
     pub size: Option<u64>,
     /// For a bit-field: bits from the beginning of the byte at `offset`, which is that of its storage unit, and how many.
     /// Bits are counted from the least significant one, or where the most significant byte comes first, from the most.

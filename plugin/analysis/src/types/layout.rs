@@ -21,6 +21,10 @@ const MOST_MEMBERS: usize = 1 << 16;
 struct Cover {
     /// From the beginning of the type, half-open.
     taken: Vec<Range<u64>>,
+    /// What members of unknown size take at least; they may take all that lies behind, up to the next member.
+    unknown: Vec<Range<u64>>,
+    /// Whether there is a base of which only the name is known: virtual bases that it may have lie behind the last member.
+    open: bool,
     /// Whether there is a member whose place is known only at run time.
     dynamic: bool,
 }
@@ -28,7 +32,7 @@ struct Cover {
 /// A type's members, and what is left between them.
 pub(super) struct Layout {
     pub(super) row: LayoutRow,
-    /// Bytes that no member takes; `None` if that is not known.
+    /// Bytes that certainly no member takes; `None` if that is not known.
     pub(super) padding: Option<u64>,
 }
 
@@ -40,7 +44,7 @@ pub(super) fn layout<'a>(speller: &mut Speller<'_, 'a>, unit: &Rc<Unit<'a>>, ent
     Layout { row: LayoutRow { members, holes }, padding }
 }
 
-/// Bytes of the type that `entry` defines which no member takes; `None` if that is not known.
+/// Bytes of the type that `entry` defines which certainly no member takes; `None` if that is not known.
 pub(super) fn padding<'a>(program: &Program<'a>, unit: &Rc<Unit<'a>>, entry: &Entry) -> Option<u64> {
     let mut lay = Lay { program, speller: None, cover: Cover::default(), members: 0 };
     lay.members(unit, entry, 0, DEEPEST);
@@ -60,6 +64,7 @@ impl<'p, 'a> Lay<'_, 'p, 'a> {
     fn members(&mut self, unit: &Rc<Unit<'a>>, parent: &Entry, base: u64, depth: u32) -> Vec<MemberRow> {
         let Some(depth) = depth.checked_sub(1) else { return Vec::new() };
         let mut rows = Vec::new();
+        let before = self.cover.unknown.len();
         for part in unit.children(parent).map_while(Result::ok) {
             self.members += 1;
             if self.members > MOST_MEMBERS {
@@ -71,6 +76,9 @@ impl<'p, 'a> Lay<'_, 'p, 'a> {
                 dw::DW_TAG_variant_part => self.variants(unit, &part, base, depth, &mut rows),
                 _ => {}
             }
+        }
+        if parent.tag == dw::DW_TAG_union_type {
+            self.cover.overlap(before);
         }
         rows
     }
@@ -111,9 +119,9 @@ impl<'p, 'a> Lay<'_, 'p, 'a> {
                 let cover = std::mem::take(&mut self.cover);
                 row.members = self.members(&located.unit, &located.entry, offset, depth);
                 self.cover = cover;
-                self.cover.take(offset.saturating_mul(8), size.unwrap_or(0).saturating_mul(8));
+                self.cover.place(offset, size);
             }
-            None => self.cover.take(offset.saturating_mul(8), size.unwrap_or(0).saturating_mul(8)),
+            None => self.cover.place(offset, size),
         }
         row
     }
@@ -140,12 +148,16 @@ impl<'p, 'a> Lay<'_, 'p, 'a> {
         match part.kind.and_then(|kind| self.program.stripped(unit, kind, true)) {
             // Its last bytes may be those of the first members behind it, and an empty one takes none.
             Some(located) if takes_nothing(self.program, &located, DEEPEST) => {}
-            Some(located) if has_virtual_base(self.program, &located, DEEPEST) => {
-                // Without its own virtual bases it is smaller, by how much is not said.
-                self.cover.dynamic = true;
-                self.cover.take(offset.saturating_mul(8), size.unwrap_or(0).saturating_mul(8));
+            Some(located) => {
+                self.cover.place(offset, size);
+                if !is_known(self.program, &located, DEEPEST) {
+                    self.cover.open = true;
+                } else if has_virtual_base(self.program, &located, DEEPEST) {
+                    // Without its own virtual bases it is smaller, by how much is not said.
+                    self.cover.dynamic = true;
+                }
             }
-            _ => self.cover.take(offset.saturating_mul(8), size.unwrap_or(0).saturating_mul(8)),
+            None => self.cover.place(offset, size),
         }
         row
     }
@@ -159,6 +171,7 @@ impl<'p, 'a> Lay<'_, 'p, 'a> {
             row.note = Some("discriminant".to_owned());
             rows.push(row);
         }
+        let before = self.cover.unknown.len();
         for variant in unit.children(part).map_while(Result::ok) {
             if variant.tag != dw::DW_TAG_variant {
                 continue;
@@ -197,6 +210,7 @@ impl<'p, 'a> Lay<'_, 'p, 'a> {
                 rows.push(row);
             }
         }
+        self.cover.overlap(before);
     }
 }
 
@@ -222,10 +236,18 @@ fn has_virtual_base<'a>(program: &Program<'a>, located: &Located<'a>, depth: u32
     !every_part(program, located, depth, &|part| part.tag != dw::DW_TAG_inheritance || part.virtuality == 0)
 }
 
-/// Whether `holds` is true of each member and base of a type, and of those of its bases.
+/// Whether it and all of its bases are defined.
+fn is_known<'a>(program: &Program<'a>, located: &Located<'a>, depth: u32) -> bool {
+    every_part(program, located, depth, &|_| true)
+}
+
+/// Whether `holds` is true of each member and base of a type, and of those of its bases. It is not of one that is only declared.
 fn every_part<'a>(program: &Program<'a>, located: &Located<'a>, depth: u32, holds: &dyn Fn(&Entry) -> bool) -> bool {
     let Some(depth) = depth.checked_sub(1) else { return false };
     let Located { unit, entry } = located;
+    if entry.declaration {
+        return false;
+    }
     let mut parts = unit
         .children(entry)
         .map_while(Result::ok)
@@ -245,8 +267,38 @@ impl Cover {
         }
     }
 
+    /// A member of `size` bytes, at byte `offset`.
+    fn place(&mut self, offset: u64, size: Option<u64>) {
+        let at = offset.saturating_mul(8);
+        match size {
+            Some(size) => self.take(at, size.saturating_mul(8)),
+            None => self.unknown.push(at..at.saturating_add(1)),
+        }
+    }
+
+    /// Members of unknown size, from the one at `first` on, lie over one another and over what else is in their union.
+    fn overlap(&mut self, first: usize) {
+        let Some(at) = self.unknown[first..].iter().map(|range| range.start).min() else { return };
+        let within = self.taken.iter().filter(|range| range.start >= at);
+        let end = within.chain(&self.unknown[first..]).map(|range| range.end).max().unwrap_or(at);
+        self.unknown[first..].iter_mut().for_each(|range| range.end = end);
+    }
+
+    /// Lets members of unknown size take all up to the next member or to the end, which is that of `size` bytes.
+    fn fill(&mut self, size: Option<u64>) {
+        let all = self.taken.iter().chain(&self.unknown);
+        let mut starts: Vec<u64> = all.map(|range| range.start).collect();
+        starts.sort_unstable();
+        for range in std::mem::take(&mut self.unknown) {
+            let next = starts[starts.partition_point(|start| *start < range.end)..].first().copied();
+            let end = next.unwrap_or_else(|| size.unwrap_or(0).saturating_mul(8)).max(range.end);
+            self.taken.push(range.start..end);
+        }
+    }
+
     /// What is left of a type of `size` bytes: between members, and in all, in bytes.
     fn left(mut self, size: Option<u64>) -> (Vec<HoleRow>, Option<u64>) {
+        self.fill(size);
         if self.taken.is_empty() {
             return (Vec::new(), if self.dynamic { None } else { Some(0) });
         }
@@ -260,7 +312,9 @@ impl Cover {
             end = end.max(range.end);
         }
         let Some(size) = size.filter(|_| !self.dynamic) else { return (holes, None) };
-        wasted += size.saturating_mul(8).saturating_sub(end);
+        if !self.open {
+            wasted += size.saturating_mul(8).saturating_sub(end);
+        }
         (holes, Some(wasted / 8))
     }
 }

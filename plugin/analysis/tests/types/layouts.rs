@@ -174,6 +174,34 @@ fn classes_of_cpp_have_bases_and_full_names() {
 }
 
 #[test]
+fn what_a_member_of_unknown_size_may_take_is_not_unused() {
+    let build = Build::new();
+    for (_, gxx) in COMPILERS {
+        build.run(&format!("{gxx} -std=c++20 -g -fPIC -shared FIXTURES/declared.cpp -o user"));
+        let all = build.all("user");
+        assert!(!all.names().contains(&"store::Keyed"), "{gxx}: {:?}", all.names());
+        let unsized_of = |name: &str| -> Vec<&str> {
+            let members = &all.row(name).layout.as_ref().unwrap().members;
+            members.iter().filter(|row| row.size.is_none()).map(|row| row.declaration.as_str()).collect()
+        };
+        assert_eq!(unsized_of("store::Between"), ["store::Keyed keyed"]);
+        assert_eq!(holes(&all, "store::Between"), [(1, 7, 0)], "{gxx}: before it, not behind it");
+        assert_eq!(all.row("store::Between").padding, Some(7 + 7));
+        assert_eq!(unsized_of("store::Derived"), ["store::Keyed"]);
+        assert_eq!(holes(&all, "store::Derived"), []);
+        assert_eq!(all.row("store::Derived").padding, Some(0), "virtual bases of its base may lie at the end");
+        assert_eq!(unsized_of("store::Several"), ["store::Keyed pair[2]"]);
+        // From the flag to the union.
+        assert_eq!(holes(&all, "store::Several"), [(49, 7, 0)]);
+        assert_eq!(all.row("store::Several").padding, Some(7), "{gxx}: the one in the union may be as large as that");
+        assert_eq!(all.row("store::Nested").padding, Some(0));
+        let padded = build.search("user", sorted("^store::", Sort::Padding, 2));
+        let ranked: Vec<_> = padded.rows.iter().map(|row| (row.name.as_str(), row.padding)).collect();
+        assert_eq!(ranked, [("store::Between", Some(14)), ("store::Several", Some(7))]);
+    }
+}
+
+#[test]
 fn enumerations_of_rust_have_variants() {
     let build = Build::new();
     build.run("rustc --edition 2021 -g -C opt-level=0 FIXTURES/types.rs -o types");

@@ -69,6 +69,13 @@ fn layout(row: &TypeRow, layout: &LayoutRow, text: &mut String) {
     if count > 0 {
         let _ = writeln!(text, "        /* holes: {count}, bytes in them: {bytes} */");
     }
+    match unsized_members(&layout.members) {
+        0 => {}
+        1 => text.push_str("        /* size of 1 member is not known here */\n"),
+        count => {
+            let _ = writeln!(text, "        /* size of {count} members is not known here */");
+        }
+    }
     match row.padding {
         Some(padding) if padding > 0 => {
             let bytes = if padding == 1 { "byte" } else { "bytes" };
@@ -80,6 +87,15 @@ fn layout(row: &TypeRow, layout: &LayoutRow, text: &mut String) {
         ),
     }
     text.push_str("    };\n");
+}
+
+/// How many members have a place and no size: their types are declared there, and defined elsewhere.
+fn unsized_members(members: &[MemberRow]) -> usize {
+    let count = |member: &MemberRow| {
+        let own = usize::from(member.offset.is_some() && member.size.is_none() && member.bits.is_none());
+        own + unsized_members(&member.members)
+    };
+    members.iter().map(count).sum()
 }
 
 impl Body<'_> {
