@@ -1,8 +1,8 @@
 //! What users and scripts see of reports.
 
 use analysis::{
-    Columns, Content, HostRow, MappingRow, Match, PoolStatus, Report, Results, Skip, Stats, Stop, SymbolOffset,
-    TargetInfo, TargetKind, Value, WorkerRow,
+    Columns, Content, HostRow, LayoutRow, MappingRow, Match, MemberRow, PoolStatus, Report, Results, Skip, Stats, Stop,
+    SymbolOffset, TargetInfo, TargetKind, TypeRow, Value, WorkerRow,
 };
 use render::{Format, Style, render};
 use target::{AddressRange, Permissions};
@@ -154,4 +154,27 @@ fn map_and_pool_as_text() {
     assert!(json.contains(r#""hosts":[{"host":1,"command":"ssh w1","slots":1,"worker":"mp-worker"}"#), "{json}");
     let text = [map, pool, hosts].map(|report| render(&report, Format::Text, &Style::default())).concat();
     insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_layout_says_that_sizes_of_members_are_not_known() {
+    let member = |declaration: &str, offset, size| MemberRow {
+        declaration: declaration.into(),
+        offset: Some(offset),
+        size,
+        ..MemberRow::default()
+    };
+    let layout = |members| {
+        let layout = Some(LayoutRow { members, holes: Vec::new() });
+        let row = TypeRow { name: "Node".into(), kind: "class".into(), size: Some(32), layout, ..TypeRow::default() };
+        let row = TypeRow { padding: Some(0), ..row };
+        render(&report(Results::Types(vec![row]), 1), Format::Text, &Style::default())
+    };
+    let inside = MemberRow { members: vec![member("Cache cache", 16, None)], ..member("", 16, Some(16)) };
+    let both = layout(vec![member("Keyed", 0, None), inside]);
+    assert!(both.contains("\n        /* size of 2 members is not known here */\n"), "{both}");
+    let one = layout(vec![member("Keyed", 0, None), member("long last", 24, Some(8))]);
+    assert!(one.contains("\n        /* size of 1 member is not known here */\n"), "{one}");
+    let none = layout(vec![member("long first", 0, Some(8))]);
+    assert!(!none.contains("not known"), "{none}");
 }

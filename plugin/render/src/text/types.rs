@@ -2,6 +2,7 @@
 
 use super::symbols::{base, source};
 use super::{Style, escape, shorten};
+use crate::units::plural;
 use analysis::{HoleRow, LayoutRow, MemberRow, TypeRow};
 use std::fmt::Write as _;
 
@@ -69,12 +70,9 @@ fn layout(row: &TypeRow, layout: &LayoutRow, text: &mut String) {
     if count > 0 {
         let _ = writeln!(text, "        /* holes: {count}, bytes in them: {bytes} */");
     }
-    match unsized_members(&layout.members) {
-        0 => {}
-        1 => text.push_str("        /* size of 1 member is not known here */\n"),
-        count => {
-            let _ = writeln!(text, "        /* size of {count} members is not known here */");
-        }
+    let unsized_members = unsized_members(&layout.members);
+    if unsized_members > 0 {
+        let _ = writeln!(text, "        /* size of {} is not known here */", plural(unsized_members, "member"));
     }
     match row.padding {
         Some(padding) if padding > 0 => {
@@ -90,9 +88,9 @@ fn layout(row: &TypeRow, layout: &LayoutRow, text: &mut String) {
 }
 
 /// How many members have a place and no size: their types are declared there, and defined elsewhere.
-fn unsized_members(members: &[MemberRow]) -> usize {
+fn unsized_members(members: &[MemberRow]) -> u64 {
     let count = |member: &MemberRow| {
-        let own = usize::from(member.offset.is_some() && member.size.is_none() && member.bits.is_none());
+        let own = u64::from(member.offset.is_some() && member.size.is_none() && member.bits.is_none());
         own + unsized_members(&member.members)
     };
     members.iter().map(count).sum()
