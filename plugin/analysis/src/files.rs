@@ -106,3 +106,25 @@ pub fn in_files(set: &FileSet, skipped: Vec<Skip>) -> Vec<Skip> {
     };
     skipped.into_iter().map(named).collect()
 }
+
+/// Whether a module's file is called so: its whole path, its file name, or its file name up to `.so`, a version or a dot.
+pub fn is_named(path: &str, name: &str) -> bool {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    let rest = file.strip_prefix(name);
+    path == name || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_is_named_by_its_path_its_file_or_the_stem_of_it() {
+        for name in ["/lib/libstdc++.so.6.0.30", "libstdc++.so.6.0.30", "libstdc++.so.6", "libstdc++"] {
+            assert!(is_named("/lib/libstdc++.so.6.0.30", name), "{name}");
+        }
+        for name in ["libstdc", "stdc++", "/lib", ""] {
+            assert!(!is_named("/lib/libstdc++.so.6.0.30", name), "{name}");
+        }
+    }
+}

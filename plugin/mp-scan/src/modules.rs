@@ -2,6 +2,7 @@
 
 use crate::inspect::{Inspected, inspect};
 use crate::session::Session;
+use analysis::files::is_named;
 use analysis::{TargetInfo, TargetKind};
 use anyhow::{Result, bail};
 use lldb::Target;
@@ -77,13 +78,6 @@ impl Modules {
     }
 }
 
-/// Whether a module's file is called so: its whole path, its file name, or its file name up to `.so`, a version or a dot.
-fn is_named(path: &str, name: &str) -> bool {
-    let file = path.rsplit('/').next().unwrap_or(path);
-    let rest = file.strip_prefix(name);
-    path == name || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-']))
-}
-
 fn modules(target: &Target, process: Option<&Inspected>) -> Vec<Module> {
     let module = |module: lldb::Module| {
         let path = module.path()?.to_string_lossy().into_owned();
@@ -125,16 +119,6 @@ fn bytes(uuid: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_module_is_named_by_its_path_its_file_or_the_stem_of_it() {
-        for name in ["/lib/libstdc++.so.6.0.30", "libstdc++.so.6.0.30", "libstdc++.so.6", "libstdc++"] {
-            assert!(is_named("/lib/libstdc++.so.6.0.30", name), "{name}");
-        }
-        for name in ["libstdc", "stdc++", "/lib", ""] {
-            assert!(!is_named("/lib/libstdc++.so.6.0.30", name), "{name}");
-        }
-    }
 
     #[test]
     fn a_build_id_is_read_from_what_lldb_shows() {

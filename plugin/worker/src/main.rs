@@ -25,6 +25,7 @@ fn main() -> ExitCode {
             .function::<Symbols>()
             .function::<FileScan<analysis::symbols::Symbols>>()
             .function::<FileScan<Types>>()
+            .function::<FileScan<analysis::xrefs::Xrefs>>()
             .function::<Survey>()
             .function::<Inflate>(),
     )

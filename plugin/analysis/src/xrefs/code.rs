@@ -58,35 +58,33 @@ pub fn scan(
     let mut walk = Walk::new(code, boundaries);
     let mut found = Vec::new();
     let mut at = within.start;
-    while at < within.end {
-        if stop() {
-            return (found, at);
-        }
+    while at < within.end && !stop() {
         let block = AddressRange::new(at, within.end.min(at.saturating_add(BLOCK)));
+        let known = found.len();
         let mut spans: Vec<AddressRange> = near.iter().filter_map(|range| range.intersect(block)).collect();
         let first = (block.start - code.address) as usize;
-        let last = ((block.end + LONGEST).min(code.end()) - code.address) as usize;
+        let last = (block.end.saturating_add(LONGEST).min(code.end()) - code.address) as usize;
         filter.find(&code.bytes[first..last], block.start, |place| {
             let place = block.start + place as u64;
             spans.push(AddressRange::new(place.saturating_sub(LONGEST).max(block.start), place + 1));
         });
         spans.sort_unstable();
-        for span in spans {
-            let done = walk.cover(span, stop, |instruction| {
+        let whole = spans.into_iter().all(|span| {
+            walk.cover(span, stop, |instruction| {
                 if block.contains(instruction.ip()) {
                     found.extend(reference(instruction, linkage, kinds));
                 }
-            });
-            if !done {
-                found.retain(|reference: &Reference| reference.address < block.start);
-                return (found, block.start);
-            }
+            })
+        });
+        if !whole {
+            found.truncate(known);
+            break;
         }
         at = block.end;
     }
     found.sort_unstable();
     found.dedup();
-    (found, within.end)
+    (found, at)
 }
 
 /// As [`scan`], by decoding every instruction: what it is tested against.

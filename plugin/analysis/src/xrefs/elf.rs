@@ -22,12 +22,12 @@ pub struct Part {
 
 impl Part {
     pub fn is_loaded(&self) -> bool {
-        self.flags & u64::from(elf::SHF_ALLOC.0) != 0
+        self.flags & elf::SHF_ALLOC.0 != 0
     }
 
     /// Whether instructions are loaded there, be it from this file or from the one that it is the debug file of.
     pub fn is_executable(&self) -> bool {
-        self.is_loaded() && self.flags & u64::from(elf::SHF_EXECINSTR.0) != 0
+        self.is_loaded() && self.flags & elf::SHF_EXECINSTR.0 != 0
     }
 
     /// Whether it holds instructions.
@@ -158,6 +158,9 @@ pub struct Entry {
     pub addend: Option<u64>,
 }
 
+/// Sections that end behind this address are not loaded.
+const LAST: u64 = u64::MAX - (1 << 20);
+
 /// Words are read in blocks of so many bytes.
 const BLOCK: u64 = 64 << 10;
 
@@ -181,25 +184,35 @@ impl<'a, R: ReadRef<'a>> Elf<R> {
     /// If it is no ELF file, or its headers are not within it; a fragment that says what is wrong.
     pub fn parse(data: R) -> Result<Self, String> {
         let class = data.read_bytes_at(0, 5).map_err(|()| "the file is too short".to_owned())?;
-        match class[4] {
+        let file = match class[4] {
             1 => Self::parse_class::<FileHeader32<Endianness>>(data),
             _ => Self::parse_class::<FileHeader64<Endianness>>(data),
-        }
-        .map_err(|error| error.to_string())
+        };
+        let file = file.map_err(|error| error.to_string())?;
+        // Each of them is read; in a sound file they lie beside one another.
+        let read = file.parts.iter().filter(|part| part.is_loaded() && part.kind != elf::SHT_NOBITS);
+        let all = read.map(|part| part.size).fold(0, u64::saturating_add);
+        let length = data.len().map_err(|()| "it cannot be read".to_owned())?;
+        if all > length { Err("its sections overlap, or it is cut off".to_owned()) } else { Ok(file) }
     }
 
     fn parse_class<H: FileHeader<Endian = Endianness>>(data: R) -> object::Result<Self> {
         let header = H::parse(data)?;
         let endian = header.endian()?;
         let sections = header.sections(endian, data)?;
-        let part = |section: &H::SectionHeader| Part {
-            name: String::from_utf8_lossy(sections.section_name(endian, section).unwrap_or_default()).into_owned(),
-            kind: section.sh_type(endian),
-            flags: section.sh_flags(endian).0,
-            address: section.sh_addr(endian).into(),
-            offset: section.sh_offset(endian).into(),
-            size: section.sh_size(endian).into(),
-            link: section.sh_link(endian) as usize,
+        let part = |section: &H::SectionHeader| {
+            let (address, size) = (section.sh_addr(endian).into(), section.sh_size(endian).into());
+            // Nothing is loaded at the end of the address space.
+            let sound = address.checked_add(size).is_some_and(|end| end <= LAST);
+            Part {
+                name: String::from_utf8_lossy(sections.section_name(endian, section).unwrap_or_default()).into_owned(),
+                kind: section.sh_type(endian),
+                flags: if sound { section.sh_flags(endian).0 } else { 0 },
+                address: if sound { address } else { 0 },
+                offset: section.sh_offset(endian).into(),
+                size,
+                link: section.sh_link(endian) as usize,
+            }
         };
         let loaded = header.program_headers(endian, data)?.iter().filter(|part| part.p_type(endian) == elf::PT_LOAD);
         let segments = loaded.map(|part| {
@@ -249,7 +262,7 @@ impl<'a, R: ReadRef<'a>> Elf<R> {
     /// The section that is loaded at an address.
     pub fn part_at(&self, address: u64) -> Option<&Part> {
         // A template of thread-local variables has addresses that others have, too.
-        let own = |part: &&Part| part.is_loaded() && part.flags & u64::from(elf::SHF_TLS.0) == 0;
+        let own = |part: &&Part| part.is_loaded() && part.flags & elf::SHF_TLS.0 == 0;
         self.parts.iter().filter(own).find(|part| part.contains(address))
     }
 
@@ -355,7 +368,7 @@ impl<'a, R: ReadRef<'a>> Elf<R> {
         let end = within.checked_add(self.pointer() as u64).filter(|end| *end <= length)?;
         // Neighbours are asked for, too, so they are read together.
         let block = within / BLOCK * BLOCK;
-        let last = (block + BLOCK).max(end).min(length);
+        let last = block.saturating_add(BLOCK).max(end).min(length);
         let bytes = self.data.read_bytes_at(offset.checked_add(block)?, last - block).ok()?;
         self.word(bytes.get((within - block) as usize..)?)
     }

@@ -43,19 +43,25 @@ impl Linkage {
     /// # Errors
     /// If a table that it needs is damaged; a fragment that says which.
     pub fn new<'a, R: ReadRef<'a>>(file: &Elf<R>, module: usize, targets: &[Named]) -> Result<Self, String> {
-        let mut linkage = Self { ways: Vec::new(), symbols: known(file, targets)?, fixed: file.fixed };
+        let mut linkage = Self { symbols: known(file, targets)?, ..Self::direct(file, module, targets) };
+        linkage.add_copies(file, targets)?;
+        linkage.add_slots(file, targets)?;
+        linkage.add_stubs(file)?;
+        Ok(linkage)
+    }
+
+    /// The addresses themselves alone.
+    pub fn direct<R>(file: &Elf<R>, module: usize, targets: &[Named]) -> Self {
+        let mut linkage = Self { ways: Vec::new(), symbols: HashMap::new(), fixed: file.fixed };
         let own = |(index, named): (usize, &Named)| {
-            (named.target.module == module).then_some(Way {
-                range: named.target.range,
+            named.target.is_in(module).then_some(Way {
+                range: named.target.range(),
                 through: Through::Direct,
                 target: index as u32,
             })
         };
         linkage.add(targets.iter().enumerate().filter_map(own).collect());
-        linkage.add_copies(file, targets)?;
-        linkage.add_slots(file, targets)?;
-        linkage.add_stubs(file)?;
-        Ok(linkage)
+        linkage
     }
 
     /// Whether nothing in the module can refer to a target.
@@ -87,10 +93,10 @@ impl Linkage {
         };
         if let Some(known) = self.symbols.get(&index) {
             let within = |known: &&Known| {
-                targets[known.target as usize].target.range.contains(known.address.wrapping_add(addend))
+                targets[known.target as usize].target.range().contains(known.address.wrapping_add(addend))
             };
             return known.iter().find(within).map(|known| Way {
-                range: targets[known.target as usize].target.range,
+                range: targets[known.target as usize].target.range(),
                 through: Through::Direct,
                 target: known.target,
             });
@@ -125,7 +131,7 @@ impl Linkage {
         each_relocation(file, |relocation| {
             let Value::Copy(symbol) = relocation.value else { return };
             for known in self.symbols.get(&symbol).into_iter().flatten() {
-                let range = targets[known.target as usize].target.range;
+                let range = targets[known.target as usize].target.range();
                 let moved = relocation.place.wrapping_sub(known.address);
                 let range = AddressRange::sized(range.start.wrapping_add(moved), range.len());
                 copies.push(Way { range, through: Through::Direct, target: known.target });

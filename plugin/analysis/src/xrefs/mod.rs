@@ -14,13 +14,17 @@ mod elf;
 mod instruction;
 mod linkage;
 mod pointers;
+mod question;
 mod relocations;
+mod search;
 
 pub use boundaries::{Boundaries, Known, code_symbols};
 pub use code::{Code, scan, sweep};
 pub use elf::{Elf, Part};
 pub use linkage::{Linkage, Way, names};
 pub use pointers::{holds_pointers, relocated, words};
+pub use question::{NamedSymbol, QuestionError, SymbolText, Targets};
+pub use search::{Found, OtherMachine, Xrefs, XrefsMerge, XrefsOptions, XrefsPartial, XrefsScanner};
 
 use serde::{Deserialize, Serialize};
 use target::AddressRange;
@@ -36,6 +40,18 @@ pub enum Kind {
     Mention,
     /// Data that holds the address once its module is loaded.
     Pointer,
+}
+
+impl Kind {
+    /// `call`, `jump`, `mention`, `pointer`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Call => "call",
+            Self::Jump => "jump",
+            Self::Mention => "mention",
+            Self::Pointer => "pointer",
+        }
+    }
 }
 
 /// Some kinds of references.
@@ -84,12 +100,27 @@ pub struct Reference {
 }
 
 /// What references are looked for to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Target {
-    /// The module that it lies in.
-    pub module: usize,
-    /// Its addresses there, in the file's own addresses: a reference to any of them counts.
-    pub range: AddressRange,
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Target {
+    /// Addresses of a module, in its file's own terms: a reference to any of them counts.
+    Place { module: usize, range: AddressRange },
+    /// A dynamic symbol that no module defines.
+    Outside(#[serde(with = "serde_bytes")] Vec<u8>),
+}
+
+impl Target {
+    /// Its addresses; those of a symbol that is elsewhere count from its beginning.
+    pub fn range(&self) -> AddressRange {
+        match self {
+            Self::Place { range, .. } => *range,
+            Self::Outside(_) => AddressRange { start: 0, end: 1 },
+        }
+    }
+
+    /// Whether it lies in the module with that number.
+    pub fn is_in(&self, number: usize) -> bool {
+        matches!(self, Self::Place { module, .. } if *module == number)
+    }
 }
 
 /// A target and the dynamic symbols in it, by which other modules refer to it.
@@ -106,4 +137,8 @@ pub struct Name {
     /// Its version, where it has one. A reference without a version, or to a symbol without one, is by name alone.
     pub version: Option<Vec<u8>>,
     pub address: u64,
+}
+
+fn base(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }

@@ -2,28 +2,28 @@
 
 use crate::objdump::Disassembly;
 use crate::search::{How, Image};
-use analysis::xrefs::{Kind, Reference, Through};
+use ::analysis::xrefs::{Kind, Reference, Through};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
 /// A folder of what was built.
-struct Build {
+pub struct Build {
     folder: TempDir,
 }
 
 impl Build {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Compiles and links fixtures.
-    fn compile(&self, compiler: &str, sources: &[&str], output: &str, options: &str) -> PathBuf {
+    pub fn compile(&self, compiler: &str, sources: &[&str], output: &str, options: &str) -> PathBuf {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures");
         let sources = sources.iter().map(|source| fixtures.join(source));
         let path = self.path(output);
@@ -104,7 +104,7 @@ fn check_library(path: &Path) {
     for name in ["library_step", "library_run", "library_hidden", "library_counter"] {
         let target = [image.target(0, name)];
         let found = image.references(0, &target, How::Sweep);
-        let own = text.references(&[name], Some(target[0].target.range));
+        let own = text.references(&[name], Some(target[0].target.range()));
         assert_eq!(kinds(&found), own, "{name} in {}", path.display());
         assert_eq!(image.references(0, &target, How::Scan(64)), found, "{name} in {}", path.display());
         let table = image.address("library_table");

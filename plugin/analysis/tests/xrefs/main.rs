@@ -1,6 +1,8 @@
 //! References in programs that compilers and linkers made, compared with what the system's own tools see in them.
 
+mod analysis;
 mod builds;
+mod damage;
 mod objdump;
 mod real;
 mod search;

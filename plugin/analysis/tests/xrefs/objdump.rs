@@ -1,6 +1,6 @@
 //! What `objdump` and `readelf` say about a file.
 
-use analysis::xrefs::{Kind, Named};
+use ::analysis::xrefs::{Kind, Named};
 use regex_automata::meta::Regex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -130,7 +130,7 @@ impl Disassembly {
     pub fn references_to(&self, target: &Named, here: bool) -> BTreeSet<(u64, Kind)> {
         let names: Vec<String> = target.names.iter().map(|name| bare(&String::from_utf8_lossy(&name.name))).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        self.references(&names, here.then_some(target.target.range))
+        self.references(&names, here.then_some(target.target.range()))
     }
 }
 

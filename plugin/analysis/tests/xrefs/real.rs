@@ -2,7 +2,7 @@
 
 use crate::objdump::Disassembly;
 use crate::search::{How, Image};
-use analysis::xrefs::Kind;
+use ::analysis::xrefs::Kind;
 use object::elf::{SHT_DYNSYM, STT_FUNC};
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! A search through a whole file, at once.
 
-use analysis::xrefs::{
+use ::analysis::xrefs::{
     Boundaries, Code, Elf, Kinds, Known, Linkage, Named, Reference, Target, code_symbols, holds_pointers, names,
     relocated, scan, sweep, words,
 };
@@ -29,6 +29,14 @@ impl Image {
         Self { bytes: fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())) }
     }
 
+    pub fn of(bytes: Vec<u8>) -> Self {
+        Self { bytes }
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     pub fn elf(&self) -> Elf<&[u8]> {
         Elf::parse(&self.bytes[..]).unwrap()
     }
@@ -53,20 +61,25 @@ impl Image {
     }
 
     pub fn range(&self, module: usize, range: AddressRange) -> Named {
-        Named { target: Target { module, range }, names: names(&self.elf(), range).unwrap() }
+        Named { target: Target::Place { module, range }, names: names(&self.elf(), range).unwrap() }
     }
 
     /// All references to `targets` in this file, as the module of that number.
     pub fn references(&self, module: usize, targets: &[Named], how: How) -> BTreeSet<Reference> {
-        let file = self.elf();
-        let linkage = Linkage::new(&file, module, targets).unwrap();
+        self.try_references(module, targets, how).expect("the file is whole")
+    }
+
+    /// As [`references`](Self::references); `None` if the file is refused. Sections that cannot be read are left out.
+    pub fn try_references(&self, module: usize, targets: &[Named], how: How) -> Option<BTreeSet<Reference>> {
+        let file = Elf::parse(&self.bytes[..]).ok()?;
+        let linkage = Linkage::new(&file, module, targets).unwrap_or_else(|_| Linkage::direct(&file, module, targets));
         let known = Known::default();
         let boundaries = Boundaries::new(&file, || code_symbols([file.clone()]), &known);
         let mut found = BTreeSet::new();
         for part in &file.parts {
             if part.is_code() && !part.is_plt() {
+                let Ok(bytes) = file.bytes(part) else { continue };
                 let section = part.address..part.address + part.size;
-                let bytes = file.bytes(part).unwrap();
                 match how {
                     How::Sweep => {
                         let code = Code { bytes, address: section.start, section };
@@ -89,11 +102,11 @@ impl Image {
                     }
                 }
             }
-            found.extend(relocated(&file, part, 0..part.size, &linkage, targets).unwrap());
+            found.extend(relocated(&file, part, 0..part.size, &linkage, targets).into_iter().flatten());
             if file.fixed && holds_pointers(part) {
-                found.extend(words(&file, part, 0..part.size, &linkage).unwrap());
+                found.extend(words(&file, part, 0..part.size, &linkage).into_iter().flatten());
             }
         }
-        found
+        Some(found)
     }
 }

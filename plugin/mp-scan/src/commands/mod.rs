@@ -8,6 +8,7 @@ mod strings;
 mod symbols;
 mod types;
 mod version;
+mod xrefs;
 
 use crate::arguments;
 use crate::engine::engine;
@@ -37,6 +38,7 @@ pub fn register(debugger: &Debugger) -> Result<(), lldb::Error> {
     add::<map::Map>(&group)?;
     add::<symbols::Symbols>(&group)?;
     add::<types::Types>(&group)?;
+    add::<xrefs::Xrefs>(&group)?;
     add::<jobs::Jobs>(&group)?;
     add::<pool::Pool>(&group)?;
     add::<version::Version>(&group)

@@ -4,6 +4,7 @@
 mod describing;
 mod executor;
 mod surveyor;
+mod twofold;
 
 use crate::cli::ScanOptions;
 use crate::conduct::{Before, conduct};
@@ -27,6 +28,7 @@ use surveyor::{Found, Surveyor};
 use target::Access;
 use target::cache::{self, Cache};
 use target::modules::{FileSet, Files};
+pub use twofold::run_after;
 
 /// MiB of its own that a worker may take for it at least.
 const MEMORY: u64 = 512;
@@ -53,28 +55,7 @@ pub type MakeAnalysis<A> = Box<dyn FnOnce(FileSet) -> Result<A> + Send>;
 pub fn run<A: FileAnalysis + Clone>(session: &mut Session, options: &ScanOptions, plan: FilePlan<A>) -> Result<()> {
     let before = Before { warnings: plan.modules.warnings.clone(), ..Before::default() };
     conduct(session, options, before, |session, workers| {
-        let FilePlan { modules, inflates, analysis } = plan;
-        let force = match workers {
-            Some(workers) => Some(engine().workforce(workers, MEMORY, session)?),
-            None => None,
-        };
-        // The files are this machine's.
-        let force = force.filter(|force| force.here > 0);
-        let pool = force.as_ref().map(|force| &force.pool);
-        let cache = Cache::folder().map(|folder| (folder, cache::LIMIT));
-        Ok(Box::new(FileScan {
-            surveyor: Surveyor::new(modules.modules, modules.search, pool, inflates)?,
-            deaths_before: pool.map_or(0, |pool| pool.deaths()),
-            force,
-            cache,
-            stage: Stage::Surveying(Some(analysis)),
-            info: modules.info,
-            notes: modules.warnings,
-            started: session.started,
-            until: options.timeout.map(|timeout| session.started + timeout),
-            stopping: None,
-            shown: None,
-        }))
+        Ok(Box::new(FileScan::start(session, options, plan, workers)?))
     })
 }
 
@@ -94,6 +75,8 @@ struct FileScan<A: FileAnalysis> {
     notes: Vec<String>,
     /// The rows so far.
     shown: Option<Results>,
+    /// What has been found, where it is not shown.
+    kept: Option<Vec<A::Item>>,
 }
 
 enum Stage<A: FileAnalysis> {
@@ -132,6 +115,33 @@ impl<T> Sink<T> for Step<T> {
 }
 
 impl<A: FileAnalysis + Clone> FileScan<A> {
+    /// A scan that begins with a survey, by so many workers or by this process.
+    fn start(session: &Session, options: &ScanOptions, plan: FilePlan<A>, workers: Option<usize>) -> Result<Self> {
+        let FilePlan { modules, inflates, analysis } = plan;
+        let force = match workers {
+            Some(workers) => Some(engine().workforce(workers, MEMORY, session)?),
+            None => None,
+        };
+        // The files are this machine's.
+        let force = force.filter(|force| force.here > 0);
+        let pool = force.as_ref().map(|force| &force.pool);
+        let cache = Cache::folder().map(|folder| (folder, cache::LIMIT));
+        Ok(Self {
+            surveyor: Surveyor::new(modules.modules, modules.search, pool, inflates)?,
+            deaths_before: pool.map_or(0, |pool| pool.deaths()),
+            force,
+            cache,
+            stage: Stage::Surveying(Some(analysis)),
+            info: modules.info,
+            notes: modules.warnings,
+            started: session.started,
+            until: options.timeout.map(|timeout| session.started + timeout),
+            stopping: None,
+            shown: None,
+            kept: None,
+        })
+    }
+
     /// What is next after the survey.
     fn plan(&mut self, plan: MakeAnalysis<A>, (set, inflated): Found) -> Result<Stage<A>> {
         for problem in set.modules.iter().flat_map(|module| &module.problems) {
@@ -202,7 +212,10 @@ impl<A: FileAnalysis + Clone> Scan for FileScan<A> {
                 let mut step = Step { items: Vec::new(), stop };
                 let Scanning { analysis, files, driver, executor, describing } = &mut *scanning;
                 let done = driver.step(&**analysis, &mut **executor, files, patience, &mut step);
-                describing.add(step.items);
+                match &mut self.kept {
+                    Some(kept) => kept.append(&mut step.items),
+                    None => describing.add(step.items),
+                }
                 while let Some(rows) = describing.step(Duration::ZERO) {
                     self.show(rows, found);
                 }
@@ -211,7 +224,10 @@ impl<A: FileAnalysis + Clone> Scan for FileScan<A> {
                     let mut outcome = driver.finish();
                     let mut last = Step { items: Vec::new(), stop: None };
                     analysis.finish(&mut outcome.merge, &mut last);
-                    describing.add(last.items);
+                    match &mut self.kept {
+                        Some(kept) => kept.append(&mut last.items),
+                        None => describing.add(last.items),
+                    }
                     let notes = executor.notes();
                     Stage::Describing { analysis, outcome: Box::new(outcome), describing, notes }
                 } else {

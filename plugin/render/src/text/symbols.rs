@@ -44,8 +44,11 @@ pub(super) fn xref(row: &XrefRow, style: &Style) -> String {
     let through = row.through.as_ref().map(|through| format!(" ({through})")).unwrap_or_default();
     let kind = format!("{}{through}", row.kind);
     let place = within(row.function.as_deref(), row.offset);
-    let source = source(row.file.as_deref(), row.line);
-    format!("{}  {kind:<10}  {place}  {}{source}\n", style.address(row.address), base(&row.module))
+    let target = row.target.as_ref().map(|target| format!("  -> {}", escape(target))).unwrap_or_default();
+    let tail = format!("  {}{}{target}", base(&row.module), source(row.file.as_deref(), row.line));
+    let used = ADDRESS + 2 + 13 + 2 + tail.chars().count();
+    let place = shorten(&place, style.width.saturating_sub(used).max(40));
+    format!("{}  {kind:<13}  {place}{tail}\n", style.address(row.address))
 }
 
 pub(super) fn lookup(row: &LookupRow, style: &Style) -> String {

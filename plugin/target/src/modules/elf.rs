@@ -29,6 +29,8 @@ pub(super) struct Elf {
     pub(super) layout: Layout,
     pub(super) machine: Machine,
     pub(super) relocatable: bool,
+    /// Whether it is loaded at the addresses in it.
+    pub(super) fixed: bool,
     /// The address, in the file's own, at which its first byte lies, or would; `None` if nothing of it is loaded.
     pub(super) start: Option<u64>,
     /// The page of the first address at which anything is loaded.
@@ -89,6 +91,7 @@ fn parse_class<'data, H: FileHeader<Endian = Endianness>>(data: impl ReadRef<'da
         layout: Layout { pointer_size: if header.is_type_64() { 8 } else { 4 }, byte_order },
         machine: header.e_machine(endian).into(),
         relocatable: header.e_type(endian) == elf::ET_REL,
+        fixed: header.e_type(endian) == elf::ET_EXEC,
         ..Elf::default()
     };
     let segments = header.program_headers(endian, data).unwrap_or_else(|_| {

@@ -108,6 +108,7 @@ impl<'a> Survey<'a> {
     pub(super) fn describe(&mut self, elf: &Elf, start: Option<u64>) {
         self.found.layout = elf.layout;
         self.found.machine = elf.machine;
+        self.found.fixed = elf.fixed;
         self.found.bias = self.module.base.zip(start).map(|(base, start)| base.wrapping_sub(start));
         if !elf.build_id.is_empty() {
             self.found.build_id.clone_from(&elf.build_id);

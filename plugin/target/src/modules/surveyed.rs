@@ -18,6 +18,8 @@ pub struct Surveyed {
     pub build_id: Vec<u8>,
     pub layout: Layout,
     pub machine: Machine,
+    /// Whether its file is loaded at the addresses in it, so that its code and data may hold them as they are.
+    pub fixed: bool,
     /// What is added to the file's addresses, wrapping around, to get those of the target; `None` if the module is not loaded.
     pub bias: Option<u64>,
     /// The main file first, if it could be read; empty if none could. An inflated section has a file of its own.
@@ -35,6 +37,7 @@ impl Surveyed {
             build_id: module.build_id.clone(),
             layout: Layout::default(),
             machine: Machine::default(),
+            fixed: false,
             bias: None,
             files: Vec::new(),
             sections: Vec::new(),

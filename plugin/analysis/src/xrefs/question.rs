@@ -1,0 +1,224 @@
+//! What a user asks about, and the targets that it comes to.
+
+use super::{Target, base};
+use crate::files::is_named;
+use std::collections::BTreeMap;
+use target::AddressRange;
+use target::modules::{FileSet, Role, Surveyed};
+
+/// A symbol as it is written: ``[MODULE`]NAME[+OFFSET]``.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SymbolText {
+    pub module: Option<String>,
+    pub name: String,
+    /// Where one address in it is meant.
+    pub offset: Option<u64>,
+}
+
+/// A symbol of that name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedSymbol {
+    /// The number of its module.
+    pub module: usize,
+    /// In its file's own terms; `None` for one that the module only uses.
+    pub address: Option<u64>,
+    /// Bytes of a variable; 0 for anything else.
+    pub variable: u64,
+}
+
+/// Targets, and what each is called.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Targets {
+    pub targets: Vec<Target>,
+    pub labels: Vec<String>,
+}
+
+/// Why there is no target.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QuestionError {
+    #[error("no symbol '{name}' in {}; see `mp-scan symbols` for what there is", counted(*modules))]
+    NoSymbol { name: String, modules: usize },
+    #[error("{range} is in no section of {}", counted(*modules))]
+    NoPlace { range: AddressRange, modules: usize },
+    #[error("'{name}' is only used, not defined, so there is nothing at +{offset:#x}; leave out the offset")]
+    Outside { name: String, offset: u64 },
+}
+
+fn counted(modules: usize) -> String {
+    if modules == 1 { "the one module".to_owned() } else { format!("the {modules} modules") }
+}
+
+impl SymbolText {
+    /// `number` reads an offset.
+    pub fn parse(text: &str, number: impl Fn(&str) -> Option<u64>) -> Self {
+        let (module, rest) = match text.split_once('`') {
+            Some((module, rest)) => (Some(module.trim().to_owned()), rest),
+            None => (None, text),
+        };
+        // `operator+` has no offset.
+        let offset = rest.rsplit_once('+').and_then(|(name, offset)| Some((name, number(offset.trim())?)));
+        let (name, offset) = offset.map_or((rest, None), |(name, offset)| (name, Some(offset)));
+        Self { module, name: name.trim().to_owned(), offset }
+    }
+
+    /// Whether the name is one as compilers write it for linkers.
+    pub fn is_mangled(&self) -> bool {
+        self.name.starts_with("_Z") || self.name.starts_with("_R")
+    }
+
+    /// A regex that all names match which [`fits`](Self::fits) takes.
+    pub fn regex(&self) -> String {
+        let name = regex_syntax::escape(&self.name);
+        if self.is_mangled() { format!("^{name}$") } else { format!("^{name}") }
+    }
+
+    /// Whether a symbol's name is the one that is written: with or without its parameters, and the hash of a Rust one.
+    pub fn fits(&self, name: &str) -> bool {
+        let Some(mut rest) = name.strip_prefix(self.name.as_str()) else { return false };
+        if let Some(hash) = rest.strip_prefix("::h").and_then(|rest| rest.get(..16)) {
+            let hexadecimal = hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+            rest = if hexadecimal { &rest[3 + 16..] } else { rest };
+        }
+        rest.is_empty()
+            || parameters(rest).is_some_and(|rest| matches!(rest, "" | " const" | " &" | " &&" | " const &"))
+    }
+
+    /// The targets that symbols of the name are: all of a variable, the beginning of anything else.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn targets(&self, set: &FileSet, symbols: &[NamedSymbol]) -> Result<Targets, QuestionError> {
+        let wanted = |module: usize| {
+            let name = |name: &String| is_named(&set.modules[module].path, name);
+            self.module.as_ref().is_none_or(name)
+        };
+        let mut places: BTreeMap<(usize, u64), u64> = BTreeMap::new();
+        for symbol in symbols.iter().filter(|symbol| wanted(symbol.module)) {
+            if let Some(address) = symbol.address {
+                let size = places.entry((symbol.module, address)).or_default();
+                *size = symbol.variable.max(*size);
+            }
+        }
+        let mut targets = Targets::default();
+        for ((module, address), size) in places {
+            let surveyed = &set.modules[module];
+            let range = match self.offset {
+                Some(offset) => AddressRange::sized(address.wrapping_add(offset), 1),
+                None => AddressRange::sized(address, size.max(1)),
+            };
+            let shown = address.wrapping_add(surveyed.bias.unwrap_or(0));
+            targets.targets.push(Target::Place { module, range });
+            targets.labels.push(format!("{} at {shown:#x} in {}", self.written(), base(&surveyed.path)));
+        }
+        if targets.targets.is_empty() && !symbols.is_empty() && self.module.is_none() {
+            if let Some(offset) = self.offset {
+                return Err(QuestionError::Outside { name: self.name.clone(), offset });
+            }
+            targets.targets.push(Target::Outside(self.name.clone().into_bytes()));
+            targets.labels.push(self.name.clone());
+        }
+        if let [label] = &mut targets.labels[..] {
+            *label = self.written();
+        }
+        if targets.targets.is_empty() {
+            return Err(QuestionError::NoSymbol { name: self.name.clone(), modules: set.modules.len() });
+        }
+        Ok(targets)
+    }
+
+    fn written(&self) -> String {
+        self.offset.map_or_else(|| self.name.clone(), |offset| format!("{}+{offset:#x}", self.name))
+    }
+}
+
+/// What follows on a list of parameters, if there is one.
+fn parameters(text: &str) -> Option<&str> {
+    let mut depth = 0_u32;
+    for (index, byte) in text.bytes().enumerate() {
+        match byte {
+            b'(' => depth += 1,
+            b')' => depth -= 1,
+            _ if index == 0 => return None,
+            _ => {}
+        }
+        if depth == 0 {
+            return text.get(index + 1..);
+        }
+    }
+    None
+}
+
+impl Targets {
+    /// The target that `range` is: load addresses if the modules are `loaded`, else addresses of a file, that of the first
+    /// module. `name` says of which module.
+    ///
+    /// # Errors
+    /// If it begins in no section of a module.
+    pub fn at(set: &FileSet, range: AddressRange, loaded: bool, name: Option<&str>) -> Result<Self, QuestionError> {
+        let named =
+            (0..set.modules.len()).filter(|module| name.is_none_or(|name| is_named(&set.modules[*module].path, name)));
+        let modules: Vec<usize> = named.take(if loaded { usize::MAX } else { 1 }).collect();
+        let place = |module: &usize| {
+            let module = *module;
+            let surveyed = &set.modules[module];
+            let bias = if loaded { surveyed.bias? } else { 0 };
+            let start = range.start.wrapping_sub(bias);
+            let inside = has_address(surveyed, start);
+            inside.then_some(Target::Place { module, range: AddressRange::sized(start, range.len()) })
+        };
+        let target = modules.iter().find_map(place).ok_or(QuestionError::NoPlace { range, modules: modules.len() })?;
+        let label = if range.len() == 1 { format!("{:#x}", range.start) } else { range.to_string() };
+        Ok(Self { targets: vec![target], labels: vec![label] })
+    }
+}
+
+/// Whether a section of the module's file is loaded at that address.
+fn has_address(module: &Surveyed, address: u64) -> bool {
+    let loaded =
+        module.sections.iter().filter(|section| section.alloc && module.files[section.file].role == Role::Main);
+    let mut loaded = loaded.map(|section| AddressRange::sized(section.address, section.size));
+    loaded.any(|section| section.contains(address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> SymbolText {
+        SymbolText::parse(text, |number| u64::from_str_radix(number.strip_prefix("0x")?, 16).ok())
+    }
+
+    #[test]
+    fn a_symbol_has_a_module_and_an_offset_where_they_are_written() {
+        let symbol = |module: Option<&str>, name: &str, offset| SymbolText {
+            module: module.map(str::to_owned),
+            name: name.to_owned(),
+            offset,
+        };
+        assert_eq!(text("step"), symbol(None, "step", None));
+        assert_eq!(text("step+0x10"), symbol(None, "step", Some(16)));
+        assert_eq!(text("libstep.so`step + 0x1"), symbol(Some("libstep.so"), "step", Some(1)));
+        assert_eq!(text("N::operator+"), symbol(None, "N::operator+", None));
+        assert_eq!(text("N::operator+(int)"), symbol(None, "N::operator+(int)", None));
+    }
+
+    #[test]
+    fn a_name_fits_with_and_without_its_parameters() {
+        for name in ["a::step", "a::step(int (*)(int), b<(c)1>)", "a::step() const", "a::step::h0123456789abcdef"] {
+            assert!(text("a::step").fits(name), "{name}");
+        }
+        for name in [
+            "a::steps",
+            "a::step()::{lambda()#1}::operator()() const",
+            "a::step(int) [clone .cold]",
+            "a::step::h",
+            "a::step::hop",
+            "step",
+            "a::step(",
+        ] {
+            assert!(!text("a::step").fits(name), "{name}");
+        }
+        assert!(text("a::step(int)").fits("a::step(int)"));
+        assert!(!text("a::step(int)").fits("a::step()"));
+    }
+}
