@@ -17,6 +17,9 @@ pub trait FileAnalysis: Analysis<Input = Files, Item: Clone + Send + Serialize +
     /// How many items are described at a time.
     const BATCH: usize = 64;
 
+    /// Whether there is anything to add to items; if not, their rows are the [plain](Self::plain) ones.
+    const DESCRIBES: bool = true;
+
     /// What the files are.
     fn set(&self) -> &FileSet;
 

@@ -1,5 +1,6 @@
 //! What a symbol command looks at: the modules of the debugger's target, whether it has a process or not.
 
+use crate::cli::EXPRESSION;
 use crate::inspect::{Inspected, inspect};
 use crate::session::Session;
 use analysis::files::is_named;
@@ -61,6 +62,20 @@ impl Modules {
         let debug_folders = session.debugger.debug_file_folders().into_iter().map(PathBuf::from).collect();
         let pid = info.pid.filter(|_| info.kind == TargetKind::Live);
         Ok(Self { info, modules, search: Search { pid, debug_folders }, warnings, target, process })
+    }
+
+    /// The address that `text` means: a load address where there is a process, else a file address.
+    ///
+    /// # Errors
+    /// If it means none.
+    pub fn address(&self, text: &str, module: Option<&str>) -> Result<u64> {
+        let (expression, text) = match text.strip_prefix(EXPRESSION) {
+            Some(expression) => (true, expression),
+            None => (false, text),
+        };
+        let frame = self.process.as_ref().and_then(|process| process.frame.as_ref());
+        let context = lldb::address::Context { target: &self.target, frame, module, expression };
+        Ok(lldb::address::resolve(&context, text)?)
     }
 
     /// Leaves those that `name` names, by file name or path. Without a name, all.

@@ -5,7 +5,7 @@ mod files;
 mod scan;
 mod symbols;
 
-use analysis::{entropy::Entropy, find::Find, remote, strings::Strings, types::Types};
+use analysis::{entropy::Entropy, find::Find, lines::Lines, lookup::Lookup, remote, strings::Strings, types::Types};
 use files::{FileScan, Inflate, Survey};
 use multiprocessing::{Registry, worker_main};
 use scan::Scan;
@@ -27,6 +27,8 @@ fn main() -> ExitCode {
             .function::<FileScan<Types>>()
             .function::<FileScan<analysis::xrefs::Xrefs>>()
             .function::<Survey>()
-            .function::<Inflate>(),
+            .function::<Inflate>()
+            .function::<FileScan<Lookup>>()
+            .function::<FileScan<Lines>>(),
     )
 }

@@ -33,8 +33,8 @@ pub enum End {
     Stopped(usize),
 }
 
-/// As many entries are read between two questions whether to stop.
-const ENTRIES: u32 = 4096;
+/// As many entries and ranges are read between two questions whether to stop.
+const WORK: u32 = 1 << 14;
 
 /// Walks over the entries of `unit`, and finds the functions for `wanted`. Of the functions that lie in no other, only
 /// those whose entries begin in `part`, offsets in the unit, are looked into.
@@ -54,8 +54,9 @@ pub fn walk<'a>(
     found.innermost.resize(wanted.len(), None);
     let end = unit.header.length_including_self();
     let entries = unit.entries_raw(None)?;
-    let mut walk = Walk { dwarf, unit, wanted, end, entries, depth: 0, open: Vec::new(), found };
-    let mut count = 0u32;
+    let mut walk = Walk { dwarf, unit, wanted, end, entries, depth: 0, open: Vec::new(), work: 0, found };
+    // Where the last entry begins that lies in no function.
+    let mut outermost = 0;
     // The depth of a function of another part; its children are passed over.
     let mut foreign: Option<isize> = None;
     while !walk.entries.is_empty() {
@@ -65,14 +66,17 @@ pub fn walk<'a>(
             walk.open.pop();
         }
         let outside = walk.open.is_empty();
-        if outside && offset >= part.end {
-            break;
+        if outside {
+            if offset >= part.end {
+                break;
+            }
+            outermost = offset;
         }
-        count += 1;
-        if outside && count >= ENTRIES && offset > part.start {
-            count = 0;
+        walk.work += 1;
+        if walk.work >= WORK {
+            walk.work = 0;
             if stop() {
-                return Ok(End::Stopped(offset));
+                return Ok(End::Stopped(outermost.max(part.start + 1)));
             }
         }
         let Some(abbreviation) = walk.entries.read_abbreviation()? else { continue };
@@ -125,6 +129,8 @@ struct Walk<'a, 'w> {
     depth: isize,
     /// The functions that the next entry lies in, outermost first.
     open: Vec<Open>,
+    /// What has been read since it was asked whether to stop.
+    work: u32,
     found: &'w mut Functions,
 }
 
@@ -166,6 +172,7 @@ impl<'a> Walk<'a, '_> {
         let (wanted, unit, dwarf) = (self.wanted, self.unit, self.dwarf);
         let mut spans = None;
         ranges.each(dwarf, unit, |range| {
+            self.work = self.work.saturating_add(1);
             let positions = wanted.positions(&range);
             if !positions.is_empty() {
                 let number = *spans.get_or_insert_with(|| self.numbered(&mut open));

@@ -1,6 +1,212 @@
-//! `lookup`: what is at an address: module, symbol, the functions that were inlined there, the place in the source.
+//! `lookup`: what is at an address: module, symbol, the functions that are inlined there, the place in the source.
+//!
+//! All addresses of a module are looked up in one walk over its debug information, each unit by one task; of a large unit,
+//! tasks share the functions. Symbol tables are parts of the same scan.
 
-pub mod functions;
-pub mod part;
-pub mod rows;
-pub mod wanted;
+mod functions;
+mod merge;
+mod part;
+mod plan;
+mod rows;
+mod symbolizer;
+mod symbols;
+mod wanted;
+mod words;
+
+use crate::driver::Sink;
+use crate::dwarf::{DebugInfo, ModuleSource};
+use crate::files::FileAnalysis;
+use crate::plan::{Analysis, ScanRange, Scanned, Task};
+use crate::report::{LookupRow, Results, Skip, Stop};
+use object::elf;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::ops::{ControlFlow, Range};
+use target::AddressRange;
+use target::modules::{FileSet, Files};
+
+pub use merge::LookupMerge;
+pub use part::{Kept, Part, Question, Spelling, look_up};
+pub use plan::{Given, Lookup, LookupOptions, is_named};
+pub use rows::place;
+pub use symbolizer::{SourcePlace, Symbolizer};
+pub use symbols::SymbolPart;
+pub use words::{address_in, in_module};
+
+/// What a task finds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LookupPartial {
+    Nothing,
+    /// In .debug_info of this module.
+    Debug(usize, Part),
+    /// In a symbol table of this module.
+    Symbols(usize, SymbolPart),
+}
+
+/// What is kept of modules from one task to the next.
+#[derive(Debug, Default)]
+pub struct LookupScanner {
+    modules: HashMap<usize, Kept>,
+}
+
+impl Analysis for Lookup {
+    const NAME: &'static str = "lookup";
+    type Input = Files;
+    type Partial = LookupPartial;
+    type Scanner = LookupScanner;
+    type Merge = LookupMerge;
+    type Item = LookupRow;
+
+    fn ranges(&self) -> &[ScanRange] {
+        self.ranges()
+    }
+
+    fn reach(&self) -> u64 {
+        0
+    }
+
+    fn reads_swapped(&self) -> bool {
+        true
+    }
+
+    fn scanner(&self) -> Result<LookupScanner, String> {
+        Ok(LookupScanner::default())
+    }
+
+    fn scan(
+        &self,
+        scanner: &mut LookupScanner,
+        task: &Task,
+        files: &Files,
+        stop: &dyn Fn() -> bool,
+    ) -> Scanned<LookupPartial> {
+        let whole =
+            |partial| Scanned { partial, bytes: task.range.len(), skipped: Vec::new(), rest: None, gone: false };
+        let found = self.set.locate(task.range.start);
+        let wanted =
+            found.and_then(|(module, section, offset)| Some((module, section, offset, self.wanted.get(&module)?)));
+        let Some((module, section, offset, wanted)) = wanted else { return whole(LookupPartial::Nothing) };
+        let part = offset..offset + task.range.len();
+        let found = match self.set.modules[module].debug_info() == Some(section) {
+            true => self.in_debug_info(scanner, module, files, wanted, part.clone(), stop),
+            false => self.in_symbols(module, section, files, wanted, part.clone()),
+        };
+        let (partial, unread, stopped) = match found {
+            Ok(found) => found,
+            Err(reason) => (LookupPartial::Nothing, vec![(part, reason)], None),
+        };
+        let place = |at: u64| task.range.start + (at - offset);
+        let skip = |(range, reason): (Range<u64>, String)| Skip {
+            range: AddressRange::new(place(range.start), place(range.end)),
+            reason,
+        };
+        let skipped: Vec<Skip> = unread.into_iter().map(skip).collect();
+        let lost: u64 = skipped.iter().map(|skip| skip.range.len()).sum();
+        let rest = stopped.map(|at| AddressRange::new(place(at), task.range.end));
+        let done = task.range.len() - rest.map_or(0, AddressRange::len);
+        Scanned { partial, bytes: done.saturating_sub(lost), skipped, rest, gone: false }
+    }
+
+    fn merge(&self) -> LookupMerge {
+        LookupMerge::new(self)
+    }
+
+    fn absorb(
+        &self,
+        merge: &mut LookupMerge,
+        _: &Task,
+        partial: LookupPartial,
+        _: &Files,
+        _: &mut dyn Sink<LookupRow>,
+    ) -> ControlFlow<Stop> {
+        match partial {
+            LookupPartial::Nothing => {}
+            LookupPartial::Debug(module, part) => merge.absorb(module, part),
+            LookupPartial::Symbols(module, part) => merge.absorb_symbols(module, part),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn weight(partial: &LookupPartial) -> usize {
+        let texts = |texts: &[String]| texts.iter().map(String::len).sum::<usize>();
+        match partial {
+            LookupPartial::Nothing => 0,
+            LookupPartial::Debug(_, part) => {
+                texts(&part.texts) + 32 * (part.frames.len() + part.innermost.len() + part.places.len())
+            }
+            LookupPartial::Symbols(_, part) => texts(&part.texts) + 32 * part.found.len(),
+        }
+    }
+}
+
+type Found = (LookupPartial, Vec<(Range<u64>, String)>, Option<u64>);
+
+impl Lookup {
+    fn in_debug_info(
+        &self,
+        scanner: &mut LookupScanner,
+        module: usize,
+        files: &Files,
+        addresses: &[u64],
+        part: Range<u64>,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Found, String> {
+        let source = ModuleSource::new(files, module);
+        let debug = DebugInfo::load(&source).map_err(|error| error.to_string())?;
+        let kept = scanner.modules.entry(module).or_insert_with(|| Kept::new(&debug, addresses));
+        let question = Question { addresses, part, spelling: self.options.spelling, functions: true };
+        let found = look_up(&debug, &source, kept, &question, stop);
+        Ok((LookupPartial::Debug(module, found.part), found.unread, found.stopped))
+    }
+
+    fn in_symbols(
+        &self,
+        module: usize,
+        section: usize,
+        files: &Files,
+        addresses: &[u64],
+        part: Range<u64>,
+    ) -> Result<Found, String> {
+        let table = &self.set.modules[module].sections[section];
+        let size = if self.set.modules[module].layout.pointer_size == 4 { 16 } else { 24 };
+        let entries = part.start.div_ceil(size) as usize..part.end.div_ceil(size) as usize;
+        let dynamic = elf::SectionType(table.kind) == elf::SHT_DYNSYM;
+        let spelling = self.options.spelling;
+        let data = files.data(module, table.file).map_err(|error| error.to_string())?;
+        let file = object::File::parse(data).map_err(|error| error.to_string())?;
+        let found = symbols::look_up(&file, dynamic, entries, addresses, spelling);
+        Ok((LookupPartial::Symbols(module, found), Vec::new(), None))
+    }
+}
+
+impl FileAnalysis for Lookup {
+    const DESCRIBES: bool = false;
+
+    fn set(&self) -> &FileSet {
+        &self.set
+    }
+
+    fn finish(&self, merge: &mut LookupMerge, sink: &mut dyn Sink<LookupRow>) {
+        let mut rows = merge.rows(self);
+        rows.truncate(usize::try_from(self.options.limit).unwrap_or(usize::MAX));
+        if !rows.is_empty() {
+            sink.found(rows);
+        }
+    }
+
+    fn total(&self, _: &LookupMerge) -> u64 {
+        self.given.len() as u64
+    }
+
+    fn describe(&self, _: &mut LookupScanner, items: &[LookupRow], _: &Files, _: &dyn Fn() -> bool) -> Results {
+        self.plain(items)
+    }
+
+    fn plain(&self, items: &[LookupRow]) -> Results {
+        Results::Lookups(items.to_vec())
+    }
+
+    fn none() -> Results {
+        Results::Lookups(Vec::new())
+    }
+}

@@ -2,10 +2,10 @@
 
 use super::functions::{self, End, Functions};
 use super::rows::{self, Place};
+use super::symbols::spelled;
 use super::wanted::Wanted;
 use crate::describe::text_of;
 use crate::dwarf::{Abbreviations, DebugInfo, DwarfError, Names, Source, Unit, UnitRanges, UnitTable, file_path};
-use crate::symbols::demangled;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -52,8 +52,8 @@ pub enum Spelling {
 /// What a module's units are looked up with; it is kept from one part to the next.
 #[derive(Debug, Default)]
 pub struct Kept {
-    pub table: UnitTable,
-    pub ranges: UnitRanges,
+    table: UnitTable,
+    ranges: UnitRanges,
     abbreviations: Abbreviations,
 }
 
@@ -68,56 +68,100 @@ impl Kept {
         let ranges = UnitRanges::new(&debug.dwarf, &table, is_wanted);
         Self { table, ranges, abbreviations: Abbreviations::default() }
     }
+
+    /// Of a module in which any addresses will be looked up.
+    pub fn whole(debug: &DebugInfo<'_>) -> Self {
+        let table = UnitTable::new(&debug.dwarf);
+        let ranges = UnitRanges::new(&debug.dwarf, &table, |_| true);
+        Self { table, ranges, abbreviations: Abbreviations::default() }
+    }
+
+    /// Where the last unit ends in .debug_info.
+    pub fn end(&self) -> u64 {
+        self.table.all().last().map_or(0, |unit| unit.end)
+    }
 }
 
-/// Something that could not be read: a range of .debug_info, and why, as a fragment.
-pub type Unread = (Range<u64>, String);
+/// What is asked of a part.
+#[derive(Clone, Debug)]
+pub struct Question<'q> {
+    /// In the file's own terms, in ascending order, none of them twice.
+    pub addresses: &'q [u64],
+    /// What of .debug_info is looked into: the units, and of large ones the functions, that begin there.
+    pub part: Range<u64>,
+    pub spelling: Spelling,
+    /// Whether functions are asked for, and not the places alone.
+    pub functions: bool,
+}
 
-/// Looks up `addresses`, which are in ascending order, in what begins in `part` of .debug_info. What cannot be read goes to
-/// `unread`. Returns where it stopped, if it was told to.
+/// What was found, and what could not be.
+#[derive(Debug, Default)]
+pub struct Found {
+    pub part: Part,
+    /// Ranges of .debug_info, and why they could not be read, as fragments.
+    pub unread: Vec<(Range<u64>, String)>,
+    /// Where it stopped, if it was told to.
+    pub stopped: Option<u64>,
+}
+
+/// Looks up addresses in a part of a module's debug information.
 pub fn look_up<'a>(
     debug: &DebugInfo<'a>,
     source: &dyn Source<'a>,
     kept: &mut Kept,
-    addresses: &[u64],
-    (part, spelling): (Range<u64>, Spelling),
+    question: &Question<'_>,
     stop: &dyn Fn() -> bool,
-    unread: &mut Vec<Unread>,
-) -> (Part, Option<u64>) {
+) -> Found {
     let Kept { table, ranges, abbreviations } = kept;
-    let (names, paths) = (HashMap::new(), HashMap::new());
-    let mut search = Search { debug, source, part: Part::default(), spelling, names, paths, table };
+    let part = &question.part;
+    let mut search = Search {
+        debug,
+        source,
+        question,
+        part: Part::default(),
+        names: HashMap::new(),
+        paths: HashMap::new(),
+        table,
+        stop,
+    };
+    let (mut unread, mut stopped) = (Vec::new(), None);
     for unit in table.overlapping(part.clone()) {
         if unit.start > part.start && stop() {
-            return (search.part, Some(unit.start));
+            stopped = Some(unit.start);
+            break;
         }
-        match search.unit(ranges, abbreviations, addresses, unit, &part, stop) {
+        match search.unit(ranges, abbreviations, unit) {
             Ok(End::Done) => {}
-            Ok(End::Stopped(at)) => return (search.part, Some(unit.start + at as u64)),
+            Ok(End::Stopped(at)) => {
+                stopped = Some(unit.start + at as u64);
+                break;
+            }
             Err(error) => unread.push((
                 unit.start.max(part.start)..unit.end.min(part.end),
-                format!("the unit at {:#x} of .debug_info: {error}", unit.start),
+                format!("the unit at {:#x} is malformed: {error}", unit.start),
             )),
         }
     }
     if let Some(rest) = &table.rest
         && part.contains(&rest.range.start)
+        && stopped.is_none()
     {
-        unread.push((rest.range.start..part.end, format!("{} at {:#x} of .debug_info", rest.reason, rest.range.start)));
+        unread.push((rest.range.start..part.end, rest.reason.clone()));
     }
-    (search.part, None)
+    Found { part: search.part, unread, stopped }
 }
 
 struct Search<'a, 'd> {
     debug: &'d DebugInfo<'a>,
     source: &'d dyn Source<'a>,
+    question: &'d Question<'d>,
     part: Part,
-    spelling: Spelling,
     /// Which of the part's texts a name, as it is in the file, has become.
     names: HashMap<&'a [u8], u32>,
     /// Which of the part's texts a path has become.
     paths: HashMap<Vec<u8>, u32>,
     table: &'d UnitTable,
+    stop: &'d dyn Fn() -> bool,
 }
 
 impl<'a> Search<'a, '_> {
@@ -125,12 +169,10 @@ impl<'a> Search<'a, '_> {
         &mut self,
         ranges: &UnitRanges,
         abbreviations: &mut Abbreviations,
-        addresses: &[u64],
         at: &Range<u64>,
-        part: &Range<u64>,
-        stop: &dyn Fn() -> bool,
     ) -> Result<End, DwarfError> {
         let dwarf = &self.debug.dwarf;
+        let Question { addresses, part, functions, .. } = self.question;
         let listed = ranges.listed(at.start);
         if listed.is_some_and(<[_]>::is_empty) {
             return Ok(End::Done);
@@ -152,6 +194,9 @@ impl<'a> Search<'a, '_> {
         if begins {
             self.places(&unit, at.start, &wanted)?;
         }
+        if !functions {
+            return Ok(End::Done);
+        }
         let split = self.debug.split(&unit, self.source)?;
         let (holder, entries) = match &split {
             // It has offsets of its own, and so no parts.
@@ -163,7 +208,7 @@ impl<'a> Search<'a, '_> {
             }
         };
         let mut functions = Functions::default();
-        let ended = functions::walk(holder, entries.0, &wanted, entries.1, stop, &mut functions);
+        let ended = functions::walk(holder, entries.0, &wanted, entries.1, self.stop, &mut functions);
         let named = self.functions(&unit, holder, entries.0, at.start, &wanted, &functions);
         let ended = ended?;
         named?;
@@ -222,12 +267,9 @@ impl<'a> Search<'a, '_> {
     }
 
     fn name(&mut self, name: &'a [u8]) -> u32 {
-        let (texts, spelling) = (&mut self.part.texts, self.spelling);
+        let (texts, spelling) = (&mut self.part.texts, self.question.spelling);
         *self.names.entry(name).or_insert_with(|| {
-            texts.push(match (spelling, std::str::from_utf8(name)) {
-                (Spelling::Demangled, Ok(name)) => demangled(name),
-                _ => text_of(name),
-            });
+            texts.push(spelled(name, spelling));
             (texts.len() - 1) as u32
         })
     }

@@ -20,6 +20,11 @@ impl Wanted {
                 for range in ranges {
                     let (first, last) = span(all, range);
                     numbers.extend(first as u32..last as u32);
+                    // Ranges that lie over one another come from damage.
+                    if numbers.len() > 2 * all.len() {
+                        numbers.sort_unstable();
+                        numbers.dedup();
+                    }
                 }
                 numbers.sort_unstable();
                 numbers.dedup();

@@ -2,6 +2,8 @@
 
 mod find;
 mod jobs;
+mod lines;
+mod lookup;
 mod map;
 mod pool;
 mod strings;
@@ -39,6 +41,8 @@ pub fn register(debugger: &Debugger) -> Result<(), lldb::Error> {
     add::<symbols::Symbols>(&group)?;
     add::<types::Types>(&group)?;
     add::<xrefs::Xrefs>(&group)?;
+    add::<lookup::Lookup>(&group)?;
+    add::<lines::Lines>(&group)?;
     add::<jobs::Jobs>(&group)?;
     add::<pool::Pool>(&group)?;
     add::<version::Version>(&group)

@@ -85,6 +85,11 @@ impl<A: FileAnalysis> Describing<A> {
 
     /// Takes items, in the order in which their rows are wanted.
     pub fn add(&mut self, items: Vec<A::Item>) {
+        if !A::DESCRIBES && !items.is_empty() {
+            let rows = Some(self.analysis.plain(&items));
+            self.batches.push_back(Batch { items: Vec::new(), rows });
+            return;
+        }
         for batch in items.chunks(A::BATCH.max(1)) {
             let id = self.first + self.batches.len() as u64;
             match &self.hands {

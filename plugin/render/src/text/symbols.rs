@@ -2,7 +2,7 @@
 
 use super::{Style, escape, shorten};
 use crate::units::bytes;
-use analysis::{LineRow, LookupRow, SymbolRow, XrefRow};
+use analysis::{FrameRow, LineRow, LookupRow, SymbolRow, XrefRow};
 use std::fmt::Write as _;
 
 /// Columns of an address, or of what stands in its place.
@@ -51,17 +51,37 @@ pub(super) fn xref(row: &XrefRow, style: &Style) -> String {
     format!("{}  {kind:<13}  {place}{tail}\n", style.address(row.address))
 }
 
+/// An address in a line, with its place in the source if it is in one function, else with a line for each frame below it.
 pub(super) fn lookup(row: &LookupRow, style: &Style) -> String {
     let mut text = style.address(row.address);
     let Some(module) = &row.module else {
-        text.push_str("  in no module\n");
+        text.push_str("  no module is at this address, and code of a JIT has no names here\n");
         return text;
     };
-    let _ = writeln!(text, "  {}  {}", within(row.symbol.as_deref(), row.offset), base(module));
+    let symbol = match &row.symbol {
+        Some(_) => within(row.symbol.as_deref(), row.offset),
+        None => "no symbol".to_owned(),
+    };
+    if let [frame] = &row.frames[..]
+        && (frame.function.is_none() || frame.function == row.symbol)
+    {
+        let _ = writeln!(text, "  {symbol}{}  {}", place(frame), base(module));
+        return text;
+    }
+    let _ = writeln!(text, "  {symbol}  {}", base(module));
     for frame in &row.frames {
         let inlined = if frame.inlined { "  (inlined)" } else { "" };
         let function = frame.function.as_deref().map_or_else(|| "??".to_owned(), escape);
-        let _ = writeln!(text, "    {function}{}{inlined}", source(frame.file.as_deref(), frame.line));
+        let _ = writeln!(text, "    {function}{}{inlined}", place(frame));
+    }
+    text
+}
+
+/// ` at FILE:LINE:COLUMN`, as far as it is known.
+fn place(frame: &FrameRow) -> String {
+    let mut text = source(frame.file.as_deref(), frame.line);
+    if let (Some(_), Some(_), Some(column)) = (&frame.file, frame.line, frame.column) {
+        let _ = write!(text, ":{column}");
     }
     text
 }

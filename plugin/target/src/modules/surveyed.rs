@@ -65,6 +65,37 @@ impl Surveyed {
         }
     }
 
+    /// The `.debug_info` of the module itself: in its own file, or in its debug file.
+    pub fn debug_info(&self) -> Option<usize> {
+        [Role::Main, Role::Debug].into_iter().find_map(|role| self.section_named(Some(role), ".debug_info"))
+    }
+
+    /// What the file that a section is in is to the module.
+    pub fn role(&self, section: usize) -> Role {
+        self.files[self.sections[section].file].role
+    }
+
+    /// The sections that are loaded, of the file that is.
+    pub fn loaded(&self) -> impl Iterator<Item = &Section> {
+        let role = if self.file(Role::Main).is_some() { Role::Main } else { Role::Debug };
+        // Thread-local variables that are zero take no room where their section says that it is.
+        let loaded = move |section: &&Section| {
+            section.alloc
+                && section.size > 0
+                && self.files[section.file].role == role
+                && !section.name.starts_with(".tbss")
+        };
+        self.sections.iter().filter(loaded)
+    }
+
+    /// Where there is code, in the file's own addresses and ascending order.
+    pub fn code(&self) -> Vec<Range<u64>> {
+        let code = self.loaded().filter(|section| section.execute);
+        let mut code: Vec<_> = code.map(|part| part.address..part.address.saturating_add(part.size)).collect();
+        code.sort_unstable_by_key(|range| range.start);
+        code
+    }
+
     /// The first file with that role.
     pub fn file(&self, role: Role) -> Option<usize> {
         self.files.iter().position(|file| file.role == role)

@@ -1,0 +1,157 @@
+//! Puts together what parts tell of each address.
+
+use super::part::{Location, Part};
+use super::plan::Lookup;
+use super::symbols::{Best, Candidate, SymbolPart};
+use crate::report::{FrameRow, LookupRow};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// What has been told of each address so far.
+#[derive(Debug, Default)]
+pub struct LookupMerge {
+    /// By module, and the number of the address.
+    known: BTreeMap<usize, Vec<Known>>,
+    parts: Vec<Texts>,
+    /// What further units tell, by module, number of the address, and unit: the part and the place.
+    places: HashMap<(usize, u32, u64), (u32, Location)>,
+    /// By module.
+    best: BTreeMap<usize, Best>,
+    /// The names of each part of symbol tables.
+    names: Vec<Vec<Arc<str>>>,
+}
+
+/// A part with its texts in a form that rows can share.
+#[derive(Debug)]
+struct Texts {
+    part: Part,
+    texts: Vec<Arc<str>>,
+}
+
+/// What is known of an address: each with the number of the part that tells it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    /// The unit and the innermost frame.
+    innermost: Option<(u64, u32, u32)>,
+    /// The first unit that tells a place, and that place.
+    place: Option<(u64, u32, Location)>,
+}
+
+impl LookupMerge {
+    pub(super) fn new(plan: &Lookup) -> Self {
+        let known = plan.wanted.iter().map(|(module, wanted)| (*module, vec![Known::default(); wanted.len()]));
+        Self { known: known.collect(), ..Self::default() }
+    }
+
+    /// Takes what a part of .debug_info tells. Parts come in the order of the section, so that of two units with the same
+    /// address the first one tells of it.
+    pub(super) fn absorb(&mut self, module: usize, mut part: Part) {
+        let Some(known) = self.known.get_mut(&module) else { return };
+        let number = self.parts.len() as u32;
+        let frames = part.frames.len() as u32;
+        for (address, unit, frame) in part.innermost.drain(..) {
+            let Some(known) = known.get_mut(address as usize) else { continue };
+            if known.innermost.is_none() && frame < frames {
+                known.innermost = Some((unit, number, frame));
+            }
+        }
+        for (address, unit, place) in part.places.drain(..) {
+            let Some(known) = known.get_mut(address as usize) else { continue };
+            match known.place {
+                None => known.place = Some((unit, number, place)),
+                // Which unit's is right is known when the function is.
+                Some(_) => drop(self.places.insert((module, address, unit), (number, place))),
+            }
+        }
+        self.parts.push(Texts::new(part));
+    }
+
+    /// Takes what entries of a symbol table tell.
+    pub(super) fn absorb_symbols(&mut self, module: usize, part: SymbolPart) {
+        let Some(known) = self.known.get(&module) else { return };
+        let best = self.best.entry(module).or_insert_with(|| Best::new(known.len()));
+        best.absorb(&part, self.names.len() as u32);
+        self.names.push(part.texts.into_iter().map(Arc::from).collect());
+    }
+
+    /// The rows, in the order in which the addresses were given.
+    pub(super) fn rows(&self, plan: &Lookup) -> Vec<LookupRow> {
+        let modules: BTreeMap<usize, Arc<str>> =
+            self.known.keys().map(|module| (*module, plan.set.modules[*module].path.as_str().into())).collect();
+        let symbols: BTreeMap<usize, Vec<_>> =
+            self.best.iter().map(|(module, best)| (*module, best.symbols().collect())).collect();
+        let symbol = |module: usize, number: usize| {
+            let (candidate, part): (Candidate, u32) = (*symbols.get(&module)?.get(number)?)?;
+            let name = self.names[part as usize].get(candidate.name as usize)?;
+            Some((candidate, Arc::clone(name)))
+        };
+        let row = |asked: &super::plan::Asked| {
+            let Some((module, number)) = asked.found else {
+                return LookupRow { address: asked.address, ..LookupRow::default() };
+            };
+            let file_address = plan.wanted[&module][number];
+            let known = &self.known[&module][number];
+            let mut row =
+                LookupRow { address: asked.address, module: modules.get(&module).cloned(), ..Default::default() };
+            let symbol = symbol(module, number);
+            if let Some((candidate, name)) = &symbol {
+                row.symbol = Some(Arc::clone(name));
+                row.offset = Some(file_address - candidate.address + u64::from(plan.options.returns));
+            }
+            row.frames = self.frames(known, (module, number as u32));
+            // The symbol tells a clone of the function from the function.
+            if let (Some(outermost), Some((Candidate { sized: true, code: true, .. }, name))) =
+                (row.frames.last_mut(), symbol)
+            {
+                outermost.function = Some(name);
+            }
+            row
+        };
+        plan.given.iter().map(row).collect()
+    }
+
+    fn frames(&self, known: &Known, (module, number): (usize, u32)) -> Vec<FrameRow> {
+        let mut frames = Vec::new();
+        let Some((unit, part, innermost)) = known.innermost else {
+            frames.extend(known.place.map(|(_, part, place)| self.parts[part as usize].frame(place, false)));
+            return frames;
+        };
+        // The unit that has the function tells the place as well.
+        let first = known.place.filter(|(of, ..)| *of == unit).map(|(_, part, place)| (part, place));
+        let place = first.or_else(|| self.places.get(&(module, number, unit)).copied());
+        let texts = &self.parts[part as usize];
+        let (mut at, mut place) = (innermost, place.unwrap_or_default());
+        // Callers come before those they call.
+        loop {
+            let frame = texts.part.frames[at as usize];
+            let caller = frame.caller.filter(|(caller, _)| *caller < at);
+            let row = self.parts[place.0 as usize].frame(place.1, caller.is_some());
+            frames.push(FrameRow { function: frame.function.and_then(|function| texts.text(function)), ..row });
+            let Some((caller, call)) = caller else { return frames };
+            (at, place) = (caller, (part, call));
+        }
+    }
+}
+
+impl Texts {
+    fn new(mut part: Part) -> Self {
+        let texts = std::mem::take(&mut part.texts).into_iter().map(Arc::from).collect();
+        Self { part, texts }
+    }
+
+    fn text(&self, index: u32) -> Option<Arc<str>> {
+        self.texts.get(index as usize).cloned()
+    }
+
+    /// A frame whose function is not known yet.
+    fn frame(&self, place: Location, inlined: bool) -> FrameRow {
+        let known = |number: u32| (number > 0).then_some(u64::from(number));
+        FrameRow {
+            function: None,
+            file: place.file.and_then(|file| self.text(file)),
+            line: known(place.line),
+            column: known(place.column),
+            inlined,
+        }
+    }
+}

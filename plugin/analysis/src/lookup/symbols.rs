@@ -1,0 +1,192 @@
+//! The symbols of a module's tables that addresses lie in.
+
+use super::part::Spelling;
+use super::wanted::span;
+use crate::describe::text_of;
+use crate::symbols::demangled;
+use object::{Object, ObjectSection, ObjectSymbol, ObjectSymbolTable, ReadRef, SymbolIndex, SymbolKind};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::ops::Range;
+
+/// Longer names are cut, in bytes.
+const LONGEST_NAME: usize = 1 << 14;
+
+/// What entries of symbol tables tell of some addresses of a module.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SymbolPart {
+    /// Names, none of them twice.
+    pub texts: Vec<String>,
+    /// The numbers of addresses, and the best symbol for each.
+    pub found: Vec<(u32, Candidate)>,
+    /// Where symbols with a size begin: the number of the first address that is not before it, and the last that is there.
+    pub starts: Vec<(u32, u64)>,
+}
+
+/// A symbol that an address lies in, or, of one without a size, that it comes after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Whether it is known to reach as far as the address.
+    pub sized: bool,
+    /// In the file's own terms.
+    pub address: u64,
+    /// Of two at one address, the more telling one: global before weak, before local.
+    pub rank: u8,
+    /// Whether it may be a function.
+    pub code: bool,
+    /// Index into the part's texts.
+    pub name: u32,
+}
+
+impl Candidate {
+    /// The better one of two is worth more.
+    pub fn worth(&self) -> (bool, u64, u8) {
+        (self.sized, self.address, self.rank)
+    }
+}
+
+/// The best symbols of all parts.
+#[derive(Clone, Debug, Default)]
+pub struct Best {
+    /// With the number of the part.
+    found: Vec<Option<(Candidate, u32)>>,
+    starts: Vec<u64>,
+}
+
+impl Best {
+    /// For so many addresses.
+    pub fn new(count: usize) -> Self {
+        Self { found: vec![None; count], starts: vec![0; count] }
+    }
+
+    /// Takes a part, by its number.
+    pub fn absorb(&mut self, part: &SymbolPart, number: u32) {
+        for (address, candidate) in &part.found {
+            let Some(slot) = self.found.get_mut(*address as usize) else { continue };
+            if slot.is_none_or(|(old, _)| candidate.worth() > old.worth()) {
+                *slot = Some((*candidate, number));
+            }
+        }
+        for (address, start) in &part.starts {
+            if let Some(slot) = self.starts.get_mut(*address as usize) {
+                *slot = (*slot).max(*start);
+            }
+        }
+    }
+
+    /// The symbol of each address. One without a size reaches no further than where the next one begins.
+    pub fn symbols(&self) -> impl Iterator<Item = Option<(Candidate, u32)>> {
+        let mut start = 0;
+        self.found.iter().zip(&self.starts).map(move |(found, next)| {
+            start = start.max(*next);
+            found.filter(|(candidate, _)| candidate.sized || candidate.address >= start)
+        })
+    }
+}
+
+/// Finds the best symbols for `addresses`, in ascending order, among those entries of one of the file's tables.
+pub fn look_up<'data, R: ReadRef<'data>>(
+    file: &object::File<'data, R>,
+    dynamic: bool,
+    entries: Range<usize>,
+    addresses: &[u64],
+    spelling: Spelling,
+) -> SymbolPart {
+    let table = if dynamic { file.dynamic_symbol_table() } else { file.symbol_table() };
+    let Some(table) = table else { return SymbolPart::default() };
+    let ends = file.sections().map(|section| (section.index().0, section.address().saturating_add(section.size())));
+    let ends: HashMap<usize, u64> = ends.collect();
+    let none = vec![None; addresses.len()];
+    let starts = vec![0; addresses.len()];
+    let mut search = Search { addresses, inside: none.clone(), below: none, starts };
+    for entry in entries.start.max(1)..entries.end {
+        let Ok(symbol) = table.symbol_by_index(SymbolIndex(entry)) else { break };
+        search.offer(&symbol, &ends);
+    }
+    search.finish(spelling)
+}
+
+struct Search<'a, 'data> {
+    addresses: &'a [u64],
+    /// Symbols with a size that the address lies in.
+    inside: Vec<Option<Found<'data>>>,
+    /// Symbols without a size, by the first address that is not before them.
+    below: Vec<Option<Found<'data>>>,
+    /// Where the last symbol with a size begins, by the first address that is not before it.
+    starts: Vec<u64>,
+}
+
+#[derive(Clone, Copy)]
+struct Found<'data> {
+    address: u64,
+    rank: u8,
+    code: bool,
+    end: u64,
+    name: &'data [u8],
+}
+
+impl<'data> Search<'_, 'data> {
+    fn offer<R: ReadRef<'data>>(&mut self, symbol: &object::Symbol<'data, '_, R>, ends: &HashMap<usize, u64>) {
+        let kinds = [SymbolKind::Text, SymbolKind::Data, SymbolKind::Unknown, SymbolKind::Label];
+        if !symbol.is_definition() || !kinds.contains(&symbol.kind()) {
+            return;
+        }
+        let (address, size) = (symbol.address(), symbol.size());
+        // Of a symbol without a size, it is not known where it ends, but not later than its section.
+        let end = match (size, symbol.section_index().and_then(|index| ends.get(&index.0))) {
+            (0, Some(end)) => *end,
+            (0, None) => return,
+            (size, _) => address.saturating_add(size),
+        };
+        let (first, last) = span(self.addresses, &(address..end));
+        if let Some(start) = self.starts.get_mut(first).filter(|_| size > 0) {
+            *start = (*start).max(address);
+        }
+        if first == last {
+            return;
+        }
+        let Ok(name) = symbol.name_bytes() else { return };
+        if name.is_empty() {
+            return;
+        }
+        let rank = 2 * u8::from(symbol.is_global()) + u8::from(!symbol.is_weak());
+        let code = symbol.kind() != SymbolKind::Data;
+        let found = Found { address, rank, code, end, name };
+        let slots = if size == 0 { &mut self.below[first..=first] } else { &mut self.inside[first..last] };
+        for slot in slots {
+            if slot.is_none_or(|old| (address, rank) > (old.address, old.rank)) {
+                *slot = Some(found);
+            }
+        }
+    }
+
+    fn finish(self, spelling: Spelling) -> SymbolPart {
+        let mut part = SymbolPart::default();
+        let starts = self.starts.iter().enumerate().filter(|(_, start)| **start > 0);
+        part.starts = starts.map(|(number, start)| (number as u32, *start)).collect();
+        let mut names: HashMap<&[u8], u32> = HashMap::new();
+        let mut nearest: Option<Found<'_>> = None;
+        let slots = self.inside.into_iter().zip(self.below).zip(self.addresses);
+        for (number, ((inside, below), wanted)) in slots.enumerate() {
+            nearest = below.or(nearest);
+            let below = nearest.filter(|found| *wanted < found.end);
+            let Some(found) = inside.or(below) else { continue };
+            let texts = &mut part.texts;
+            let name = *names.entry(found.name).or_insert_with(|| {
+                texts.push(spelled(&found.name[..found.name.len().min(LONGEST_NAME)], spelling));
+                (texts.len() - 1) as u32
+            });
+            let Found { address, rank, code, .. } = found;
+            part.found.push((number as u32, Candidate { sized: inside.is_some(), address, rank, code, name }));
+        }
+        part
+    }
+}
+
+/// A symbol's name, or that of a function of debug information, as it is shown.
+pub fn spelled(name: &[u8], spelling: Spelling) -> String {
+    match (spelling, std::str::from_utf8(name)) {
+        (Spelling::Demangled, Ok(name)) => demangled(name),
+        _ => text_of(name),
+    }
+}

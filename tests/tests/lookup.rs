@@ -1,0 +1,134 @@
+//! `lookup` and `lines` in real debuggers: processes, core files, programs without a process.
+
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
+use tests::report::{number, results};
+use tests::{Debuggee, Session, compile, gcore};
+
+const WORKERS: [usize; 3] = [0, 1, 2];
+
+fn address(value: &Value) -> u64 {
+    number(value)
+}
+
+/// The file, line and function of a result's outermost frame.
+fn outermost(row: &Value) -> (String, u64, String) {
+    let frame = row["frames"].as_array().and_then(|frames| frames.last()).unwrap_or_else(|| panic!("no frame: {row}"));
+    let text = |name: &str| frame[name].as_str().unwrap_or_default().to_owned();
+    let file = text("file").rsplit('/').next().unwrap_or_default().to_owned();
+    (file, frame["line"].as_u64().unwrap_or(0), text("function"))
+}
+
+/// Where the first byte of a file is mapped.
+fn mapped(debuggee: &Debuggee, path: &str) -> u64 {
+    let maps = fs::read_to_string(format!("/proc/{}/maps", debuggee.pid())).unwrap();
+    let line = maps.lines().find(|line| line.ends_with(path)).unwrap_or_else(|| panic!("{path} is mapped"));
+    u64::from_str_radix(line.split('-').next().unwrap(), 16).unwrap()
+}
+
+fn line_of(source: &str, text: &str) -> u64 {
+    let source = fs::read_to_string(tests::root().join("fixtures").join(source)).unwrap();
+    source.lines().position(|line| line.contains(text)).unwrap_or_else(|| panic!("{text} is there")) as u64 + 1
+}
+
+#[test]
+fn a_program_without_a_process_is_looked_up_by_file_addresses() {
+    let mut session = Session::start();
+    let program = compile("needles.c");
+    session.ok("settings set target.preload-symbols false");
+    session.ok(&format!("target create {}", program.display()));
+    let rows = session.json("mp-scan lines 'needles\\.c$' --limit 100000");
+    let main = line_of("needles.c", "int main(");
+    let row = results(&rows).iter().find(|row| row["line"] == main).expect("main has code");
+    assert_eq!(row["module"], program.to_str().unwrap());
+    assert_eq!(rows["target"]["kind"], "static");
+    assert_eq!(rows["total"], results(&rows).len());
+    let starts: Vec<u64> = results(&rows).iter().map(|row| address(&row["start"])).collect();
+    assert!(starts.is_sorted());
+    let start = address(&row["start"]);
+    let report = session.json(&format!("mp-scan lookup {start:#x} needles+{start:#x} main+0 0x1"));
+    let [by_number, by_module, by_name, nowhere] = results(&report) else { panic!("four results: {report}") };
+    assert_eq!((by_number, by_number), (by_module, by_name));
+    assert_eq!(outermost(by_number), ("needles.c".into(), main, "main".into()));
+    assert_eq!((&by_number["symbol"], &by_number["offset"]), (&"main".into(), &0.into()));
+    assert_eq!(nowhere["frames"], Value::Array(Vec::new()));
+    assert_eq!(nowhere.get("module"), None);
+}
+
+#[test]
+fn load_addresses_of_a_process_and_of_its_core_file_are_looked_up() {
+    let mut seen = BTreeSet::new();
+    for _ in 0..2 {
+        let mut session = Session::start();
+        let debuggee = Debuggee::start("needles.c", &["16"]);
+        let core = gcore(debuggee.pid(), session.folder());
+        session.attach(&debuggee);
+        let base = mapped(&debuggee, &debuggee.program.to_string_lossy());
+        seen.insert(base);
+        let rows = session.json("mp-scan lines 'needles\\.c$' --limit 100000");
+        let main = line_of("needles.c", "int main(");
+        let row = results(&rows).iter().find(|row| row["line"] == main).expect("main has code").clone();
+        let start = address(&row["start"]);
+        assert!(start > base, "{start:#x} is a load address, as {base:#x}");
+        let folder = session.folder().to_owned();
+        let list = folder.join("addresses");
+        let text =
+            format!("{start:#x}\nnot an address\n\n{start:x}\nneedles(+{:#x}) [{start:#x}]\n{base:#x}\n", start - base);
+        fs::write(&list, text).unwrap();
+        let mut first: Option<Value> = None;
+        for workers in WORKERS {
+            let report = session.json(&format!("mp-scan lookup --file {} $pc --workers {workers}", list.display()));
+            let [pc, one, two, three, header] = results(&report) else { panic!("five results: {report}") };
+            assert_eq!((one, one), (two, three));
+            assert_eq!(outermost(one), ("needles.c".into(), main, "main".into()));
+            assert!(pc["module"].is_string() && pc["symbol"].is_string(), "{pc}");
+            assert!(header["frames"].as_array().is_some_and(Vec::is_empty), "{header}");
+            assert_eq!(report["notes"][0], format!("line 2 of {} has no address: not an address", list.display()));
+            let expected = first.get_or_insert_with(|| report["results"].clone());
+            assert_eq!(expected, &report["results"], "by {workers} workers");
+        }
+        // The call that returns to the address behind it.
+        let report = session.json(&format!("mp-scan lookup --return-addresses {:#x}", start + 1));
+        assert_eq!((&results(&report)[0]["symbol"], &results(&report)[0]["offset"]), (&"main".into(), &1.into()));
+        session.ok("process detach");
+        session.open_core(Some(&debuggee.program), &core);
+        let report = session.json(&format!("mp-scan lookup {start:#x}"));
+        assert_eq!(report["target"]["kind"], "core");
+        assert_eq!(outermost(&results(&report)[0]), ("needles.c".into(), main, "main".into()));
+        assert_eq!(session.json("mp-scan lines 'needles\\.c$' --limit 100000")["results"], rows["results"]);
+    }
+    assert_eq!(seen.len(), 2, "the program was at two places");
+}
+
+#[test]
+fn the_kernels_own_module_has_symbols() {
+    let mut session = Session::start();
+    let debuggee = Debuggee::start("needles.c", &["16"]);
+    session.attach(&debuggee);
+    let start = mapped(&debuggee, "[vdso]");
+    let words: String = (0..128).map(|step| format!(" {:#x}", start + step * 0x40)).collect();
+    let report = session.json(&format!("mp-scan lookup{words}"));
+    let symbols: Vec<&str> = results(&report).iter().filter_map(|row| row["symbol"].as_str()).collect();
+    assert!(symbols.iter().any(|name| name.contains("vdso")), "{report}");
+}
+
+#[test]
+fn what_cannot_be_looked_up_is_one_line() {
+    let mut session = Session::start();
+    assert!(session.fails("mp-scan lookup 0x1").starts_with("no target: "));
+    let program = compile("needles.c");
+    session.ok(&format!("target create {}", program.display()));
+    assert!(session.fails("mp-scan lookup").starts_with("nothing to look up: "));
+    assert!(session.fails("mp-scan lookup nonsense").contains("'nonsense' is not a number"));
+    assert!(session.fails("mp-scan lookup --file /no/such/file").starts_with("cannot read /no/such/file: "));
+    assert!(session.fails("mp-scan lookup --file /dev/null").starts_with("no line of /dev/null has an address"));
+    assert!(session.fails("mp-scan lookup 1 --module libnone.so").starts_with("no module 'libnone.so' among "));
+    assert!(session.fails("mp-scan lines '('").starts_with("regex '(': "));
+    assert!(session.ok("mp-scan lines 'no such file'").contains("no ranges; "));
+    let text = session.ok("mp-scan lookup 0x1");
+    assert!(text.contains("no module is at this address"), "{text}");
+    let code = session.json("mp-scan lines 'needles\\.c$' --limit 1");
+    assert_eq!((results(&code).len(), code["truncated"].clone()), (1, false.into()));
+    assert!(code["total"].as_u64() > Some(100));
+}
