@@ -74,6 +74,11 @@ fn every_symbol_is_where_the_debuggee_says_by_any_number_of_workers() {
     assert_eq!(perimeter["kind"], "function");
     assert!(perimeter["size"].as_u64() > Some(8));
     assert!(perimeter["module"].as_str().expect("a path").ends_with("/symbols"));
+    let plain = row(&rows, "plain_c");
+    let source = std::fs::read_to_string(tests::root().join("fixtures/symbols.cpp")).expect("the fixture is there");
+    let line = source.lines().position(|line| line.contains("int plain_c(int n) {")).expect("it is defined") + 1;
+    assert!(plain["file"].as_str().expect("a file").ends_with("fixtures/symbols.cpp"), "{plain}");
+    assert_eq!(plain["line"], line);
     let zeros = row(&rows, "zeros");
     assert_eq!((&zeros["kind"], &zeros["size"]), (&"data".into(), &256.into()));
     // Each thread has its own.
@@ -336,7 +341,8 @@ fn text_is_a_line_a_symbol() {
     let text = output + &session.screen()[before..];
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 5, "{text}");
-    assert!(lines[0].starts_with("0x0000") && lines[0].contains("function  plain_c  symbols"), "{text}");
+    assert!(lines[0].starts_with("0x0000") && lines[0].contains("function  plain_c  symbols at "), "{text}");
+    assert!(lines[0].contains("symbols.cpp:"), "{text}");
     assert!(lines.iter().any(|line| line.starts_with("undefined ") && line.contains("fopen")), "{text}");
     assert!(lines.iter().any(|line| line.starts_with("thread-local ") && line.contains("of_each_thread")), "{text}");
     assert!(lines[4].starts_with("4 symbols; "), "{text}");

@@ -8,8 +8,9 @@ use super::pattern::{Pattern, PatternError, check};
 use super::table::{Kind, Symbol, Table, Versions, entry_size, tables};
 use crate::driver::{Sink, push_skip};
 use crate::files::{FileAnalysis, section_range};
+use crate::lookup::Symbolizer;
 use crate::plan::{Analysis, ScanRange, Scanned, Task};
-use crate::report::{Results, Skip, Stop};
+use crate::report::{Results, Skip, Stop, SymbolRow};
 use serde::{Deserialize, Serialize};
 use std::ops::{ControlFlow, Range};
 use target::AddressRange;
@@ -79,6 +80,10 @@ impl Symbols {
         Ok(Self { options, set, ranges, tables })
     }
 
+    fn row(&self, found: &Found) -> SymbolRow {
+        found.row(&self.set.modules[found.module as usize].path)
+    }
+
     /// Whether names have their versions.
     fn versioned(&self) -> bool {
         self.options.regex.contains('@')
@@ -109,6 +114,7 @@ pub struct SymbolsScanner {
     demangler: Demangler,
     names: Names,
     name: Vec<u8>,
+    symbolizer: Symbolizer,
 }
 
 /// What partials have come to.
@@ -363,7 +369,13 @@ impl Analysis for Symbols {
 
     fn scanner(&self) -> Result<SymbolsScanner, String> {
         let pattern = Pattern::new(&self.options.regex, self.options.ignore_case).map_err(|error| error.to_string())?;
-        Ok(SymbolsScanner { pattern, demangler: Demangler::new(), names: Names::default(), name: Vec::new() })
+        Ok(SymbolsScanner {
+            pattern,
+            demangler: Demangler::new(),
+            names: Names::default(),
+            name: Vec::new(),
+            symbolizer: Symbolizer::default(),
+        })
     }
 
     fn scan(
@@ -504,12 +516,39 @@ impl FileAnalysis for Symbols {
         notes
     }
 
-    fn describe(&self, _: &mut SymbolsScanner, items: &[Found], _: &Files, _: &dyn Fn() -> bool) -> Results {
-        self.plain(items)
+    fn describe(
+        &self,
+        scanner: &mut SymbolsScanner,
+        items: &[Found],
+        files: &Files,
+        stop: &dyn Fn() -> bool,
+    ) -> Results {
+        let mut rows: Vec<SymbolRow> = items.iter().map(|found| self.row(found)).collect();
+        let mut done = 0;
+        for of_module in items.chunk_by(|one, other| one.module == other.module) {
+            let rows = &mut rows[done..done + of_module.len()];
+            done += of_module.len();
+            if stop() {
+                break;
+            }
+            let module = of_module[0].module as usize;
+            let bias = self.set.modules[module].bias.unwrap_or(0);
+            // Lines are those of code.
+            let functions = of_module.iter().zip(rows).filter(|(found, _)| found.kind == Kind::Function);
+            let (addresses, rows): (Vec<u64>, Vec<&mut SymbolRow>) =
+                functions.filter_map(|(found, row)| Some((found.place.address?.wrapping_sub(bias), row))).unzip();
+            for (row, place) in rows.into_iter().zip(scanner.symbolizer.places(files, module, &addresses)) {
+                if let Some(place) = place {
+                    row.file = Some(place.file);
+                    row.line = Some(place.line).filter(|line| *line > 0);
+                }
+            }
+        }
+        Results::Symbols(rows)
     }
 
     fn plain(&self, items: &[Found]) -> Results {
-        Results::Symbols(items.iter().map(|found| found.row(&self.set.modules[found.module as usize].path)).collect())
+        Results::Symbols(items.iter().map(|found| self.row(found)).collect())
     }
 
     fn none() -> Results {
