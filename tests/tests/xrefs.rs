@@ -37,27 +37,27 @@ fn address_in(file: &Path, name: &str) -> u64 {
     u64::from_str_radix(line.split(' ').next().unwrap_or_default(), 16).expect("an address")
 }
 
-/// Kind, function and file of each row, in its order.
-fn rows(report: &Value) -> Vec<(String, String, String)> {
+/// Kind, function, line and file of each row, in its order.
+fn rows(report: &Value) -> Vec<(String, String, Option<u64>, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().rsplit('/').next().unwrap_or_default().to_owned();
-    let row = |row: &Value| (text(&row["kind"]), text(&row["function"]), text(&row["module"]));
+    let row = |row: &Value| (text(&row["kind"]), text(&row["function"]), row["line"].as_u64(), text(&row["module"]));
     results(report).iter().map(row).collect()
 }
 
-fn row(kind: &str, function: &str, module: &str) -> (String, String, String) {
-    (kind.to_owned(), function.to_owned(), module.to_owned())
+fn row(kind: &str, function: &str, line: Option<u64>, module: &str) -> (String, String, Option<u64>, String) {
+    (kind.to_owned(), function.to_owned(), line, module.to_owned())
 }
 
 /// What refers to `library_step`, without what the C library has.
-fn to_library_step() -> Vec<(String, String, String)> {
+fn to_library_step() -> Vec<(String, String, Option<u64>, String)> {
     vec![
-        row("call", "tail_outside", "program"),
-        row("call", "outside", "program"),
-        row("mention", "chosen", "program"),
-        row("pointer", "operations", "program"),
-        row("call", "library_run", "liblibrary.so"),
-        row("call", "library_run", "liblibrary.so"),
-        row("pointer", "library_table", "liblibrary.so"),
+        row("call", "tail_outside", Some(14), "program"),
+        row("call", "outside", Some(15), "program"),
+        row("mention", "chosen", Some(17), "program"),
+        row("pointer", "operations", None, "program"),
+        row("call", "library_run", Some(14), "liblibrary.so"),
+        row("call", "library_run", Some(14), "liblibrary.so"),
+        row("pointer", "library_table", None, "liblibrary.so"),
     ]
 }
 
@@ -86,7 +86,8 @@ fn a_program_that_does_not_run_is_searched_at_the_addresses_of_its_files() {
     assert_eq!(rows(&by_address), rows(&step));
     let outside = address_in(&session.folder().join("liblibrary.so"), "library_run");
     let outside = session.json(&format!("mp-scan xrefs {outside:#x} --module liblibrary"));
-    let library_run = [row("call", "main", "program"), row("pointer", "library_table", "liblibrary.so")];
+    let library_run =
+        [row("call", "main", Some(42), "program"), row("pointer", "library_table", None, "liblibrary.so")];
     assert_eq!(rows(&outside), library_run);
 }
 
@@ -111,7 +112,7 @@ fn a_process_and_its_core_file_are_searched_where_they_are_loaded() {
         let functions: Vec<&Value> = results(&report).iter().map(|row| &row["function"]).collect();
         assert_eq!(names.as_array().expect("a list").iter().collect::<Vec<_>>(), functions, "{options:?}");
         // By register, and by range.
-        let stores = [row("call", "main", "program")];
+        let stores = [row("call", "main", Some(42), "program")];
         let here = session.json("mp-scan xrefs $pc");
         assert_eq!(rows(&here), stores);
         let here = session.python("answer = process.GetSelectedThread().GetFrameAtIndex(0).GetPC()").as_u64();
@@ -208,7 +209,7 @@ fn what_is_wrong_is_said_in_one_line() {
     let error = session.fails("mp-scan xrefs step --kind call");
     assert!(error.contains("xrefs reads x86-64 code only; arm.so is for aarch64"), "{error}");
     let report = session.json("mp-scan xrefs step");
-    assert_eq!(rows(&report), [row("pointer", "pointer", "arm.so")]);
+    assert_eq!(rows(&report), [row("pointer", "pointer", None, "arm.so")]);
 }
 
 /// A library for aarch64 with a pointer to a function.

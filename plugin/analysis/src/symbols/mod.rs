@@ -14,7 +14,7 @@ mod tests;
 
 pub use demangle::{Demangler, demangled};
 pub use found::{Found, Place};
-pub use naming::{FUNCTION, HEAD, ModuleAddresses, Request, by_module, look_up, look_up_in, look_up_in_file};
+pub use naming::{FUNCTION, HEAD, ModuleAddresses, Request, by_module, look_up, look_up_in};
 pub use pattern::{PatternError, check};
 pub use search::{Symbols, SymbolsMerge, SymbolsOptions, SymbolsPartial, SymbolsScanner};
 pub use table::Kind;

@@ -81,16 +81,7 @@ pub fn look_up<'data>(data: impl ReadRef<'data>, module: &ModuleAddresses) -> Ve
     let Ok(file) = object::File::parse(data) else { return nothing() };
     let Some(bias) = bias(&file, module.base) else { return nothing() };
     let wanted: Vec<u64> = module.addresses.iter().map(|address| address.wrapping_sub(bias)).collect();
-    search(&file, &wanted)
-}
-
-/// As [`look_up`], at addresses of the file itself, which are in ascending order.
-pub fn look_up_in_file<'data>(data: impl ReadRef<'data>, addresses: &[u64]) -> Vec<Option<SymbolOffset>> {
-    object::File::parse(data).map_or_else(|_| vec![None; addresses.len()], |file| search(&file, addresses))
-}
-
-fn search<'data>(file: &object::File<'data, impl ReadRef<'data>>, wanted: &[u64]) -> Vec<Option<SymbolOffset>> {
-    let mut search = Search::new(file, wanted);
+    let mut search = Search::new(&file, &wanted);
     for table in [file.symbol_table(), file.dynamic_symbol_table()].into_iter().flatten() {
         for symbol in table.symbols() {
             search.offer(&symbol);

@@ -22,6 +22,8 @@ type Slice<'a> = EndianSlice<'a, RunTimeEndian>;
 /// What is kept of a file's boundaries from one task to the next.
 #[derive(Debug, Default)]
 pub struct Known {
+    /// Whether the table of functions is in ascending order; a damaged one may not be.
+    ascending: OnceCell<bool>,
     /// The functions that .eh_frame describes, `start..end` in ascending order, where there is no table of them.
     frames: OnceCell<Vec<(u64, u64)>>,
     /// The addresses of symbols in code, in ascending order.
@@ -100,16 +102,17 @@ impl<'a> Boundaries<'a> {
 
     /// The last described function that begins at or before `address`, and where the one after it begins.
     fn described(&self, address: u64) -> (Option<(u64, u64)>, Option<u64>) {
-        let Some((base, rows)) = self.table else {
-            let listed = self.known.frames.get_or_init(|| self.list());
-            let after = listed.partition_point(|(start, _)| *start <= address);
-            return (after.checked_sub(1).map(|index| listed[index]), listed.get(after).map(|(start, _)| *start));
-        };
-        let rows = rows.as_chunks::<ROW>().0;
+        let (base, rows) = self.table.map_or((0, &[][..]), |(base, rows)| (base, rows.as_chunks::<ROW>().0));
         let number = |row: &[u8; ROW], from: usize| {
             let bytes = [row[from], row[from + 1], row[from + 2], row[from + 3]];
             base.wrapping_add_signed(i64::from(self.endian.read_i32(bytes)))
         };
+        let usable = || !rows.is_empty() && rows.is_sorted_by_key(|row| number(row, 0));
+        if !self.known.ascending.get_or_init(usable) {
+            let listed = self.known.frames.get_or_init(|| self.list());
+            let after = listed.partition_point(|(start, _)| *start <= address);
+            return (after.checked_sub(1).map(|index| listed[index]), listed.get(after).map(|(start, _)| *start));
+        }
         let after = rows.partition_point(|row| number(row, 0) <= address);
         let next = rows.get(after).map(|row| number(row, 0));
         let described = after.checked_sub(1).map(|index| {

@@ -8,9 +8,9 @@ use super::pointers::{holds_pointers, relocated, words};
 use super::{Kind, Kinds, Name, Named, Reference, Target, Through, base};
 use crate::driver::Sink;
 use crate::files::{FileAnalysis, section_range};
+use crate::lookup::Symbolizer;
 use crate::plan::{Analysis, ScanRange, Scanned, Task};
-use crate::report::{Results, Skip, Stop, SymbolOffset, XrefRow};
-use crate::symbols::look_up_in_file;
+use crate::report::{Results, Skip, Stop, XrefRow};
 use object::elf;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -193,6 +193,7 @@ pub struct XrefsPartial {
 pub struct XrefsScanner {
     named: Option<Vec<Named>>,
     modules: HashMap<usize, Facts>,
+    symbolizer: Symbolizer,
 }
 
 #[derive(Debug)]
@@ -355,7 +356,7 @@ impl FileAnalysis for Xrefs {
         notes
     }
 
-    fn describe(&self, _: &mut XrefsScanner, items: &[Found], files: &Files, stop: &dyn Fn() -> bool) -> Results {
+    fn describe(&self, scanner: &mut XrefsScanner, items: &[Found], files: &Files, stop: &dyn Fn() -> bool) -> Results {
         let mut rows: Vec<XrefRow> = items.iter().map(|found| self.row(found)).collect();
         let mut first = 0;
         for batch in items.chunk_by(|a, b| a.module == b.module) {
@@ -366,9 +367,20 @@ impl FileAnalysis for Xrefs {
             }
             let module = batch[0].module as usize;
             let addresses: Vec<u64> = batch.iter().map(|found| found.reference.address).collect();
-            for (row, symbol) in rows.iter_mut().zip(symbols_at(files, module, &addresses)) {
+            for (row, symbol) in rows.iter_mut().zip(scanner.symbolizer.symbols(files, module, &addresses)) {
                 row.offset = symbol.as_ref().map(|symbol| symbol.offset);
                 row.function = symbol.map(|symbol| symbol.name);
+            }
+            if stop() {
+                break;
+            }
+            let places = scanner.symbolizer.places(files, module, &addresses);
+            for ((row, place), found) in rows.iter_mut().zip(places).zip(batch) {
+                // Data has no lines.
+                if let Some(place) = place.filter(|_| found.reference.kind != Kind::Pointer) {
+                    row.line = Some(place.line).filter(|line| *line > 0);
+                    row.file = Some(place.file);
+                }
             }
         }
         Results::Xrefs(rows)
@@ -426,18 +438,6 @@ fn with_symbols(module: &Surveyed) -> impl Iterator<Item = (usize, &FileRef)> {
 fn symbol_files(files: &Files, module: usize) -> Vec<Elf<Data<'_>>> {
     let with_symbols = with_symbols(&files.set().modules[module]);
     with_symbols.filter_map(|(number, _)| Elf::parse(files.data(module, number).ok()?).ok()).collect()
-}
-
-/// The symbols that addresses of a module lie in, which are in ascending order.
-fn symbols_at(files: &Files, module: usize, addresses: &[u64]) -> Vec<Option<SymbolOffset>> {
-    let mut found = vec![None; addresses.len()];
-    for (number, _) in with_symbols(&files.set().modules[module]) {
-        let Ok(data) = files.data(module, number) else { continue };
-        for (found, symbol) in found.iter_mut().zip(look_up_in_file(data, addresses)) {
-            *found = found.take().or(symbol);
-        }
-    }
-    found
 }
 
 /// Whether a section may hold references of these kinds; those in code only where it is `code` that can be decoded.

@@ -125,19 +125,20 @@ fn rows_say_where_in_which_function_a_reference_is() {
     let files = Files::new(set.clone(), Vec::new(), Access::Pread, None);
     let (found, _) = found(set, options, 1 << 20, 0);
     let Results::Xrefs(rows) = analysis.describe(&mut Default::default(), &found, &files, &|| false) else { panic!() };
-    let place =
-        |row: &::analysis::XrefRow| (row.kind.clone(), row.function.clone().unwrap_or_default(), row.offset.is_some());
+    let place = |row: &::analysis::XrefRow| {
+        (row.kind.clone(), row.function.clone().unwrap_or_default(), row.line, row.offset.is_some())
+    };
     let rows: Vec<_> = rows.iter().map(place).collect();
-    let row = |kind: &str, function: &str| (kind.to_owned(), function.to_owned(), true);
+    let row = |kind: &str, function: &str, line: Option<u64>| (kind.to_owned(), function.to_owned(), line, true);
     assert_eq!(
         rows,
         [
-            row("call", "twice"),
-            row("call", "twice"),
-            row("call", "tail"),
-            row("mention", "chosen"),
-            row("pointer", "pointer"),
-            row("pointer", "operations"),
+            row("call", "twice", Some(11)),
+            row("call", "twice", Some(11)),
+            row("call", "tail", Some(13)),
+            row("mention", "chosen", Some(17)),
+            row("pointer", "pointer", None),
+            row("pointer", "operations", None),
         ]
     );
 }

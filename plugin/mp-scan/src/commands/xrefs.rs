@@ -22,9 +22,11 @@ use target::modules::FileSet;
 #[command(
     next_help_heading = "What",
     after_help = "\
-ADDR is a number, a register ($rip), a variable path (p->next) or --expr EXPRESSION. Without a process it is an address of the
-executable's file, or of that of --module. SYMBOL is a name, mangled or not, with or without its parameters, with an optional
-+OFFSET; where there are several of that name, all are meant, but for those outside of --module.
+ADDR is a number, a register ($rip), a variable path (p->next) or --expr
+EXPRESSION. Without a process it is an address of the executable's file, or of
+that of --module. SYMBOL is a name, mangled or not, with or without its
+parameters, with an optional +OFFSET; where there are several of that name, all
+are meant, but for those outside of --module.
 
 Examples:
   mp-scan xrefs free_session --kind call
