@@ -44,7 +44,7 @@ pub(super) struct Required(Vec<Words>);
 
 #[derive(Debug)]
 enum Words {
-    One(Finder<'static>),
+    One(Box<Finder<'static>>),
     Many(AhoCorasick),
 }
 
@@ -57,7 +57,7 @@ impl Required {
         all.sort_by_key(|choice| (choice.len(), Reverse(least(choice))));
         all.truncate(MOST_CHOICES);
         let words = |choice: Vec<Vec<u8>>| match &choice[..] {
-            [word] if !ignore_case => Some(Words::One(Finder::new(word).into_owned())),
+            [word] if !ignore_case => Some(Words::One(Box::new(Finder::new(word).into_owned()))),
             words => {
                 let mut builder = AhoCorasick::builder();
                 builder.ascii_case_insensitive(ignore_case).match_kind(MatchKind::Standard);
