@@ -110,8 +110,8 @@ impl Types {
     }
 }
 
-/// Calls `found` with the relocations that begin in `range`, offsets into the table `part`. One of kind `SHT_RELR` is of a piece: all
-/// of it begins at its first byte. What is no relocation of a word is left out.
+/// Calls `found` with the relocations that begin in `range`, offsets into the table `part`. One of kind `SHT_RELR` is of
+/// a piece: all of it begins at its first byte. A table that is not loaded, and what is no relocation of a word, are left out.
 ///
 /// # Errors
 /// If the table reaches beyond the end of the file, or is of a machine whose relocations are not known.
@@ -121,7 +121,8 @@ pub fn relocations<'a, R: ReadRef<'a>>(
     range: std::ops::Range<u64>,
     mut found: impl FnMut(Relocation),
 ) -> Result<(), String> {
-    let Some(size) = file.entry_size(part).map(|size| size as u64) else { return Ok(()) };
+    let size = file.entry_size(part).filter(|_| part.is_loaded());
+    let Some(size) = size.map(|size| size as u64) else { return Ok(()) };
     if part.kind == elf::SHT_RELR {
         if range.start == 0 {
             for place in file.relr(file.bytes(part)?) {
