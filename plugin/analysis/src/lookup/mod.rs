@@ -29,7 +29,7 @@ pub use merge::LookupMerge;
 pub use part::{Kept, Part, Question, Spelling, look_up};
 pub use plan::{Given, Lookup, LookupOptions, is_named};
 pub use rows::place;
-pub use symbolizer::{SourcePlace, Symbolizer};
+pub use symbolizer::{SourcePlace, Symbolizer, symbols_in};
 pub use symbols::SymbolPart;
 pub use words::{address_in, in_module};
 

@@ -5,7 +5,7 @@ use super::plan::is_table;
 use super::symbols::{self, Best, Candidate};
 use crate::dwarf::{DebugInfo, ModuleSource};
 use crate::report::SymbolOffset;
-use object::elf;
+use object::{ReadRef, elf};
 use std::collections::HashMap;
 use target::modules::Files;
 
@@ -17,6 +17,46 @@ pub struct SourcePlace {
     pub line: u64,
     /// 0 where no column is known.
     pub column: u64,
+}
+
+/// The symbols of addresses in some tables.
+struct Tables<'a> {
+    addresses: &'a [u64],
+    best: Best,
+    names: Vec<Vec<String>>,
+}
+
+impl<'a> Tables<'a> {
+    fn new(addresses: &'a [u64]) -> Self {
+        Self { addresses, best: Best::new(addresses.len()), names: Vec::new() }
+    }
+
+    fn look_up<'data, R: ReadRef<'data>>(&mut self, file: &object::File<'data, R>, dynamic: bool) {
+        let part = symbols::look_up(file, dynamic, 0..usize::MAX, self.addresses, Spelling::Demangled);
+        self.best.absorb(&part, self.names.len() as u32);
+        self.names.push(part.texts);
+    }
+
+    fn symbols(&self) -> Vec<Option<SymbolOffset>> {
+        let symbol = |(best, address): (Option<(Candidate, u32)>, &u64)| {
+            let (candidate, part) = best?;
+            let name = self.names[part as usize].get(candidate.name as usize)?.clone();
+            Some(SymbolOffset { name, offset: address - candidate.address })
+        };
+        self.best.symbols().zip(self.addresses).map(symbol).collect()
+    }
+}
+
+/// The symbols of addresses, in the file's own terms and ascending order, in both tables of a file.
+pub fn symbols_in<'data, R: ReadRef<'data>>(
+    file: &object::File<'data, R>,
+    addresses: &[u64],
+) -> Vec<Option<SymbolOffset>> {
+    let mut tables = Tables::new(addresses);
+    for dynamic in [false, true] {
+        tables.look_up(file, dynamic);
+    }
+    tables.symbols()
 }
 
 /// Tells what is at addresses of modules, in their files' own terms. It keeps what it has learnt of a module, and so belongs
@@ -54,23 +94,15 @@ impl Symbolizer {
     /// The symbols of `addresses`, in their order.
     pub fn symbols(&mut self, files: &Files, module: usize, addresses: &[u64]) -> Vec<Option<SymbolOffset>> {
         let sorted = sorted(addresses);
-        let mut best = Best::new(sorted.len());
-        let mut names = Vec::new();
+        let mut tables = Tables::new(&sorted);
         let surveyed = &files.set().modules[module];
         for table in surveyed.sections.iter().filter(|section| is_table(surveyed, section)) {
             let dynamic = elf::SectionType(table.kind) == elf::SHT_DYNSYM;
-            let file = files.data(module, table.file).ok().and_then(|data| object::File::parse(data).ok());
-            let Some(file) = file else { continue };
-            let part = symbols::look_up(&file, dynamic, 0..usize::MAX, &sorted, Spelling::Demangled);
-            best.absorb(&part, names.len() as u32);
-            names.push(part.texts);
+            if let Some(file) = files.data(module, table.file).ok().and_then(|data| object::File::parse(data).ok()) {
+                tables.look_up(&file, dynamic);
+            }
         }
-        let symbol = |(best, address): (Option<(Candidate, u32)>, &u64)| {
-            let (candidate, part) = best?;
-            let name = names[part as usize].get(candidate.name as usize)?.clone();
-            Some(SymbolOffset { name, offset: address - candidate.address })
-        };
-        let found: Vec<Option<SymbolOffset>> = best.symbols().zip(&sorted).map(symbol).collect();
+        let found = tables.symbols();
         in_order(addresses, &sorted, &found)
     }
 }

@@ -2,16 +2,13 @@
 //!
 //! ELF files are foreign bytes: [`look_up`] is made to be run in a worker.
 
-use super::demangle::demangled;
+use crate::lookup::symbols_in;
 use crate::report::SymbolOffset;
-use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, ObjectSymbolTable, ReadCache, ReadRef, SymbolKind};
+use object::{Object, ObjectSegment, ReadCache, ReadRef};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{Read, Seek};
 use target::{AddressSpace, Backing, Permissions};
-
-/// Longer names are cut.
-const LONGEST_NAME: usize = 4096;
 
 /// Addresses in one module.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,13 +78,7 @@ pub fn look_up<'data>(data: impl ReadRef<'data>, module: &ModuleAddresses) -> Ve
     let Ok(file) = object::File::parse(data) else { return nothing() };
     let Some(bias) = bias(&file, module.base) else { return nothing() };
     let wanted: Vec<u64> = module.addresses.iter().map(|address| address.wrapping_sub(bias)).collect();
-    let mut search = Search::new(&file, &wanted);
-    for table in [file.symbol_table(), file.dynamic_symbol_table()].into_iter().flatten() {
-        for symbol in table.symbols() {
-            search.offer(&symbol);
-        }
-    }
-    search.finish()
+    symbols_in(&file, &wanted)
 }
 
 /// What has to be added to the file's own addresses.
@@ -98,96 +89,6 @@ fn bias<'data>(file: &object::File<'data, impl ReadRef<'data>>, base: u64) -> Op
     let (offset, _) = first.file_range();
     let start = first.address().wrapping_sub(offset);
     Some(base.wrapping_sub(start))
-}
-
-/// The best symbol so far for each of some addresses.
-struct Search<'a> {
-    wanted: &'a [u64],
-    /// Symbols with a size that the address lies in.
-    inside: Vec<Option<Candidate>>,
-    /// Symbols without a size, by the first address that is not before them.
-    below: Vec<Option<Candidate>>,
-    /// Where sections begin and end; a symbol does not reach beyond its own.
-    sections: BTreeMap<usize, (u64, u64)>,
-}
-
-#[derive(Clone)]
-struct Candidate {
-    address: u64,
-    /// Of two at one address, the more telling one: global before local.
-    rank: u8,
-    end: u64,
-    name: Vec<u8>,
-}
-
-impl<'a> Search<'a> {
-    fn new<'data>(file: &object::File<'data, impl ReadRef<'data>>, wanted: &'a [u64]) -> Self {
-        let bounds = |address: u64, size: u64| (address, address.saturating_add(size));
-        Self {
-            wanted,
-            inside: vec![None; wanted.len()],
-            below: vec![None; wanted.len()],
-            sections: file.sections().map(|part| (part.index().0, bounds(part.address(), part.size()))).collect(),
-        }
-    }
-
-    fn offer<'data, R: ReadRef<'data>>(&mut self, symbol: &object::Symbol<'data, '_, R>) {
-        let kinds = [SymbolKind::Text, SymbolKind::Data, SymbolKind::Unknown, SymbolKind::Label];
-        if !symbol.is_definition() || !kinds.contains(&symbol.kind()) {
-            return;
-        }
-        let (address, size) = (symbol.address(), symbol.size());
-        let first = self.wanted.partition_point(|wanted| *wanted < address);
-        if first == self.wanted.len() {
-            return;
-        }
-        let section = symbol.section_index().and_then(|index| self.sections.get(&index.0));
-        let end = match (size, section) {
-            (0, Some((_, end))) => *end,
-            (0, None) => return,
-            (size, _) => address.saturating_add(size),
-        };
-        if self.wanted[first] >= end {
-            return;
-        }
-        let rank = 2 * u8::from(symbol.is_global()) + u8::from(!symbol.is_weak());
-        let candidate = || {
-            let name = symbol.name_bytes().unwrap_or_default();
-            let name = name[..name.len().min(LONGEST_NAME)].to_vec();
-            (!name.is_empty()).then_some(Candidate { address, rank, end, name })
-        };
-        let better = |slot: &Option<Candidate>| match slot {
-            None => true,
-            Some(old) => (address, rank) > (old.address, old.rank),
-        };
-        if size == 0 {
-            if better(&self.below[first]) {
-                self.below[first] = candidate().or_else(|| self.below[first].take());
-            }
-            return;
-        }
-        let last = self.wanted.partition_point(|wanted| *wanted < end);
-        for slot in &mut self.inside[first..last] {
-            if better(slot) {
-                *slot = candidate().or_else(|| slot.take());
-            }
-        }
-    }
-
-    fn finish(self) -> Vec<Option<SymbolOffset>> {
-        let mut nearest: Option<Candidate> = None;
-        let pairs = self.inside.into_iter().zip(self.below).zip(self.wanted);
-        let mut found = Vec::with_capacity(self.wanted.len());
-        for ((inside, below), wanted) in pairs {
-            if below.is_some() {
-                nearest = below;
-            }
-            let below = nearest.clone().filter(|candidate| *wanted < candidate.end);
-            let best = inside.or(below);
-            found.push(best.map(|best| SymbolOffset { name: demangled(&best.name), offset: wanted - best.address }));
-        }
-        found
-    }
 }
 
 /// The worker's function that looks up symbols.
