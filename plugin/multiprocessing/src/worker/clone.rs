@@ -1,11 +1,27 @@
 //! A fork of a process with one thread, whose child is a child of this process's parent.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 /// Which side of a fork this is.
 pub(super) enum Side {
     Old,
     New,
+}
+
+/// A thread that has ended for whoever joined it, or left its scope, is there for a moment longer.
+const LINGERING: Duration = Duration::from_millis(100);
+
+/// How many threads this process has, when those that are about to end are gone.
+fn threads() -> io::Result<usize> {
+    let until = Instant::now() + LINGERING;
+    loop {
+        let count = std::fs::read_dir("/proc/self/task")?.count();
+        if count == 1 || Instant::now() >= until {
+            return Ok(count);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Makes another process of this one. It is this process's sibling: its parent is this one's.
@@ -16,7 +32,7 @@ pub(super) enum Side {
 /// # Errors
 /// There are other threads, whose locks would stay locked for ever in the new process; or the system refuses another process.
 pub(super) fn sibling() -> io::Result<Side> {
-    let threads = std::fs::read_dir("/proc/self/task")?.count();
+    let threads = threads()?;
     if threads != 1 {
         return Err(io::Error::other(format!(
             "it has {threads} threads: what it preloads must leave none running beside the main thread"
