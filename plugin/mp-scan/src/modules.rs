@@ -18,7 +18,7 @@ const LARGEST_IMAGE: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct Modules {
     pub info: TargetInfo,
-    /// The executable is the first, as a rule.
+    /// In the order of their addresses, those that are not loaded last. Without a process the executable is the first, as a rule.
     pub modules: Vec<Module>,
     pub search: Search,
     /// What the user should know, a line each.
@@ -104,7 +104,10 @@ fn modules(target: &Target, process: Option<&Inspected>) -> Vec<Module> {
         }
         Some(found)
     };
-    target.modules().into_iter().filter_map(module).collect()
+    let mut modules: Vec<Module> = target.modules().into_iter().filter_map(module).collect();
+    // Debuggers have them in the order in which they came to know them, which is not always the same.
+    modules.sort_by_key(|module| (module.base.is_none(), module.base));
+    modules
 }
 
 /// Adds what memory tells of a module: the file may be another by now, or there may be none.

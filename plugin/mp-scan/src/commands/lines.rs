@@ -46,8 +46,6 @@ impl Command for Lines {
         let mut modules = Modules::of(session)?;
         modules.keep(arguments.module.as_deref())?;
         let loaded = modules.modules.iter().any(|module| module.base.is_some());
-        // Rows come in the order of their addresses.
-        modules.modules.sort_by_key(|module| module.base);
         let limit = session.limit(&arguments.scan)?;
         let regex = arguments.regex;
         let analysis = Box::new(move |set| Ok(LinesPlan::new(set, regex, limit, loaded)));
