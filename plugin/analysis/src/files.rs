@@ -8,6 +8,7 @@ use crate::driver::Sink;
 use crate::plan::{Analysis, ScanRange, Scanned, Task};
 use crate::report::{Results, Skip};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::ops::Range;
 use std::path::PathBuf;
 use target::AddressRange;
 use target::modules::{FileSet, Files, Module, Search};
@@ -93,6 +94,27 @@ pub struct SurveyRequest {
 pub fn section_range(set: &FileSet, module: usize, section: usize) -> ScanRange {
     let range = set.range(module, section);
     ScanRange { range, region: range, sparse: false }
+}
+
+/// What a task brings whose range begins `offset` bytes into a section: its partial, what of the section could not be read and
+/// why, and where in the section it stopped, if it did not come to its end.
+pub(crate) fn scanned<P>(
+    task: &Task,
+    offset: u64,
+    partial: P,
+    unread: Vec<(Range<u64>, String)>,
+    stopped: Option<u64>,
+) -> Scanned<P> {
+    let place = |at: u64| task.range.start + (at - offset);
+    let skip = |(range, reason): (Range<u64>, String)| Skip {
+        range: AddressRange::new(place(range.start), place(range.end)),
+        reason,
+    };
+    let skipped: Vec<Skip> = unread.into_iter().map(skip).collect();
+    let lost: u64 = skipped.iter().map(|skip| skip.range.len()).sum();
+    let rest = stopped.map(|at| AddressRange::new(place(at), task.range.end));
+    let done = task.range.len() - rest.map_or(0, AddressRange::len);
+    Scanned { partial, bytes: done.saturating_sub(lost), skipped, rest, gone: false }
 }
 
 /// What was skipped, as the user knows it: at offsets in the file, whose name and section the reason gets.

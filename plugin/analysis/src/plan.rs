@@ -42,6 +42,14 @@ pub struct Scanned<P> {
     pub gone: bool,
 }
 
+impl<P: Default> Scanned<P> {
+    /// Of a task none of whose range could be read, and why.
+    pub(crate) fn unread(task: &Task, reason: String) -> Self {
+        let skipped = vec![Skip { range: task.range, reason }];
+        Self { partial: P::default(), bytes: 0, skipped, rest: None, gone: false }
+    }
+}
+
 /// A plan: what to look for, and where. It is what a worker is given for a job, so it can be serialized.
 pub trait Analysis: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The command's name, and that of the function in the worker.
@@ -60,11 +68,15 @@ pub trait Analysis: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// What is to be covered: disjoint, in address order.
     fn ranges(&self) -> &[ScanRange];
 
-    /// How many bytes beyond either end of a task's range it may have to look at.
-    fn reach(&self) -> u64;
+    /// How many bytes beyond either end of a task's range it may have to look at, in memory.
+    fn reach(&self) -> u64 {
+        0
+    }
 
-    /// Whether it reads pages that are in swap.
-    fn reads_swapped(&self) -> bool;
+    /// Whether it reads pages of memory that are in swap.
+    fn reads_swapped(&self) -> bool {
+        false
+    }
 
     /// Makes ready to run tasks.
     ///

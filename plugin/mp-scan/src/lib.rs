@@ -9,6 +9,7 @@ mod conduct;
 mod deliver;
 mod engine;
 mod file_scan;
+mod here;
 mod hosts;
 mod in_hand;
 mod inspect;
@@ -25,6 +26,7 @@ mod range_scan;
 mod relay;
 mod session;
 mod settings;
+mod step;
 mod watch;
 
 lldb::plugin!(commands::register);

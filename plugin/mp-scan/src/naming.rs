@@ -1,12 +1,12 @@
 //! Names the symbols that matches lie in. The modules' symbol tables are foreign bytes, so a worker reads them, where there
 //! are workers.
 
+use crate::here;
 use analysis::symbols::{self, ModuleAddresses, Request};
 use analysis::{Match, SymbolOffset};
-use multiprocessing::codec::{self, Descriptor, Message};
+use multiprocessing::codec;
 use multiprocessing::{Job, Next, Pool};
 use std::collections::HashMap;
-use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use target::{AddressSpace, ReadMemory};
@@ -66,7 +66,7 @@ impl Namer {
             return Vec::new();
         }
         if self.job.is_none() {
-            self.job = here().and_then(|setup| pool.job(symbols::FUNCTION, setup).ok());
+            self.job = here::message().ok().and_then(|setup| pool.job(symbols::FUNCTION, setup).ok());
         }
         let Some(job) = &self.job else { return Vec::new() };
         let first = self.last_id + 1;
@@ -94,9 +94,4 @@ impl Namer {
         }
         found
     }
-}
-
-/// A set-up message with a descriptor in it, which keeps a job on this machine: it is this machine's files that are read.
-fn here() -> Option<Message> {
-    codec::encode(&Descriptor::from(File::open("/").ok()?)).ok()
 }

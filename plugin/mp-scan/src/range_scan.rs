@@ -5,9 +5,10 @@ use crate::inspect::{Access, Inspected};
 use crate::jobs::Scan;
 use crate::naming::Namer;
 use crate::present::Presenter;
+use crate::step::Step;
 use crate::watch::Watch;
 use analysis::describe::Describer;
-use analysis::{Analysis, Columns, Cut, Driver, Executor, Match, Report, Results, Sink, Stats, Stop, TargetKind};
+use analysis::{Analysis, Columns, Cut, Driver, Executor, Match, Report, Results, Stats, Stop, TargetKind};
 use anyhow::Result;
 use multiprocessing::{Pool, WorkerState};
 use std::sync::Arc;
@@ -109,22 +110,6 @@ impl Place {
     /// For what matches are described with.
     fn describer(&self) -> Describer<'_> {
         Describer { space: &self.space, stacks: &self.stacks, memory: &*self.memory, context: self.context }
-    }
-}
-
-/// What one step of the driver brings.
-struct Step<T> {
-    items: Vec<T>,
-    stop: Option<Stop>,
-}
-
-impl<T> Sink<T> for Step<T> {
-    fn found(&mut self, mut items: Vec<T>) {
-        self.items.append(&mut items);
-    }
-
-    fn stop(&mut self) -> Option<Stop> {
-        self.stop
     }
 }
 

@@ -68,14 +68,19 @@ pub(super) fn compile(hir: &Hir, regexes: usize) -> Result<meta::Regex, String> 
         .which_captures(regex_automata::nfa::thompson::WhichCaptures::Implicit)
         .nfa_size_limit(Some(MOST_COMPILED))
         .hybrid_cache_capacity((CACHES / 2 / regexes.max(1)).clamp(LEAST_CACHE, MOST_CACHE));
-    meta::Builder::new().configure(config).build_from_hir(hir).map_err(|error| match error.size_limit() {
+    meta::Builder::new().configure(config).build_from_hir(hir).map_err(|error| refusal(&error))
+}
+
+/// Why a regex that parses does not compile.
+pub(crate) fn refusal(error: &meta::BuildError) -> String {
+    match error.size_limit() {
         Some(limit) => format!("it is too large: compiled, it would take more than {} MiB", limit >> 20),
         None => one_line(&error.to_string()),
-    })
+    }
 }
 
 /// Text that is part of an error.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.replace(|char: char| char.is_control(), " ")
 }
 

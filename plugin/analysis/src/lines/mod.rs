@@ -5,15 +5,14 @@ mod scan;
 
 use crate::driver::Sink;
 use crate::dwarf::{DebugInfo, ModuleSource};
-use crate::files::{FileAnalysis, section_range};
+use crate::files::{FileAnalysis, scanned, section_range};
 use crate::find::regex;
 use crate::plan::{Analysis, ScanRange, Scanned, Task};
-use crate::report::{LineRow, Results, Skip, Stop};
+use crate::report::{LineRow, Results, Stop};
 use scan::{Kept, Search};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
-use target::AddressRange;
 use target::modules::{FileSet, Files};
 
 pub use merge::LinesMerge;
@@ -71,14 +70,6 @@ impl Analysis for Lines {
         &self.ranges
     }
 
-    fn reach(&self) -> u64 {
-        0
-    }
-
-    fn reads_swapped(&self) -> bool {
-        true
-    }
-
     fn scanner(&self) -> Result<LinesScanner, String> {
         let regex = regex::filter(&self.regex).map_err(|error| error.to_string())?;
         Ok(LinesScanner { search: Search::new(regex), modules: HashMap::new() })
@@ -104,16 +95,7 @@ impl Analysis for Lines {
                 scanner.search.scan(&debug, &mut kept.0, part, &kept.1, stop)
             }
         };
-        let place = |at: u64| task.range.start + (at - offset);
-        let skip = |(range, reason): (Range<u64>, String)| Skip {
-            range: AddressRange::new(place(range.start), place(range.end)),
-            reason,
-        };
-        let skipped: Vec<Skip> = found.unread.into_iter().map(skip).collect();
-        let lost: u64 = skipped.iter().map(|skip| skip.range.len()).sum();
-        let rest = found.stopped.map(|at| AddressRange::new(place(at), task.range.end));
-        let done = task.range.len() - rest.map_or(0, AddressRange::len);
-        Scanned { partial: Some((module, found.part)), bytes: done.saturating_sub(lost), skipped, rest, gone: false }
+        scanned(task, offset, Some((module, found.part)), found.unread, found.stopped)
     }
 
     fn merge(&self) -> LinesMerge {

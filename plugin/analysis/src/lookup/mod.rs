@@ -15,19 +15,19 @@ mod words;
 
 use crate::driver::Sink;
 use crate::dwarf::{DebugInfo, ModuleSource};
-use crate::files::FileAnalysis;
+use crate::files::{FileAnalysis, scanned};
 use crate::plan::{Analysis, ScanRange, Scanned, Task};
-use crate::report::{LookupRow, Results, Skip, Stop};
+use crate::report::{LookupRow, Results, Stop};
+use crate::symbols::table::entry_size;
 use object::elf;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
-use target::AddressRange;
 use target::modules::{FileSet, Files};
 
 pub use merge::LookupMerge;
 pub use part::{Kept, Part, Question, Spelling, look_up};
-pub use plan::{Given, Lookup, LookupOptions, is_named};
+pub use plan::{Given, Lookup, LookupOptions, has_file_name};
 pub use rows::place;
 pub use symbolizer::{SourcePlace, Symbolizer, symbols_in};
 pub use symbols::SymbolPart;
@@ -61,14 +61,6 @@ impl Analysis for Lookup {
         self.ranges()
     }
 
-    fn reach(&self) -> u64 {
-        0
-    }
-
-    fn reads_swapped(&self) -> bool {
-        true
-    }
-
     fn scanner(&self) -> Result<LookupScanner, String> {
         Ok(LookupScanner::default())
     }
@@ -95,16 +87,7 @@ impl Analysis for Lookup {
             Ok(found) => found,
             Err(reason) => (LookupPartial::Nothing, vec![(part, reason)], None),
         };
-        let place = |at: u64| task.range.start + (at - offset);
-        let skip = |(range, reason): (Range<u64>, String)| Skip {
-            range: AddressRange::new(place(range.start), place(range.end)),
-            reason,
-        };
-        let skipped: Vec<Skip> = unread.into_iter().map(skip).collect();
-        let lost: u64 = skipped.iter().map(|skip| skip.range.len()).sum();
-        let rest = stopped.map(|at| AddressRange::new(place(at), task.range.end));
-        let done = task.range.len() - rest.map_or(0, AddressRange::len);
-        Scanned { partial, bytes: done.saturating_sub(lost), skipped, rest, gone: false }
+        scanned(task, offset, partial, unread, stopped)
     }
 
     fn merge(&self) -> LookupMerge {
@@ -168,7 +151,7 @@ impl Lookup {
         part: Range<u64>,
     ) -> Result<Found, String> {
         let table = &self.set.modules[module].sections[section];
-        let size = if self.set.modules[module].layout.pointer_size == 4 { 16 } else { 24 };
+        let size = entry_size(self.set.modules[module].layout);
         let entries = part.start.div_ceil(size) as usize..part.end.div_ceil(size) as usize;
         let dynamic = elf::SectionType(table.kind) == elf::SHT_DYNSYM;
         let spelling = self.options.spelling;

@@ -3,10 +3,9 @@
 use super::part::Spelling;
 use crate::files::section_range;
 use crate::plan::ScanRange;
-use object::elf;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use target::modules::{FileSet, Role, Section, Surveyed};
+use target::modules::{FileSet, Section};
 
 /// An address as it was given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,7 +58,7 @@ impl Lookup {
             .map(|given| match given {
                 Given::Address(address) => (*address, spans.at(address.wrapping_sub(back))),
                 Given::In(name, address) => {
-                    let module = set.modules.iter().position(|module| is_named(&module.path, name));
+                    let module = set.modules.iter().position(|module| has_file_name(&module.path, name));
                     let found = module.and_then(|module| spans.within(&set, module, address.wrapping_sub(back)));
                     let loaded = found.map(|(module, address)| match set.modules[module].bias {
                         Some(bias) if options.loaded => address.wrapping_add(bias),
@@ -97,24 +96,15 @@ fn ranges(set: &FileSet, modules: impl Iterator<Item = usize>) -> Vec<ScanRange>
     let mut ranges = Vec::new();
     for module in modules {
         let surveyed = &set.modules[module];
-        let sections = (0..surveyed.sections.len()).filter(|section| {
-            is_table(surveyed, &surveyed.sections[*section]) || surveyed.debug_info() == Some(*section)
-        });
+        let sections = surveyed.symbol_tables().chain(surveyed.debug_info());
         ranges.extend(sections.map(|section| section_range(set, module, section)));
     }
     ranges.sort_by_key(|range| range.range.start);
     ranges
 }
 
-/// Whether a section is a symbol table.
-pub(super) fn is_table(module: &Surveyed, section: &Section) -> bool {
-    matches!(module.files[section.file].role, Role::Main | Role::Debug | Role::Mini)
-        && matches!(elf::SectionType(section.kind), elf::SHT_SYMTAB | elf::SHT_DYNSYM)
-        && section.has_bytes()
-}
-
 /// Whether a module's file is called so: its whole path, or its file name.
-pub fn is_named(path: &str, name: &str) -> bool {
+pub fn has_file_name(path: &str, name: &str) -> bool {
     path == name || path.rsplit('/').next() == Some(name.rsplit('/').next().unwrap_or(name))
 }
 

@@ -1,7 +1,6 @@
 //! Source places and symbols of addresses that other analyses show.
 
 use super::part::{Kept, Location, Question, Spelling, look_up};
-use super::plan::is_table;
 use super::symbols::{self, Best, Candidate};
 use crate::dwarf::{DebugInfo, ModuleSource};
 use crate::report::SymbolOffset;
@@ -96,7 +95,7 @@ impl Symbolizer {
         let sorted = sorted(addresses);
         let mut tables = Tables::new(&sorted);
         let surveyed = &files.set().modules[module];
-        for table in surveyed.sections.iter().filter(|section| is_table(surveyed, section)) {
+        for table in surveyed.symbol_tables().map(|section| &surveyed.sections[section]) {
             let dynamic = elf::SectionType(table.kind) == elf::SHT_DYNSYM;
             if let Some(file) = files.data(module, table.file).ok().and_then(|data| object::File::parse(data).ok()) {
                 tables.look_up(&file, dynamic);

@@ -8,7 +8,7 @@ mod naming;
 mod pattern;
 mod required;
 mod search;
-mod table;
+pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 

@@ -1,6 +1,7 @@
 //! What names are matched with.
 
 use super::required::Required;
+use crate::find::regex::{one_line, refusal};
 use regex_automata::{Input, meta, nfa::thompson};
 use regex_syntax::hir::{Class, ClassBytes, ClassBytesRange, Hir, HirKind, Look, Repetition};
 
@@ -41,12 +42,7 @@ impl Pattern {
             .nfa_size_limit(Some(MOST_COMPILED))
             .hybrid_cache_capacity(MOST_CACHE);
         let built = meta::Builder::new().configure(config).build_from_hir(&within_a_name(&hir));
-        let regex = built.map_err(|failure| {
-            error(match failure.size_limit() {
-                Some(limit) => format!("it is too large: compiled, it would take more than {} MiB", limit >> 20),
-                None => one_line(&failure.to_string()),
-            })
-        })?;
+        let regex = built.map_err(|failure| error(refusal(&failure)))?;
         let cache = regex.create_cache();
         Ok(Self { regex, cache, required: Required::of(&exact, ignore_case) })
     }
@@ -92,11 +88,6 @@ fn at(regex: &str, offset: usize, what: &str) -> String {
         Some(rest) => format!("{what}, at '{}'", one_line(rest)),
         None => format!("{what}, at its end"),
     }
-}
-
-/// Text that is part of an error.
-fn one_line(text: &str) -> String {
-    text.replace(|char: char| char.is_control(), " ")
 }
 
 /// The same, but that it matches nothing with the end of a name in it, and takes the ends of names for those of the text.

@@ -5,7 +5,7 @@ use super::found::{Found, Place};
 use super::known::{Identity, known};
 use super::names::{Names, search_kept};
 use super::pattern::{Pattern, PatternError, check};
-use super::table::{Kind, Symbol, Table, Versions, entry_size, tables};
+use super::table::{Kind, Symbol, Table, Versions, entry_size};
 use crate::driver::{Sink, push_skip};
 use crate::files::{FileAnalysis, section_range};
 use crate::lookup::Symbolizer;
@@ -65,7 +65,7 @@ impl Symbols {
     pub fn new(set: FileSet, options: SymbolsOptions) -> Result<Self, PatternError> {
         check(&options.regex, options.ignore_case)?;
         let sections = (0..set.modules.len())
-            .flat_map(|module| tables(&set.modules[module]).map(move |section| (module as u32, section as u32)));
+            .flat_map(|module| set.modules[module].symbol_tables().map(move |section| (module as u32, section as u32)));
         let range = |(module, section): (u32, u32)| section_range(&set, module as usize, section as usize);
         let mut all: Vec<_> = sections.map(|table| (range(table), table)).collect();
         all.sort_by_key(|(range, _)| range.range.start);
@@ -359,14 +359,6 @@ impl Analysis for Symbols {
         &self.ranges
     }
 
-    fn reach(&self) -> u64 {
-        0
-    }
-
-    fn reads_swapped(&self) -> bool {
-        true
-    }
-
     fn scanner(&self) -> Result<SymbolsScanner, String> {
         let pattern = Pattern::new(&self.options.regex, self.options.ignore_case).map_err(|error| error.to_string())?;
         Ok(SymbolsScanner {
@@ -387,10 +379,7 @@ impl Analysis for Symbols {
     ) -> Scanned<SymbolsPartial> {
         let mut search = match Search::new(self, files, task.index) {
             Ok(search) => search,
-            Err(reason) => {
-                let skipped = vec![Skip { range: task.range, reason }];
-                return Scanned { partial: SymbolsPartial::default(), bytes: 0, skipped, rest: None, gone: false };
-            }
+            Err(reason) => return Scanned::unread(task, reason),
         };
         let whole = self.ranges[task.index].range;
         let size = entry_size(self.set.modules[self.tables[task.index].0 as usize].layout);

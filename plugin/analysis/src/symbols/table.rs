@@ -3,7 +3,7 @@
 use object::read::elf::{FileHeader, Sym};
 use object::{BigEndian, LittleEndian, elf};
 use serde::{Deserialize, Serialize};
-use target::modules::{FileError, Files, Machine, Role, Surveyed};
+use target::modules::{FileError, Files, Machine};
 use target::{ByteOrder, Layout};
 
 /// Of a longer name, this much is looked at, in bytes.
@@ -26,19 +26,6 @@ impl Kind {
             Self::Other => "other",
         }
     }
-}
-
-/// The symbol tables of a module among its sections.
-pub(super) fn tables(module: &Surveyed) -> impl Iterator<Item = usize> {
-    let is_table = |section: &usize| {
-        let section = &module.sections[*section];
-        let role = module.files[section.file].role;
-        let kind = elf::SectionType(section.kind);
-        matches!(role, Role::Main | Role::Debug | Role::Mini)
-            && matches!(kind, elf::SHT_SYMTAB | elf::SHT_DYNSYM)
-            && section.has_bytes()
-    };
-    (0..module.sections.len()).filter(is_table)
 }
 
 /// A symbol table and the names in it.
@@ -78,7 +65,7 @@ struct Raw {
 }
 
 /// The bytes of an entry.
-pub(super) fn entry_size(layout: Layout) -> u64 {
+pub(crate) fn entry_size(layout: Layout) -> u64 {
     if layout.pointer_size == 4 { 16 } else { 24 }
 }
 

@@ -1,6 +1,6 @@
 use super::names::{Names, search_kept};
 use super::pattern::Pattern;
-use super::table::{Table, tables};
+use super::table::Table;
 use super::{Demangler, Found, Symbols, SymbolsOptions};
 use crate::files::FileAnalysis;
 use crate::{Cut, Serial, run};
@@ -114,7 +114,7 @@ fn real_names() -> &'static [(Vec<u8>, Vec<u8>)] {
         let mut demangler = Demangler::new();
         let mut names = Vec::new();
         for module in 0..2 {
-            for section in tables(&files.set().modules[module]) {
+            for section in files.set().modules[module].symbol_tables() {
                 let table = Table::open(&files, module, section).unwrap();
                 for symbol in (0..table.len()).filter_map(|entry| table.symbol(entry).unwrap()) {
                     let mut name = Vec::new();

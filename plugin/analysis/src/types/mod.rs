@@ -122,14 +122,6 @@ impl Analysis for Types {
         &self.ranges
     }
 
-    fn reach(&self) -> u64 {
-        0
-    }
-
-    fn reads_swapped(&self) -> bool {
-        false
-    }
-
     fn scanner(&self) -> Result<TypesScanner, String> {
         let pattern = Pattern::new(&self.options.regex).map_err(|error| error.to_string())?;
         Ok(TypesScanner::new(pattern))
@@ -142,20 +134,13 @@ impl Analysis for Types {
         files: &Files,
         stop: &dyn Fn() -> bool,
     ) -> Scanned<TypesPartial> {
-        let nothing = |reason: String| Scanned {
-            partial: TypesPartial::default(),
-            bytes: 0,
-            skipped: vec![Skip { range: task.range, reason }],
-            rest: None,
-            gone: false,
-        };
         let Some((module, section, offset)) = self.set.locate(task.range.start) else {
-            return nothing("it is in no section".to_owned());
+            return Scanned::unread(task, "it is in no section".to_owned());
         };
         let source = ModuleSource::new(files, module);
         let program = match Program::new(&source) {
             Ok(program) => program,
-            Err(error) => return nothing(error.to_string()),
+            Err(error) => return Scanned::unread(task, error.to_string()),
         };
         let name = self.set.modules[module].sections[section].name.as_str();
         let part = offset..offset + task.range.len();

@@ -10,7 +10,7 @@ use crate::driver::Sink;
 use crate::files::{FileAnalysis, section_range};
 use crate::lookup::Symbolizer;
 use crate::plan::{Analysis, ScanRange, Scanned, Task};
-use crate::report::{Results, Skip, Stop, XrefRow};
+use crate::report::{Results, Stop, XrefRow};
 use object::elf;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -251,14 +251,6 @@ impl Analysis for Xrefs {
         &self.ranges
     }
 
-    fn reach(&self) -> u64 {
-        0
-    }
-
-    fn reads_swapped(&self) -> bool {
-        true
-    }
-
     fn scanner(&self) -> Result<XrefsScanner, String> {
         Ok(XrefsScanner::default())
     }
@@ -275,10 +267,7 @@ impl Analysis for Xrefs {
                 let rest = (end < task.range.end).then(|| AddressRange::new(end, task.range.end));
                 Scanned { partial, bytes: end - task.range.start, skipped: Vec::new(), rest, gone: false }
             }
-            Err(reason) => {
-                let skipped = vec![Skip { range: task.range, reason }];
-                Scanned { partial: XrefsPartial::default(), bytes: 0, skipped, rest: None, gone: false }
-            }
+            Err(reason) => Scanned::unread(task, reason),
         }
     }
 

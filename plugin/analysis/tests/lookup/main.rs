@@ -1,5 +1,6 @@
 //! What is at addresses, as llvm-symbolizer and the compilers tell it.
 
+#[path = "../common/build.rs"]
 mod build;
 mod builds;
 mod damage;

@@ -1,6 +1,6 @@
 //! The analysis, as a command runs it.
 
-use crate::builds::Build;
+use crate::build::Build;
 use crate::search::{How, Image};
 use ::analysis::files::FileAnalysis;
 use ::analysis::xrefs::{Found, Kind, Kinds, Target, Xrefs, XrefsOptions};
@@ -41,9 +41,9 @@ fn found(set: FileSet, options: XrefsOptions, task: u64, threads: usize) -> (Vec
 #[test]
 fn a_search_through_several_modules_finds_the_same_however_it_is_cut() {
     let build = Build::new();
-    let library = build.compile("gcc", &["xrefs_library.c"], "liblibrary.so", "-O2 -g -fPIC -shared");
+    let library = build.compile("gcc", "xrefs_library.c", "liblibrary.so", "-O2 -g -fPIC -shared");
     for option in ["-no-pie -fno-pie", "-pie -fPIE"] {
-        let program = build.compile("gcc", &["xrefs.c"], "program", &format!("-O2 -g {option} -L. -llibrary"));
+        let program = build.compile("gcc", "xrefs.c", "program", &format!("-O2 -g {option} -L. -llibrary"));
         let images = [Image::read(&program), Image::read(&library)];
         let set = set(&[&program, &library]);
         for (module, name) in [(0, "step"), (0, "counter"), (1, "library_step"), (1, "library_counter")] {
@@ -72,8 +72,8 @@ fn a_search_through_several_modules_finds_the_same_however_it_is_cut() {
 #[test]
 fn what_no_module_defines_is_known_by_its_name() {
     let build = Build::new();
-    build.compile("gcc", &["xrefs_library.c"], "liblibrary.so", "-O2 -fPIC -shared");
-    let program = build.compile("gcc", &["xrefs.c"], "program", "-O2 -pie -fPIE -L. -llibrary");
+    build.compile("gcc", "xrefs_library.c", "liblibrary.so", "-O2 -fPIC -shared");
+    let program = build.compile("gcc", "xrefs.c", "program", "-O2 -pie -fPIE -L. -llibrary");
     let options = options(Target::Outside(b"library_run".to_vec()), Kinds::ALL);
     let (found, _) = found(set(&[&program]), options, 1 << 20, 0);
     assert_eq!(found.iter().map(|found| found.reference.kind).collect::<Vec<_>>(), [Kind::Call]);
@@ -82,7 +82,7 @@ fn what_no_module_defines_is_known_by_its_name() {
 #[test]
 fn nothing_found_is_said_with_where_it_was_looked_for() {
     let build = Build::new();
-    let library = build.compile("gcc", &["xrefs_library.c"], "liblibrary.so", "-O2 -fPIC -shared");
+    let library = build.compile("gcc", "xrefs_library.c", "liblibrary.so", "-O2 -fPIC -shared");
     let target = Target::Place { module: 0, range: AddressRange { start: 1, end: 2 } };
     let (found, notes) = found(set(&[&library]), options(target, Kinds::ALL), 1 << 20, 0);
     assert_eq!((found, notes), (Vec::new(), vec!["nothing in the one module refers to it".to_owned()]));
@@ -116,8 +116,8 @@ fn a_search_is_cancelled_between_its_tasks() {
 #[test]
 fn rows_say_where_in_which_function_a_reference_is() {
     let build = Build::new();
-    let library = build.compile("gcc", &["xrefs_library.c"], "liblibrary.so", "-O1 -g -fPIC -shared");
-    let program = build.compile("gcc", &["xrefs.c"], "program", "-O1 -g -pie -fPIE -L. -llibrary");
+    let library = build.compile("gcc", "xrefs_library.c", "liblibrary.so", "-O1 -g -fPIC -shared");
+    let program = build.compile("gcc", "xrefs.c", "program", "-O1 -g -pie -fPIE -L. -llibrary");
     let set = set(&[&program, &library]);
     let image = Image::read(&program);
     let options = options(image.target(0, "step").target, Kinds::ALL);

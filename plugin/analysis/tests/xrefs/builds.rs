@@ -1,39 +1,12 @@
 //! The fixture, built in all ways.
 
+use crate::build::Build;
 use crate::objdump::Disassembly;
 use crate::search::{How, Image};
 use ::analysis::xrefs::{Kind, Reference, Through};
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use tempfile::TempDir;
-
-/// A folder of what was built.
-pub struct Build {
-    folder: TempDir,
-}
-
-impl Build {
-    pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
-    }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// Compiles and links fixtures.
-    pub fn compile(&self, compiler: &str, sources: &[&str], output: &str, options: &str) -> PathBuf {
-        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures");
-        let sources = sources.iter().map(|source| fixtures.join(source));
-        let path = self.path(output);
-        let mut command = Command::new(compiler);
-        command.args(sources).arg("-o").arg(&path).args(options.split_whitespace()).current_dir(self.folder.path());
-        let output = command.output().unwrap_or_else(|error| panic!("{compiler} is needed: {error}"));
-        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-        path
-    }
-}
 
 fn kinds(found: &BTreeSet<Reference>) -> BTreeSet<(u64, Kind)> {
     let code = found.iter().filter(|reference| reference.kind != Kind::Pointer);
@@ -141,10 +114,10 @@ fn programs_and_libraries_have_the_references_that_objdump_shows() {
                 let linker = if option.contains("pack-relative") { "-fuse-ld=lld-22" } else { "" };
                 let linker = if compiler == "gcc" && !linker.is_empty() { continue } else { linker };
                 let options = format!("-shared {optimized} -fPIC {linker}");
-                let library = build.compile(compiler, &["xrefs_library.c"], "liblibrary.so", &options);
+                let library = build.compile(compiler, "xrefs_library.c", "liblibrary.so", &options);
                 check_library(&library);
                 let options = format!("{optimized} {option} {linker} -L. -llibrary -Wl,-rpath,.");
-                let program = build.compile(compiler, &["xrefs.c"], "program", &options);
+                let program = build.compile(compiler, "xrefs.c", "program", &options);
                 check(&program, Some(&library));
             }
         }
@@ -162,7 +135,7 @@ fn programs_of_one_piece_have_the_references_that_objdump_shows() {
             "-static -fuse-ld=gold",
             "-static -ffunction-sections -Wl,--gc-sections",
         ] {
-            let program = build.compile(compiler, &["xrefs.c", "xrefs_library.c"], "program", &format!("-O2 {option}"));
+            let program = build.compile(compiler, "xrefs.c xrefs_library.c", "program", &format!("-O2 {option}"));
             check(&program, None);
         }
     }
@@ -172,8 +145,8 @@ fn programs_of_one_piece_have_the_references_that_objdump_shows() {
 fn a_stripped_program_has_the_same_references() {
     let build = Build::new();
     for option in ["-no-pie", "-pie -fPIE"] {
-        let library = build.compile("gcc", &["xrefs_library.c"], "liblibrary.so", "-O2 -fPIC -shared");
-        let program = build.compile("gcc", &["xrefs.c"], "program", &format!("-O2 {option} -L. -llibrary"));
+        let library = build.compile("gcc", "xrefs_library.c", "liblibrary.so", "-O2 -fPIC -shared");
+        let program = build.compile("gcc", "xrefs.c", "program", &format!("-O2 {option} -L. -llibrary"));
         let whole = Image::read(&program);
         let [step, outside] = [whole.target(0, "step"), Image::read(&library).target(1, "library_step")];
         let with = whole.references(0, &[step.clone(), outside.clone()], How::Sweep);
@@ -190,7 +163,7 @@ fn virtual_functions_are_in_the_tables_of_their_classes() {
     for compiler in ["g++", "clang++-22"] {
         for option in ["-no-pie", "-pie -fPIE"] {
             let build = Build::new();
-            let program = build.compile(compiler, &["xrefs.cpp"], "program", &format!("-O2 {option}"));
+            let program = build.compile(compiler, "xrefs.cpp", "program", &format!("-O2 {option}"));
             let image = Image::read(&program);
             let found = image.references(0, &[image.target(0, "_ZNK6Square4areaEv")], How::Scan(1 << 20));
             // Behind the offset to the top, the type and two destructors.
@@ -203,11 +176,11 @@ fn virtual_functions_are_in_the_tables_of_their_classes() {
 #[test]
 fn a_reference_says_what_it_goes_through() {
     let build = Build::new();
-    let library = Image::read(&build.compile("gcc", &["xrefs_library.c"], "liblibrary.so", "-O2 -fPIC -shared"));
+    let library = Image::read(&build.compile("gcc", "xrefs_library.c", "liblibrary.so", "-O2 -fPIC -shared"));
     let target = [library.target(1, "library_run")];
     for (option, through) in [("-fplt", Through::Plt), ("-fno-plt", Through::Got)] {
         let options = format!("-O2 -pie -fPIE {option} -L. -llibrary");
-        let program = Image::read(&build.compile("gcc", &["xrefs.c"], "program", &options));
+        let program = Image::read(&build.compile("gcc", "xrefs.c", "program", &options));
         let found = program.references(0, &target, How::Scan(1 << 20));
         let found: Vec<(Kind, Through)> = found.iter().map(|reference| (reference.kind, reference.through)).collect();
         assert_eq!(found, [(Kind::Call, through)], "{option}");
@@ -219,8 +192,8 @@ fn a_symbol_of_another_version_is_another() {
     let build = Build::new();
     std::fs::write(build.path("versions"), "FIRST { };\nSECOND { } FIRST;\n").unwrap();
     let options = "-O2 -fPIC -shared -DVERSIONED -Wl,--version-script=versions";
-    let library = Image::read(&build.compile("gcc", &["xrefs_library.c"], "liblibrary.so", options));
-    let program = build.compile("gcc", &["xrefs.c"], "program", "-O2 -pie -fPIE -L. -llibrary");
+    let library = Image::read(&build.compile("gcc", "xrefs_library.c", "liblibrary.so", options));
+    let program = build.compile("gcc", "xrefs.c", "program", "-O2 -pie -fPIE -L. -llibrary");
     let program = Image::read(&program);
     let new = program.references(0, &[library.target(1, "library_step_new")], How::Scan(1 << 20));
     assert!(!new.is_empty());

@@ -1,16 +1,16 @@
 //! Damaged files.
 
-use crate::builds::Build;
+use crate::build::Build;
 use crate::search::{How, Image};
 use ::analysis::xrefs::{Name, Named, Target};
 use std::path::PathBuf;
 
 /// A small program that is linked by hand: with code, stubs, relocations and unwind tables.
 fn small(build: &Build) -> PathBuf {
-    let library = build.compile("gcc", &["xrefs_library.c"], "liblibrary.so", "-O2 -fPIC -shared");
+    let library = build.compile("gcc", "xrefs_library.c", "liblibrary.so", "-O2 -fPIC -shared");
     assert!(library.exists());
     let options = "-O2 -pie -fPIE -nostartfiles -Wl,-e,main -Wl,-z,noseparate-code -Wl,-z,norelro -Wl,--hash-style=gnu -L. -llibrary";
-    build.compile("gcc", &["xrefs.c"], "small", options)
+    build.compile("gcc", "xrefs.c", "small", options)
 }
 
 /// Searches a damaged file, in both ways: either it is refused, or both find the same.

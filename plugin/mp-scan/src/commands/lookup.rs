@@ -5,7 +5,7 @@ use crate::cli::ScanOptions;
 use crate::file_scan::{self, FilePlan};
 use crate::modules::Modules;
 use crate::session::Session;
-use analysis::lookup::{Given, Lookup as LookupPlan, LookupOptions, Spelling, address_in, in_module, is_named};
+use analysis::lookup::{Given, Lookup as LookupPlan, LookupOptions, Spelling, address_in, has_file_name, in_module};
 use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
 
@@ -96,7 +96,7 @@ fn address(modules: &Modules, module: Option<&str>, word: &str) -> Result<Given>
     match (resolved, in_module(word, true)) {
         (Ok(address), _) => Ok(Given::Address(address)),
         (Err(_), Some(Given::In(name, address)))
-            if modules.modules.iter().any(|module| is_named(&module.path, &name)) =>
+            if modules.modules.iter().any(|module| has_file_name(&module.path, &name)) =>
         {
             Ok(Given::In(name, address))
         }
@@ -163,7 +163,7 @@ fn keep(modules: &mut Modules, given: &mut [Given], module: Option<&str>, loaded
                 }
             }
             Given::In(name, _) => {
-                let named = modules.modules.iter().position(|module| is_named(&module.path, name));
+                let named = modules.modules.iter().position(|module| has_file_name(&module.path, name));
                 if let Some(index) = named {
                     wanted[index] = true;
                 }

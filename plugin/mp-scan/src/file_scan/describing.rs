@@ -33,6 +33,8 @@ pub enum Hands<T> {
     Pool(Job),
     /// A thread of this process.
     Here(Local<T>),
+    /// Nobody has to: the rows are plain.
+    Nobody,
 }
 
 /// A thread that describes.
@@ -85,7 +87,10 @@ impl<A: FileAnalysis> Describing<A> {
 
     /// Takes items, in the order in which their rows are wanted.
     pub fn add(&mut self, items: Vec<A::Item>) {
-        if !A::DESCRIBES && !items.is_empty() {
+        if items.is_empty() {
+            return;
+        }
+        if matches!(self.hands, Hands::Nobody) {
             let rows = Some(self.analysis.plain(&items));
             self.batches.push_back(Batch { items: Vec::new(), rows });
             return;
@@ -101,6 +106,7 @@ impl<A: FileAnalysis> Describing<A> {
                     // If the thread is gone, the rows will be plain.
                     let _ = local.requests.as_ref().map(|requests| requests.send((id, batch.to_vec())));
                 }
+                Hands::Nobody => {}
             }
             self.batches.push_back(Batch { items: batch.to_vec(), rows: None });
         }
@@ -142,6 +148,7 @@ impl<A: FileAnalysis> Describing<A> {
                 Err(mpsc::RecvTimeoutError::Timeout) => None,
                 Err(mpsc::RecvTimeoutError::Disconnected) => Some((self.first, Err("it panicked".to_owned()))),
             },
+            Hands::Nobody => None,
         };
         let Some((id, result)) = ended else { return };
         let Some(index) = id.checked_sub(self.first).and_then(|index| usize::try_from(index).ok()) else { return };

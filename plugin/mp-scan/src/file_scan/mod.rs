@@ -9,17 +9,18 @@ mod twofold;
 use crate::cli::ScanOptions;
 use crate::conduct::{Before, conduct};
 use crate::engine::{Workforce, engine};
+use crate::here;
 use crate::jobs::Scan;
 use crate::modules::Modules;
 use crate::session::Session;
+use crate::step::Step;
 use analysis::files::{FileAnalysis, Setup, in_files};
-use analysis::{Columns, Cut, Driver, Executor, InProcess, Outcome, Report, Results, Sink, Stats, Stop, TargetInfo};
+use analysis::{Columns, Cut, Driver, Executor, InProcess, Outcome, Report, Results, Stats, Stop, TargetInfo};
 use anyhow::{Context as _, Result};
 use describing::{Describing, Hands, Local};
 use executor::FileExecutor;
 use multiprocessing::Pool;
-use multiprocessing::codec::{self, Descriptor, Message};
-use std::fs::File;
+use multiprocessing::codec::{self, Descriptor};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -98,22 +99,6 @@ struct Scanning<A: FileAnalysis> {
     describing: Describing<A>,
 }
 
-/// What one step of the driver brings.
-struct Step<T> {
-    items: Vec<T>,
-    stop: Option<Stop>,
-}
-
-impl<T> Sink<T> for Step<T> {
-    fn found(&mut self, mut items: Vec<T>) {
-        self.items.append(&mut items);
-    }
-
-    fn stop(&mut self) -> Option<Stop> {
-        self.stop
-    }
-}
-
 impl<A: FileAnalysis + Clone> FileScan<A> {
     /// A scan that begins with a survey, by so many workers or by this process.
     fn start(session: &Session, options: &ScanOptions, plan: FilePlan<A>, workers: Option<usize>) -> Result<Self> {
@@ -155,13 +140,15 @@ impl<A: FileAnalysis + Clone> FileScan<A> {
         let (executor, hands): (Box<dyn Executor<A> + Send>, _) = match &self.force {
             Some(force) => {
                 let job = || self.job(&force.pool, &analysis, &inflated);
-                (Box::new(FileExecutor::new(job()?, force.here)), Hands::Pool(job()?))
+                let hands = if A::DESCRIBES { Hands::Pool(job()?) } else { Hands::Nobody };
+                (Box::new(FileExecutor::new(job()?, force.here)), hands)
             }
             None => {
                 let threads = std::thread::available_parallelism().map_or(1, usize::from);
                 let own = Arc::new(files(cache()));
-                let local = Local::start(Arc::clone(&analysis), Arc::clone(&own)).context("cannot start a thread")?;
-                (Box::new(InProcess::new(Arc::clone(&analysis), own, threads)), Hands::Here(local))
+                let local = || Local::start(Arc::clone(&analysis), Arc::clone(&own)).context("cannot start a thread");
+                let hands = if A::DESCRIBES { Hands::Here(local()?) } else { Hands::Nobody };
+                (Box::new(InProcess::new(Arc::clone(&analysis), own, threads)), hands)
             }
         };
         Ok(Stage::Scanning(Box::new(Scanning {
@@ -176,7 +163,7 @@ impl<A: FileAnalysis + Clone> FileScan<A> {
     fn job(&self, pool: &Pool, analysis: &A, inflated: &[OwnedFd]) -> Result<multiprocessing::Job> {
         let copies = inflated.iter().map(OwnedFd::try_clone).collect::<Result<Vec<_>, _>>();
         let copies = copies.context("out of file descriptors")?;
-        let descriptors = [root()?].into_iter().chain(copies).map(Descriptor::from).collect::<Vec<_>>();
+        let descriptors = [here::descriptor()?].into_iter().chain(copies).map(Descriptor::from).collect::<Vec<_>>();
         let setup = Setup { analysis: analysis.clone(), cache: self.cache.clone() };
         let setup = codec::encode(&(setup, descriptors)).context("the plan cannot be sent")?;
         Ok(pool.job(A::NAME, setup)?)
@@ -302,14 +289,4 @@ impl<A: FileAnalysis + Clone> Scan for FileScan<A> {
 
 fn failed<A: FileAnalysis>(error: anyhow::Error) -> Stage<A> {
     Stage::Ended { error: Some(format!("{error:#}")) }
-}
-
-/// A descriptor that keeps a job on this machine, whose files are read.
-fn root() -> Result<OwnedFd> {
-    Ok(File::open("/").context("out of file descriptors")?.into())
-}
-
-/// A set-up message that keeps a job on this machine.
-fn here() -> Result<Message> {
-    codec::encode(&Descriptor::from(root()?)).context("a job cannot be set up")
 }

@@ -1,6 +1,6 @@
 //! Finds the files of modules before they are scanned, and has their compressed sections inflated, once for all workers.
 
-use super::here;
+use crate::here;
 use analysis::files::{INFLATE, SURVEY, SurveyRequest};
 use anyhow::{Context as _, Result};
 use multiprocessing::codec::{self, Descriptor};
@@ -66,7 +66,7 @@ impl Surveyor {
         let work = match pool {
             None => Work::Here,
             Some(pool) => {
-                let job = pool.job(SURVEY, here()?)?;
+                let job = pool.job(SURVEY, here::message()?)?;
                 Work::Surveying { pool: Arc::clone(pool), job, tasks: HashMap::new(), last_id: 0 }
             }
         };
@@ -181,7 +181,7 @@ impl Surveyor {
             .make_contiguous()
             .sort_by_key(|(module, section)| std::cmp::Reverse(set[*module].sections[*section].size));
         compressed.truncate(MOST_INFLATED);
-        let job = pool.job(INFLATE, here()?)?;
+        let job = pool.job(INFLATE, here::message()?)?;
         let mut tasks = HashMap::new();
         for (id, (module, section)) in (1..).zip(compressed) {
             let request = codec::encode(&(&set[module], section)).context("a section cannot be inflated")?;

@@ -18,7 +18,7 @@ use identity::IDENTITY;
 use multiprocessing::codec::Message;
 use multiprocessing::{
     CommandPrefix, Context, Launcher, Local, Next, Pool, PoolConfig, Program, Refusal, Registry, Serve, TaskError,
-    worker_main,
+    WorkerState, WorkerStatus, worker_main,
 };
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
@@ -130,20 +130,19 @@ fn host(worker: &str, elsewhere: &str) -> ExitCode {
     for id in 0..2 {
         let _ = job.submit(id, &Act::Sleep(Duration::from_secs(60)));
     }
-    while pool
-        .status()
-        .expect("it answers")
-        .iter()
-        .filter(|worker| worker.state == multiprocessing::WorkerState::Busy)
-        .count()
-        < 2
-    {
-        thread::sleep(Duration::from_millis(1));
-    }
+    until_two_are_busy(&pool);
     println!("{:?}", pool.status().expect("it answers").iter().map(|worker| worker.pid).collect::<Vec<_>>());
     match job.next_timeout(Duration::from_secs(60)) {
         Next::Ended(_, Ok(Brought::Number(_))) => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
+    }
+}
+
+/// Waits until two workers of the pool have work.
+fn until_two_are_busy(pool: &Pool) {
+    let busy = |worker: &&WorkerStatus| worker.state == WorkerState::Busy;
+    while pool.status().expect("it answers").iter().filter(busy).count() < 2 {
+        thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -160,16 +159,7 @@ fn interrupted(worker: &str) -> ExitCode {
     config.workers = 2;
     let Ok(pool) = Pool::start(config) else { return ExitCode::FAILURE };
     let results = pool.map_async(calls::square_after, (0..100).map(|number| (number, 600_000)));
-    while pool
-        .status()
-        .expect("it answers")
-        .iter()
-        .filter(|worker| worker.state == multiprocessing::WorkerState::Busy)
-        .count()
-        < 2
-    {
-        thread::sleep(Duration::from_millis(1));
-    }
+    until_two_are_busy(&pool);
     println!("busy");
     while !INTERRUPTED.load(Ordering::Relaxed) {
         thread::sleep(Duration::from_millis(1));

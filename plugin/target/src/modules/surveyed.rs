@@ -96,6 +96,17 @@ impl Surveyed {
         code
     }
 
+    /// The sections that are the module's symbol tables.
+    pub fn symbol_tables(&self) -> impl Iterator<Item = usize> {
+        let is_table = |section: &usize| {
+            let section = &self.sections[*section];
+            matches!(self.files[section.file].role, Role::Main | Role::Debug | Role::Mini)
+                && matches!(elf::SectionType(section.kind), elf::SHT_SYMTAB | elf::SHT_DYNSYM)
+                && section.has_bytes()
+        };
+        (0..self.sections.len()).filter(is_table)
+    }
+
     /// The first file with that role.
     pub fn file(&self, role: Role) -> Option<usize> {
         self.files.iter().position(|file| file.role == role)

@@ -17,10 +17,11 @@ impl Build {
         self.folder.path().join(name)
     }
 
-    /// Compiles a fixture in the folder, so that what it leaves beside the program is there.
-    pub fn compile(&self, compiler: &str, source: &str, output: &str, options: &str) -> PathBuf {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(source);
-        self.run(compiler, &format!("{} -o {output} {options}", source.display()));
+    /// Compiles fixtures, whose names stand between spaces, in the folder, so that what it leaves beside the program is there.
+    pub fn compile(&self, compiler: &str, sources: &str, output: &str, options: &str) -> PathBuf {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures");
+        let paths = sources.split_whitespace().map(|source| fixtures.join(source).display().to_string());
+        self.run(compiler, &format!("{} -o {output} {options}", paths.collect::<Vec<_>>().join(" ")));
         self.path(output)
     }
 

@@ -1,0 +1,22 @@
+//! What keeps a job of the pool on this machine, whose files it reads: a descriptor in its set-up message.
+
+use anyhow::{Context as _, Result};
+use multiprocessing::codec::{self, Descriptor, Message};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+
+/// A descriptor that is of no other use.
+///
+/// # Errors
+/// If descriptors run out.
+pub fn descriptor() -> Result<OwnedFd> {
+    Ok(File::open("/").context("out of file descriptors")?.into())
+}
+
+/// A set-up message with nothing else in it.
+///
+/// # Errors
+/// If descriptors run out.
+pub fn message() -> Result<Message> {
+    codec::encode(&Descriptor::from(descriptor()?)).context("a job cannot be set up")
+}
