@@ -1,4 +1,4 @@
-//! Names of C++, as the Itanium ABI mangles them: https://itanium-cxx-abi.github.io/cxx-abi/abi.html#mangling.
+//! Names of C++, as the Itanium ABI mangles them: <https://itanium-cxx-abi.github.io/cxx-abi/abi.html#mangling>.
 //!
 //! The names are written as `nm -C` and `c++filt` write them, to the space. Of the names of real programs the crate for
 //! this writes one in eight in another way (`{vtable(A)}`, `(unsigned int)9`), so that a regex that matches in one
