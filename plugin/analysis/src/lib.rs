@@ -18,6 +18,7 @@ pub mod entropy;
 mod executor;
 pub mod files;
 pub mod find;
+pub mod heap;
 pub mod lines;
 pub mod lookup;
 pub mod map;
