@@ -12,26 +12,33 @@ pub fn needle() -> [u8; 16] {
     std::array::from_fn(|index| 0x80 | ((index as u8).wrapping_mul(29).wrapping_add(7) & 0x7f))
 }
 
-/// Compiles `fixtures/NAME` (a `.c` or `.cpp` file) with debug information, unless that was done already.
+/// Compiles `fixtures/NAME` (a `.c`, `.cpp` or `.rs` file) with debug information, unless that was done already.
 pub fn compile(name: &str) -> PathBuf {
-    let source = root().join("fixtures").join(name);
-    let header = root().join("fixtures/common.h");
+    let folder = root().join("fixtures");
+    let source = folder.join(name);
     let mut hasher = DefaultHasher::new();
-    for file in [&source, &header] {
+    for file in [&source, &folder.join("common.h"), &folder.join("heap.h")] {
         std::fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display())).hash(&mut hasher);
     }
-    let stem = Path::new(name).file_stem().expect("a file's name").to_string_lossy().into_owned();
+    let (stem, language) = name.rsplit_once('.').expect("the name of a source file");
     let folder = target_folder().join("fixtures").join(format!("{stem}-{:016x}", hasher.finish()));
-    let program = folder.join(&stem);
+    let program = folder.join(stem);
     if program.exists() {
         return program;
     }
     std::fs::create_dir_all(&folder).expect("the target folder can be written to");
-    let compiler = if name.ends_with(".c") { "cc" } else { "c++" };
+    let (compiler, options): (_, &[_]) = match language {
+        "c" => ("cc", &["-O0", "-Wall", "-Wextra", "-Werror", "-pthread"]),
+        "cpp" => ("c++", &["-O0", "-Wall", "-Wextra", "-Werror", "-pthread"]),
+        "rs" => ("rustc", &["--edition=2024", "-Copt-level=1", "-Dwarnings"]),
+        _ => panic!("{name}: in which language is it?"),
+    };
     // Several tests may compile it at the same time, so each makes its own and then gives it its name.
     let part = folder.join(format!("{stem}.{}.{:?}", std::process::id(), std::thread::current().id()));
     let status = Command::new(compiler)
-        .args(["-g", "-O0", "-Wall", "-Wextra", "-Werror", "-pthread", "-o"])
+        .arg("-g")
+        .args(options)
+        .arg("-o")
         .args([&part, &source])
         .status()
         .unwrap_or_else(|error| panic!("{compiler}: {error}"));
@@ -71,6 +78,14 @@ impl Truth {
         let mut addresses: Vec<u64> = lines.map(|line| line.2).collect();
         addresses.sort_unstable();
         addresses
+    }
+
+    /// What is said of one kind: labels and addresses, in the order of the addresses.
+    pub fn of_kind(&self, kind: &str) -> Vec<(&str, u64)> {
+        let lines = self.lines.iter().filter(|line| line.0 == kind);
+        let mut found: Vec<_> = lines.map(|line| (line.1.as_str(), line.2)).collect();
+        found.sort_unstable_by_key(|line| line.1);
+        found
     }
 
     /// The one address of this kind with this label.

@@ -8,13 +8,14 @@
 //! - [`host`], [`Dap`]: other debuggers, and those in editors
 //! - [`Sshd`], [`PlatformServer`]: another machine, as far as ssh or LLDB know
 //! - [`CoreFile`]: a core file made by hand
-//! - [`report`]: what is in a JSON report
+//! - [`report`]: what is in a JSON report; [`heap`]: the heap that a debuggee says it has, against one
 //! - [`Leftovers`]: nothing of ours stays behind
 
 mod batch;
 mod core_file;
 mod dap;
 mod fixture;
+pub mod heap;
 mod hosts;
 mod leftovers;
 mod platform;
