@@ -97,7 +97,7 @@ impl TestMemory {
         ScanRange { range, region: self.region(), sparse: self.sparse() }
     }
 
-    fn page(&self, address: u64) -> Option<Page> {
+    pub(crate) fn page(&self, address: u64) -> Option<Page> {
         let index = address.checked_sub(self.start)? / PAGE;
         self.pages.get(index as usize).copied()
     }
