@@ -12,6 +12,7 @@
 pub mod glibc;
 mod index;
 mod segments;
+pub mod types;
 mod view;
 
 pub use index::{Chunk, HEADER, Index, Lookup};

@@ -1,0 +1,278 @@
+//! What the chunks of a heap have turned out to be.
+
+use super::HeapTypes;
+use super::codes::{Code, Codes};
+use super::rtti::Facts;
+use super::shapes::Shape;
+use crate::heap::index::is_set;
+use crate::heap::{Chunk, Index, View};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use target::AddressRange;
+
+/// What control blocks of shared pointers that have their object in them are called, and where in them it lies.
+const SHARED: [(&str, u64); 2] = [("std::_Sp_counted_ptr_inplace<", 16), ("std::__1::__shared_ptr_emplace<", 24)];
+
+/// How a type is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// An object of a C++ class.
+    Class,
+    /// An object that shares its chunk with its reference counts, as `std::make_shared` makes it.
+    Shared,
+    /// What a container keeps its elements in.
+    Container(Shape),
+}
+
+/// A type of chunks.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Type {
+    pub name: String,
+    pub kind: Kind,
+    /// All classes that it derives from, at any depth, sorted.
+    pub bases: Vec<String>,
+    /// Where in the chunk the object begins, in bytes.
+    pub offset: u64,
+}
+
+/// An object of a type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Object {
+    pub address: u64,
+    /// Bytes from its address to the end of what may be used of its chunk, which may be more than it takes.
+    pub size: u64,
+    /// Index into [`Types::list`].
+    pub kind: usize,
+    /// The chunk that it lies at the beginning of.
+    pub chunk: Chunk,
+}
+
+/// Chunks of one type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Total {
+    pub count: u64,
+    /// Bytes that may be used of them.
+    pub bytes: u64,
+}
+
+/// The types of a heap's chunks. It takes 4 bytes a chunk.
+#[derive(Clone, Debug, Default)]
+pub struct Types {
+    list: Vec<Type>,
+    totals: Vec<Total>,
+    /// Of chunks in use whose type is not known.
+    unknown: Total,
+    /// For each chunk, one more than its type's index into `list`; 0 for none.
+    of: Vec<u32>,
+}
+
+impl Types {
+    /// What `plan` has found in `view`, whose tables it has filled. `names` are those of classes whose vtables have no type
+    /// information, by [`Facts::untyped`] addresses, as far as they are known.
+    pub fn new(plan: &HeapTypes, facts: &Facts, names: &BTreeMap<u64, String>, view: &View) -> Self {
+        let [codes, pointed] = &view.tables[..] else { return Self::default() };
+        let (codes, pointed) = (Codes(codes.words()), pointed.words());
+        let catalogue = Catalogue::new(facts);
+        let mut found: Vec<Type> = Vec::new();
+        let mut known: HashMap<Code, u32> = HashMap::from([(Code::Nothing, 0)]);
+        let mut types = Self::default();
+        let mut number = |code: Code| {
+            *known.entry(code).or_insert_with(|| {
+                let own = match code {
+                    Code::Nothing => None,
+                    Code::Vtable(slot) => {
+                        plan.modules.address(slot).and_then(|address| names.get(&address)).map(|name| class(name))
+                    }
+                    Code::Shape(shape) => Some(container(shape)),
+                    Code::Class(slot) => plan.modules.address(slot).and_then(|address| catalogue.class(address)),
+                };
+                let Some(own) = own else { return 0 };
+                let index = found.iter().position(|other| *other == own).unwrap_or_else(|| {
+                    found.push(own);
+                    found.len() - 1
+                });
+                index as u32 + 1
+            })
+        };
+        let lookup = view.index.lookup();
+        let mut last = (Code::Nothing, 0);
+        types.of.reserve_exact(lookup.count() as usize);
+        for (chunk, index) in lookup.chunks(AddressRange::new(0, u64::MAX)).zip(0..) {
+            let mut code = if chunk.used { codes.of(index) } else { Code::Nothing };
+            // Three words that look as a vector does may be left of one that is no more; what there is now is then held by others.
+            let doubtful = matches!(code, Code::Shape(Shape::VectorStorage | Shape::RustVecStorage));
+            if doubtful && is_set(pointed, chunk.granule) {
+                code = Code::Nothing;
+            }
+            if code != last.0 {
+                last = (code, number(code));
+            }
+            types.of.push(last.1);
+            if chunk.used {
+                let of = last.1 as usize;
+                types.totals.resize(types.totals.len().max(of + 1), Total::default());
+                types.totals[of].count += 1;
+                types.totals[of].bytes += chunk.usable().len();
+            }
+        }
+        types.sort(found);
+        types
+    }
+
+    /// Brings the types in the order of their names; `found` is in the order in which they were met.
+    fn sort(&mut self, found: Vec<Type>) {
+        self.totals.resize(found.len() + 1, Total::default());
+        let mut order: Vec<usize> = (0..found.len()).collect();
+        order.sort_by(|one, other| found[*one].cmp(&found[*other]));
+        let mut place = vec![0; found.len() + 1];
+        for (new, old) in order.iter().enumerate() {
+            place[old + 1] = new as u32 + 1;
+        }
+        for of in &mut self.of {
+            *of = place[*of as usize];
+        }
+        self.unknown = self.totals[0];
+        self.totals = order.iter().map(|old| self.totals[old + 1]).collect();
+        self.list = order.iter().map(|old| found[*old].clone()).collect();
+    }
+
+    /// All types that there are chunks of, by name.
+    pub fn list(&self) -> &[Type] {
+        &self.list
+    }
+
+    /// How many chunks there are of each type, in the order of [`list`](Self::list).
+    pub fn totals(&self) -> &[Total] {
+        &self.totals
+    }
+
+    /// Chunks in use whose type is not known.
+    pub fn unknown(&self) -> Total {
+        self.unknown
+    }
+
+    /// The index into [`list`](Self::list) of the type of the chunk with this number, if it is in use and its type is known.
+    #[inline]
+    pub fn index_of(&self, number: u64) -> Option<usize> {
+        (*self.of.get(number as usize)? as usize).checked_sub(1)
+    }
+
+    /// The type of the chunk with this number.
+    pub fn type_of(&self, number: u64) -> Option<&Type> {
+        self.list.get(self.index_of(number)?)
+    }
+
+    /// For each type, whether its name matches, or, with `subclasses`, that of a class that it derives from.
+    pub fn matching(&self, matches: impl Fn(&str) -> bool, subclasses: bool) -> Vec<bool> {
+        let matching = |own: &Type| matches(&own.name) || (subclasses && own.bases.iter().any(|base| matches(base)));
+        self.list.iter().map(matching).collect()
+    }
+
+    /// The objects whose types are `wanted`, an answer of [`matching`](Self::matching), in address order. An object is found where it
+    /// is what a chunk begins with; members and elements behind that are not looked at.
+    pub fn objects(&self, index: &Index, wanted: &[bool]) -> impl Iterator<Item = Object> {
+        let chunks = index.lookup().chunks(AddressRange::new(0, u64::MAX));
+        chunks.zip(&self.of).filter_map(|(chunk, of)| {
+            let kind = (*of as usize).checked_sub(1).filter(|kind| wanted.get(*kind) == Some(&true))?;
+            let address = chunk.address() + self.list[kind].offset;
+            Some(Object { address, size: chunk.usable().end.saturating_sub(address), kind, chunk })
+        })
+    }
+
+    /// Bytes that it takes.
+    pub fn memory(&self) -> u64 {
+        size_of_val(&self.of[..]) as u64
+    }
+}
+
+/// A class of which no more is known than its name.
+fn class(name: &str) -> Type {
+    Type { name: name.to_owned(), kind: Kind::Class, bases: Vec::new(), offset: 0 }
+}
+
+fn container(shape: Shape) -> Type {
+    Type { kind: Kind::Container(shape), ..class(shape.name()) }
+}
+
+/// Where the object lies in a chunk that begins with one of a class of this name, if that is but a control block.
+pub(super) fn payload_offset(name: &str) -> Option<u64> {
+    SHARED.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, offset)| *offset)
+}
+
+/// The first argument of a template.
+fn first_argument(name: &str) -> Option<&str> {
+    let (_, arguments) = name.split_once('<')?;
+    let mut depth = 0u32;
+    let end = arguments.bytes().position(|byte| match byte {
+        b'<' | b'(' | b'[' | b'{' => {
+            depth += 1;
+            false
+        }
+        b',' | b'>' if depth == 0 => true,
+        b'>' | b')' | b']' | b'}' => {
+            depth = depth.saturating_sub(1);
+            false
+        }
+        _ => false,
+    });
+    end.map(|end| arguments[..end].trim())
+}
+
+/// The classes of a process.
+struct Catalogue<'a> {
+    facts: &'a Facts,
+    /// Where the type information of classes is, by name: each module may have its own.
+    named: HashMap<&'a str, Vec<u64>>,
+}
+
+impl<'a> Catalogue<'a> {
+    fn new(facts: &'a Facts) -> Self {
+        let mut named: HashMap<&str, Vec<u64>> = HashMap::new();
+        for (address, class) in &facts.classes {
+            named.entry(&class.name).or_default().push(*address);
+        }
+        Self { facts, named }
+    }
+
+    /// The type of objects that point to this vtable.
+    fn class(&self, vtable: u64) -> Option<Type> {
+        let name = &self.facts.classes.get(self.facts.vtables.get(&vtable)?)?.name;
+        let payload = payload_offset(name).and_then(|offset| Some((first_argument(name)?, offset)));
+        Some(match payload {
+            Some((name, offset)) => {
+                // It may be of a const type; that is not what its class is called.
+                let name = name.strip_suffix(" const").unwrap_or(name);
+                Type { name: name.to_owned(), kind: Kind::Shared, bases: self.bases(name), offset }
+            }
+            None => Type { bases: self.bases(name), ..class(name) },
+        })
+    }
+
+    /// The names of all classes that one of this name derives from.
+    fn bases(&self, name: &str) -> Vec<String> {
+        let mut seen = BTreeSet::new();
+        let mut open = self.named.get(name).cloned().unwrap_or_default();
+        let mut names = BTreeSet::new();
+        while let Some(address) = open.pop() {
+            let Some(class) = self.facts.classes.get(&address).filter(|_| seen.insert(address)) else { continue };
+            for base in &class.bases {
+                names.extend(self.facts.classes.get(base).map(|base| base.name.clone()));
+                open.push(*base);
+            }
+        }
+        names.remove(name);
+        names.into_iter().collect()
+    }
+}
+
+impl Facts {
+    /// The addresses of what may be vtables, but has no type information, in ascending order. If a symbol says that one is, its
+    /// class has a name after all ([`class_of`]).
+    pub fn untyped(&self) -> impl Iterator<Item = u64> {
+        self.vtables.iter().filter(|(_, class)| **class == 0).map(|(vtable, _)| *vtable)
+    }
+}
+
+/// The name of the class whose vtable a symbol with this (demangled) name is.
+pub fn class_of(symbol: &str) -> Option<&str> {
+    symbol.strip_prefix("vtable for ")
+}

@@ -1,0 +1,245 @@
+//! Containers of libstdc++, by how they hold their memory.
+//!
+//! The layouts are those of its headers (bits/basic_string.h, stl_vector.h, stl_list.h, stl_tree.h, hashtable.h, stl_deque.h) since its
+//! version 5. What a container has is followed from the container on, and all links are checked both ways, so what merely looks
+//! similar is not taken for one: lists and hash tables are named if they have exactly as many nodes as they say.
+
+use super::probe::{Holder, Probe, fits, same_size};
+use super::shapes::Shape;
+use crate::heap::Chunk;
+
+/// A string of so many bytes is held within its holder.
+const SHORT_STRING: u64 = 15;
+
+/// Lengths are less than this.
+const FARTHEST: u64 = 1 << 40;
+
+/// Bytes at the beginning of a string that are looked at.
+const LOOK: usize = 64;
+
+/// Looks for all containers but [`vector`]s whose first pointer into the heap is this word, which points to the beginning of `chunk`.
+pub(super) fn recognise(probe: &mut Probe<'_>, holder: &Holder<'_>, chunk: u64) {
+    let Some(pointer) = holder.word(0) else { return };
+    let Some(next) = holder.word(1) else { return };
+    list(probe, holder, pointer, chunk);
+    if next < FARTHEST {
+        string(probe, holder, pointer, chunk);
+        unordered(probe, holder, chunk);
+        deque(probe, holder, pointer, chunk);
+    }
+    if holder.word(-1).is_some_and(|color| color as u32 == 0) {
+        tree(probe, holder, pointer, chunk);
+    }
+}
+
+/// `{begin, end, end of storage}`, which no pointer to the same chunk stands beside, as in the buffers of streams. Says whether it
+/// looks like a vector, be it one that is no more.
+pub(super) fn vector(probe: &mut Probe<'_>, holder: &Holder<'_>, chunk: u64) -> bool {
+    let Some((begin, end, full)) = three(holder) else { return false };
+    if !(begin <= end && end <= full && begin < full && full - begin < FARTHEST) {
+        return false;
+    }
+    let beside = |index| holder.word(index).is_some_and(|word| (begin..=full).contains(&word));
+    if beside(-1) || beside(3) {
+        return false;
+    }
+    if probe.lookup.chunk(chunk).is_some_and(|found| fits(&found, full - begin)) {
+        probe.mark(chunk, Shape::VectorStorage);
+    }
+    true
+}
+
+fn three(holder: &Holder<'_>) -> Option<(u64, u64, u64)> {
+    Some((holder.word(0)?, holder.word(1)?, holder.word(2)?))
+}
+
+/// `{characters, length, capacity, ..}` with a NUL behind the characters, and none in them, where that was looked at.
+fn string(probe: &mut Probe<'_>, holder: &Holder<'_>, pointer: u64, chunk: u64) {
+    let Some((_, length, capacity)) = three(holder) else { return };
+    if !(length > 0 && length <= capacity && capacity > SHORT_STRING && holder.has(4)) {
+        return;
+    }
+    let Some(found) = probe.lookup.chunk(chunk) else { return };
+    if !capacity.checked_add(1).is_some_and(|request| fits(&found, request)) {
+        return;
+    }
+    let mut text = [0; LOOK];
+    let looked = LOOK.min(length as usize);
+    let text = &mut text[..looked];
+    let mut end = [1];
+    let read = probe.pages.read(probe.memory, pointer, text) == looked
+        && probe.pages.read(probe.memory, pointer + length, &mut end) == 1;
+    if read && end == [0] && !text.contains(&0) {
+        probe.mark(chunk, Shape::StringCharacters);
+    }
+}
+
+/// `{next, previous, size}`, where the next node points back to this, and all nodes make a ring.
+fn list(probe: &mut Probe<'_>, holder: &Holder<'_>, pointer: u64, chunk: u64) {
+    let Some((_, previous, size)) = three(holder) else { return };
+    if size == 0 || size > probe.lookup.count() || (pointer == previous) != (size == 1) {
+        return;
+    }
+    let Some(first) = probe.lookup.chunk(chunk) else { return };
+    // A node of a list looks as its head does, but for where it is.
+    if holder.chunk.is_some_and(|own| own.address() == holder.address && same_size(&own, &first)) {
+        return;
+    }
+    if probe.alike(previous, &first).is_none() {
+        return;
+    }
+    // Nothing is named before all has been seen.
+    for mark in [false, true] {
+        let (mut before, mut node) = (holder.address, pointer);
+        for _ in 0..size {
+            let Some(found) = probe.alike(node, &first) else { return };
+            let Some([next, back]) = probe.words(node) else { return };
+            if back != before || !probe.step() {
+                return;
+            }
+            if mark {
+                probe.mark(found.granule, Shape::ListNode);
+            }
+            (before, node) = (node, next);
+        }
+        if node != holder.address || before != previous {
+            return;
+        }
+    }
+}
+
+/// The lower half of a node's first word.
+const RED: u32 = 0;
+const BLACK: u32 = 1;
+
+/// `{red, root, leftmost, rightmost, count}`, from the root on, which points back to this.
+fn tree(probe: &mut Probe<'_>, holder: &Holder<'_>, pointer: u64, chunk: u64) {
+    let Some((_, leftmost, rightmost)) = three(holder) else { return };
+    let Some(count) = holder.word(3) else { return };
+    let single = leftmost == pointer && rightmost == pointer;
+    if count == 0 || count > probe.lookup.count() || (count == 1) != single {
+        return;
+    }
+    let header = holder.address - 8;
+    let Some(first) = probe.lookup.chunk(chunk) else { return };
+    if probe.alike(leftmost, &first).is_none() || probe.alike(rightmost, &first).is_none() {
+        return;
+    }
+    let Some([color, parent]) = probe.words(pointer) else { return };
+    let left_end = |words: Option<[u64; 4]>| words.is_some_and(|[_, _, left, _]| left == 0);
+    let right_end = |words: Option<[u64; 4]>| words.is_some_and(|[_, _, _, right]| right == 0);
+    if parent != header
+        || color as u32 != BLACK
+        || !left_end(probe.words(leftmost))
+        || !right_end(probe.words(rightmost))
+    {
+        return;
+    }
+    let mut left = count;
+    let mut open = vec![(pointer, header, RED)];
+    while let Some((node, expected, above)) = open.pop() {
+        let Some(found) = probe.alike(node, &first) else { continue };
+        let Some([color, parent, lower, higher]) = probe.words(node) else { continue };
+        let color = color as u32;
+        let sound = parent == expected && (color == BLACK || (color == RED && (above == BLACK)));
+        // A tree that goes on for longer than it says, or that never ends, has been looked at for long enough.
+        if left == 0 || !probe.step() {
+            return;
+        }
+        if sound {
+            left -= 1;
+            probe.mark(found.granule, Shape::MapNode);
+            open.extend([higher, lower].into_iter().filter(|child| *child != 0).map(|child| (child, node, color)));
+        }
+    }
+}
+
+/// `{buckets, their count, first node, count of nodes, greatest load, ..}`.
+fn unordered(probe: &mut Probe<'_>, holder: &Holder<'_>, chunk: u64) {
+    let Some((_, buckets, first)) = three(holder) else { return };
+    if buckets < 2 {
+        return;
+    }
+    let (Some(count), Some(load)) = (holder.word(3), holder.word(4)) else { return };
+    let load = f32::from_bits(load as u32);
+    if !(holder.has(7)
+        && count <= probe.lookup.count()
+        && (count == 0) == (first == 0)
+        && (0.01..=1000.0).contains(&load))
+    {
+        return;
+    }
+    let Some(found) = probe.lookup.chunk(chunk) else { return };
+    if !buckets.checked_mul(8).is_some_and(|request| fits(&found, request)) {
+        return;
+    }
+    if count == 0 {
+        // Nothing confirms it but that it is as those of nearly all programs are.
+        if load == 1.0 {
+            probe.mark(chunk, Shape::UnorderedBuckets);
+        }
+        return;
+    }
+    let like = probe.start(first).and_then(|first| probe.lookup.chunk(first));
+    let Some(like) = like else { return };
+    for mark in [false, true] {
+        let mut node = first;
+        for _ in 0..count {
+            let Some(found) = probe.alike(node, &like) else { return };
+            let Some([next]) = probe.words(node) else { return };
+            if !probe.step() {
+                return;
+            }
+            if mark {
+                probe.mark(found.granule, Shape::UnorderedNode);
+            }
+            node = next;
+        }
+        if node != 0 {
+            return;
+        }
+    }
+    probe.mark(chunk, Shape::UnorderedBuckets);
+}
+
+/// `{map, its size, {current, first, last, place in the map} of the beginning, the same of the end}`.
+fn deque(probe: &mut Probe<'_>, holder: &Holder<'_>, pointer: u64, chunk: u64) {
+    let mut words = [0; 9];
+    for (word, index) in words.iter_mut().zip(1..) {
+        let Some(found) = holder.word(index) else { return };
+        *word = found;
+    }
+    let [size, start, first, last, place, end, end_first, end_last, end_place] = words;
+    let length = last.wrapping_sub(first);
+    let in_order = first <= start && start <= last && end_first <= end && end <= end_last;
+    if !in_order || end_last - end_first != length || !(pointer <= place && place <= end_place) {
+        return;
+    }
+    let Some(map) = probe.lookup.chunk(chunk) else { return };
+    let inside = end_place.checked_sub(pointer).is_some_and(|offset| offset.is_multiple_of(8) && offset / 8 < size);
+    if !inside
+        || !(place - pointer).is_multiple_of(8)
+        || !size.checked_mul(8).is_some_and(|request| fits(&map, request))
+    {
+        return;
+    }
+    let block = probe.start(first).and_then(|block| probe.lookup.chunk(block));
+    let Some(block) = block.filter(|block| fits(block, length)) else { return };
+    if probe.words(place) != Some([first]) || probe.words(end_place) != Some([end_first]) {
+        return;
+    }
+    probe.mark(chunk, Shape::DequeMap);
+    let mut place = place;
+    while place <= end_place && probe.step() {
+        if let Some(found) = self::block(probe, place, &block) {
+            probe.mark(found.granule, Shape::DequeBlock);
+        }
+        place += 8;
+    }
+}
+
+/// The block that a word of a deque's map points to.
+fn block(probe: &mut Probe<'_>, place: u64, like: &Chunk) -> Option<Chunk> {
+    let [address] = probe.words(place)?;
+    probe.alike(address, like)
+}

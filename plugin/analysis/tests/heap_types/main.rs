@@ -1,0 +1,169 @@
+//! Types of chunks, in heaps of programs that know what is in them.
+
+#[path = "../common/build.rs"]
+mod build;
+mod debuggee;
+
+use analysis::Cut;
+use analysis::heap::types::Languages;
+use build::Build;
+use debuggee::{Debuggee, Found, find};
+use std::collections::BTreeMap;
+
+const CPP: Languages = Languages { libstdcxx: true, rust: false };
+
+/// What is found in a heap is what the program says, or nothing. Returns how many allocations of each kind have been found, of how many.
+fn compare(found: &Found, truth: &BTreeMap<u64, String>) -> BTreeMap<String, (u32, u32)> {
+    let mut counts: BTreeMap<String, (u32, u32)> = BTreeMap::new();
+    let types = found.types();
+    let mut wrong = Vec::new();
+    for (address, own) in &types {
+        let expected = truth.get(address).map(String::as_str).filter(|kind| *kind != "nothing");
+        // What is doubtful may have a type, or none.
+        let sure = expected.filter(|kind| !kind.ends_with('?'));
+        let expected = expected.map(|kind| kind.trim_end_matches('?'));
+        if let Some(expected) = sure {
+            let count = counts.entry(expected.to_owned()).or_default();
+            count.0 += u32::from(own.as_deref() == Some(expected));
+            count.1 += 1;
+        }
+        if own.is_some() && own.as_deref() != expected {
+            wrong.push(format!("{address:#x} is {expected:?}, not {own:?}"));
+        }
+    }
+    let missing: Vec<_> = truth.keys().filter(|address| !types.contains_key(address)).collect();
+    assert!(missing.is_empty(), "{} allocations are no chunks in use", missing.len());
+    assert!(wrong.is_empty(), "{} wrong: {:#?}", wrong.len(), &wrong[..wrong.len().min(12)]);
+    counts
+}
+
+fn complete(counts: &BTreeMap<String, (u32, u32)>) {
+    for (kind, (found, all)) in counts {
+        eprintln!("{kind}: {found} of {all}");
+    }
+    for (kind, (found, all)) in counts {
+        // What is left of pointers to dead vectors makes some of those that live doubtful.
+        let least = if kind.ends_with("storage") { all - all / 8 } else { *all };
+        assert!(*found >= least, "{kind}: {found} of {all}");
+    }
+}
+
+/// The names of all types that match, and how many objects they have.
+fn objects(found: &Found, name: &str, subclasses: bool) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    let wanted = found.types.matching(|own| own == name, subclasses);
+    for object in found.types.objects(&found.view.index, &wanted) {
+        *counts.entry(found.types.list()[object.kind].name.clone()).or_default() += 1;
+        assert!(object.chunk.used && object.chunk.usable().contains(object.address));
+    }
+    counts
+}
+
+#[test]
+fn objects_of_a_class_and_of_those_that_derive_from_it() {
+    let build = Build::new();
+    let program = build.compile("g++", "heap_types.cpp", "program", "-O1 -std=c++17 -s");
+    let debuggee = Debuggee::start(&program, &["100"]);
+    let found = find(&debuggee.open(), CPP, 2, Cut::default());
+    let count = |kinds: &[&str]| debuggee.truth.values().filter(|kind| kinds.contains(&kind.as_str())).count();
+    let all = [
+        ("(anonymous namespace)::Hidden", count(&["(anonymous namespace)::Hidden"])),
+        ("Circle", count(&["Circle", "Circle (shared)"])),
+        ("Disc", count(&["Disc"])),
+        ("Label", count(&["Label"])),
+        ("inner::Box<int>", count(&["inner::Box<int>"])),
+    ];
+    let expected = |names: &[&str]| -> BTreeMap<String, usize> {
+        let chosen = all.iter().filter(|(name, _)| names.contains(name));
+        chosen.map(|(name, count)| ((*name).to_owned(), *count)).collect()
+    };
+    assert_eq!(objects(&found, "Circle", false), expected(&["Circle"]));
+    let circles = ["Circle", "inner::Box<int>", "(anonymous namespace)::Hidden"];
+    assert_eq!(objects(&found, "Circle", true), expected(&circles));
+    assert_eq!(objects(&found, "Named", true), expected(&["Label"]), "through the first of two bases");
+    assert_eq!(objects(&found, "Round", true), expected(&["Disc"]));
+    assert_eq!(objects(&found, "Shape", true), expected(&all.map(|(name, _)| name)), "through virtual bases as well");
+    assert_eq!(objects(&found, "Shape", false), BTreeMap::new());
+    assert_eq!(objects(&found, "std::exception", true), BTreeMap::from([("std::runtime_error".to_owned(), 1)]));
+    // An object that shares its chunk with its reference counts begins behind those.
+    let wanted = found.types.matching(|name| name == "Plain", false);
+    let plain: Vec<_> = found.types.objects(&found.view.index, &wanted).collect();
+    assert_eq!(plain.len(), count(&["Plain (shared)"]));
+    assert!(plain.iter().all(|object| object.address == object.chunk.address() + 16));
+    // Every chunk in use is counted once.
+    let totals = found.types.totals().iter().chain([&found.types.unknown()]).map(|total| total.count).sum::<u64>();
+    assert_eq!(totals, found.types().len() as u64);
+}
+
+#[test]
+fn classes_without_type_information_are_named_by_symbols() {
+    let build = Build::new();
+    let source = build.path("untyped.cpp");
+    std::fs::write(
+        &source,
+        "#include <cstdio>\nstruct First { virtual ~First() {} long own = 1; };\nstruct Second : First { long more = 2; };\n\
+         static const void *const table[] = {0, 0, (const void *)puts, (const void *)puts};\n\
+         static void *kept[30];\n\
+         int main() { for (int at = 0; at < 30; at++) switch (at % 3) { case 0: kept[at] = new First; break; case 1: kept[at] = new Second; break;\n\
+         case 2: kept[at] = new const void *const *[3]{table + 2}; }\n\
+         for (int at = 0; at < 30; at++) printf(\"%p %s\\n\", kept[at], at % 3 == 0 ? \"First\" : at % 3 == 1 ? \"Second\" : \"nothing\");\n\
+         puts(\"ready\"); fflush(stdout); getchar(); }",
+    )
+    .unwrap();
+    build.run("g++", "-O1 -fno-rtti -o untyped untyped.cpp");
+    let debuggee = Debuggee::start(&build.path("untyped"), &[]);
+    let target = debuggee.open();
+    let mut found = find(&target, CPP, 1, Cut::default());
+    assert_eq!(found.types.list(), []);
+    let untyped: Vec<u64> = found.facts.untyped().collect();
+    assert_eq!(untyped.len(), 3);
+    let modules = analysis::symbols::by_module(&target.space, untyped);
+    assert_eq!(modules.len(), 1);
+    let file = std::fs::read(&modules[0].path).unwrap();
+    let symbols = analysis::symbols::look_up(&*file, &modules[0]);
+    let names =
+        modules[0].addresses.iter().zip(symbols).filter_map(|(address, symbol)| {
+            Some((*address, analysis::heap::types::class_of(&symbol?.name)?.to_owned()))
+        });
+    found.name(&names.collect());
+    let counts = compare(&found, &debuggee.truth);
+    assert_eq!(counts, BTreeMap::from([("First".to_owned(), (10, 10)), ("Second".to_owned(), (10, 10))]));
+}
+
+#[test]
+fn a_program_of_rust() {
+    let build = Build::new();
+    for (name, options) in
+        [("plain", "--edition 2024 -C debuginfo=0"), ("stripped", "--edition 2024 -O -C strip=symbols")]
+    {
+        let program = build.compile("rustc", "heap_types.rs", name, options);
+        let debuggee = Debuggee::start(&program, &["300"]);
+        let languages = Languages { libstdcxx: false, rust: true };
+        complete(&compare(&find(&debuggee.open(), languages, 2, Cut::default()), &debuggee.truth));
+        // Nor is anything in it taken for something of C++.
+        let both = Languages { libstdcxx: true, rust: true };
+        compare(&find(&debuggee.open(), both, 2, Cut::default()), &debuggee.truth);
+    }
+}
+
+#[test]
+fn a_program_of_cpp() {
+    let build = Build::new();
+    for (name, options) in [
+        ("plain", "-O1 -std=c++17"),
+        ("stripped", "-O2 -std=c++17 -s -no-pie"),
+        ("static", "-O2 -std=c++17 -static -s"),
+    ] {
+        let program = build.compile("g++", "heap_types.cpp", name, options);
+        let debuggee = Debuggee::start(&program, &["300"]);
+        let live = find(&debuggee.open(), CPP, 2, Cut::default());
+        complete(&compare(&live, &debuggee.truth));
+        let small = Cut { block: 4 << 10, task: 20_000, sparse: 70_000 };
+        let other = find(&debuggee.open(), CPP, 7, small);
+        assert_eq!((other.types(), &other.facts), (live.types(), &live.facts));
+        let core = debuggee.core(build.path("").as_path());
+        let core = target::core::open(&core, &Default::default()).unwrap();
+        let dead = find(&core, CPP, 2, Cut::default());
+        assert_eq!((dead.types(), &dead.facts), (live.types(), &live.facts));
+    }
+}
