@@ -199,6 +199,13 @@ impl<'a> Lookup<'a> {
     /// The first granule of the chunk in use that a pointer to `address` keeps alive: one to what its user may use of it.
     #[inline]
     pub fn used_at(&self, address: u64) -> Option<u64> {
+        self.owner_at(address).filter(|start| self.is_used(*start))
+    }
+
+    /// The first granule of the chunk, used or free, whose user may use, or once might, what lies at `address`; `None` for
+    /// the allocator's own words.
+    #[inline]
+    pub fn owner_at(&self, address: u64) -> Option<u64> {
         let segment = self.segments.segment_at(address)?;
         let inner = self.segments.granule(address)?;
         let start = self.start_before(inner)?;
@@ -208,9 +215,9 @@ impl<'a> Lookup<'a> {
             let shared = list[segment].kind != SegmentKind::Mapped && address % GRANULE < GRANULE / 2;
             let first = self.segments.granules_of(segment).start;
             let before = start.checked_sub(1).filter(|before| shared && *before >= first)?;
-            return self.start_before(before).filter(|before| self.is_used(*before));
+            return self.start_before(before);
         }
-        Some(start).filter(|start| self.is_used(*start))
+        Some(start)
     }
 
     /// Whether a chunk begins at this granule and is in use.

@@ -9,12 +9,18 @@
 //! workers share. All that is found out after that is an analysis over a [`View`]: the target's memory, the index, and tables
 //! that its tasks fill together.
 
+mod area;
+pub mod dominators;
 pub mod glibc;
+pub mod graph;
 mod index;
+pub mod refs;
+pub mod retained;
 mod segments;
 pub mod types;
 mod view;
 
+pub use area::Area;
 pub use index::{Chunk, HEADER, Index, Lookup};
 pub use segments::{GRANULE, Segment, SegmentKind, Segments};
 pub use view::{Table, View, Words, table};
