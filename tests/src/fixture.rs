@@ -119,7 +119,12 @@ impl Debuggee {
         Self::run(Command::new(&program), program, arguments)
     }
 
-    /// The same, where everything lies at the addresses that it has under a debugger.
+    /// The same with a program that a test has built of its own from there.
+    pub fn start_program(program: PathBuf, arguments: &[&str]) -> Self {
+        Self::run(Command::new(&program), program, arguments)
+    }
+
+    /// The same as [`start`](Self::start), where everything lies at the addresses that it has under a debugger.
     pub fn start_at_fixed_addresses(name: &str, arguments: &[&str]) -> Self {
         let program = compile(name);
         let mut command = Command::new("setarch");

@@ -3,8 +3,10 @@
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 use tests::report::{number, results};
-use tests::{Debuggee, Session, compile, gcore};
+use tests::{Debuggee, Session, compile, gcore, root};
 
 const WORKERS: [usize; 3] = [0, 1, 2];
 
@@ -111,6 +113,81 @@ fn the_kernels_own_module_has_symbols() {
     let report = session.json(&format!("mp-scan lookup{words}"));
     let symbols: Vec<&str> = results(&report).iter().filter_map(|row| row["symbol"].as_str()).collect();
     assert!(symbols.iter().any(|name| name.contains("vdso")), "{report}");
+}
+
+/// Runs a tool in a folder.
+fn tool(folder: &Path, line: &str) {
+    let mut words = line.split(' ');
+    let program = words.next().expect("a tool");
+    let status = Command::new(program).args(words).current_dir(folder).status();
+    assert!(status.unwrap_or_else(|error| panic!("{program}: {error}")).success(), "{line}");
+}
+
+#[test]
+fn a_program_at_fixed_addresses_has_the_same_ones_in_its_file_and_in_memory() {
+    let mut session = Session::start();
+    let folder = session.folder().to_owned();
+    let source = root().join("fixtures/needles.c").display().to_string();
+    tool(&folder, &format!("cc -g -pthread -no-pie -fno-pie -o fixed {source}"));
+    let main = line_of("needles.c", "int main(");
+    session.ok(&format!("target create {}", folder.join("fixed").display()));
+    let report = session.json("mp-scan symbols ^main$");
+    let start = address(&results(&report)[0]["address"]);
+    let first = mapped_in_file(&folder.join("fixed"));
+    assert!(first >= 0x1_0000 && start > first, "{first:#x} {start:#x}: the test's own ground");
+    // The linker's address, and what is left of it when the beginning of the program is taken away.
+    let words = format!("{start:#x} fixed+{start:#x} fixed+{:#x} $rip", start - first);
+    let looked_up = |session: &mut Session, words: &str| {
+        let report = session.json(&format!("mp-scan lookup {words}"));
+        for row in &results(&report)[..3] {
+            assert_eq!(outermost(row), ("needles.c".into(), main, "main".into()), "{report}");
+            assert_eq!((address(&row["address"]), &row["offset"]), (start, &0.into()));
+        }
+        report
+    };
+    looked_up(&mut session, words.trim_end_matches(" $rip"));
+    let debuggee = Debuggee::start_program(folder.join("fixed"), &["16"]);
+    session.attach(&debuggee);
+    let report = looked_up(&mut session, &words);
+    assert_eq!(report["target"]["kind"], "live");
+    assert!(results(&report)[3]["module"].as_str().is_some_and(|path| path.contains("libc")), "{report}");
+}
+
+/// Where a program that is not moved when it is loaded begins.
+fn mapped_in_file(program: &Path) -> u64 {
+    let output = Command::new("readelf").args(["-lW"]).arg(program).output().expect("readelf runs: binutils");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = text.lines().find(|line| line.trim_start().starts_with("LOAD")).expect("a program has segments");
+    let address = line.split_whitespace().nth(2).and_then(|word| word.strip_prefix("0x")).expect("an address");
+    u64::from_str_radix(address, 16).expect("an address")
+}
+
+#[test]
+fn a_stripped_program_tells_what_is_left_and_its_debug_file_the_rest() {
+    let mut session = Session::start();
+    let folder = session.folder().to_owned();
+    fs::copy(compile("symbols.cpp"), folder.join("whole")).expect("a program can be copied");
+    tool(&folder, "objcopy --only-keep-debug whole linked.debug");
+    tool(&folder, "objcopy --strip-all --add-gnu-debuglink=linked.debug whole linked");
+    tool(&folder, "objcopy --strip-all whole stripped");
+    session.ok(&format!("target create {}", folder.join("whole").display()));
+    // A name that is no UTF-8 among them.
+    let names = "^(plain_c|main|caf.*latin|shapes::Polygon.*perimeter.*)$";
+    let symbols = session.json(&format!("mp-scan symbols '{names}'"));
+    let addresses: Vec<String> =
+        results(&symbols).iter().map(|row| format!("{:#x}", address(&row["address"]))).collect();
+    assert_eq!(addresses.len(), 4, "{symbols}");
+    let looked_up = |session: &mut Session, name: &str| {
+        session.ok(&format!("target create {}", folder.join(name).display()));
+        let report = session.json(&format!("mp-scan lookup {}", addresses.join(" ")));
+        results(&report).iter().map(|row| (row["symbol"].clone(), row["frames"].clone())).collect::<Vec<_>>()
+    };
+    let whole = looked_up(&mut session, "whole");
+    assert!(whole.iter().any(|(symbol, _)| symbol == "caf\\xe9_latin"), "{whole:?}");
+    assert!(whole.iter().all(|(_, frames)| frames[0]["line"].is_u64()), "{whole:?}");
+    assert_eq!(looked_up(&mut session, "linked"), whole);
+    let stripped = looked_up(&mut session, "stripped");
+    assert!(stripped.iter().all(|(_, frames)| *frames == Value::Array(Vec::new())), "{stripped:?}");
 }
 
 #[test]

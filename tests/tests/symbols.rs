@@ -300,6 +300,17 @@ fn two_thousand_modules() {
     }
     let nothing = session.json("mp-scan symbols no_such_name_anywhere");
     assert_eq!((nothing["total"].as_u64(), results(&nothing).len()), (Some(0), 0));
+    let places: Vec<u64> = [0, 7, COUNT - 1].map(|file| debuggee.truth.address("symbol", &format!("{file}.so"))).into();
+    let words: String = places.iter().map(|address| format!(" {address:#x}")).collect();
+    let report = session.json(&format!("mp-scan lookup{words} 1998.so+0x0"));
+    let files = |report: &Value| -> Vec<String> {
+        let file = |row: &Value| row["module"].as_str().and_then(|path| Some(path.rsplit('/').next()?.to_owned()));
+        results(report).iter().map(|row| file(row).unwrap_or_default()).collect()
+    };
+    assert_eq!(files(&report)[..3], ["0.so", "7.so", "1999.so"]);
+    assert!(results(&report)[..3].iter().all(|row| row["symbol"] == "in_every_library"), "{report}");
+    let references = session.json("mp-scan xrefs '7.so`in_every_library' --kind call");
+    assert_eq!((references["total"].as_u64(), references["skipped"].as_array().map(Vec::len)), (Some(0), Some(0)));
     let one = session.json("mp-scan symbols '^in_every' --module 1999.so");
     assert_eq!((one["total"].as_u64(), results(&one).len()), (Some(1), 1));
 }

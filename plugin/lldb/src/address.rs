@@ -24,7 +24,7 @@ pub enum AddressError {
     Unknown { text: String, why: Option<Error> },
     #[error("'{text}' is of type {type_name}, which is not an address")]
     NotAddress { text: String, type_name: String },
-    #[error("'{text}' is in several modules: {}; write MODULE`{text}", modules.join(", "))]
+    #[error("'{text}' is in several modules: {}; write 'MODULE`{text}'", modules.join(", "))]
     Ambiguous { text: String, modules: Vec<String> },
     #[error("'{text}' is several places in {module}: {}; write the address of one", hex(addresses))]
     Several { text: String, module: String, addresses: Vec<u64> },

@@ -29,6 +29,9 @@ pub struct Before {
 /// Progress is counted in units of this power of two.
 const MIB: u32 = 20;
 
+/// As many results are still printed once a command was interrupted: whoever presses Ctrl-C waits for the prompt.
+const LAST: usize = 256;
+
 /// A foreground command shows that it works after this time.
 const QUIET: Duration = Duration::from_millis(150);
 
@@ -131,10 +134,17 @@ fn follow(
     let hand_over = session.hand_over_after()?.filter(|_| shown);
     let started = Instant::now();
     let mut progress = None;
+    // How many results have been printed, are still to be printed, and were not.
+    let (mut printed, mut room, mut kept) = (0, usize::MAX, 0);
     loop {
         let mut lines = String::new();
-        let done = job.step(&mut *scan, &mut |found: Results| {
+        let done = job.step(&mut *scan, &mut |mut found: Results| {
             if shown {
+                if let Some(count) = found.count() {
+                    let fit = count.min(room);
+                    found.page(0, fit);
+                    (printed, room, kept) = (printed + fit, room - fit, kept + (count - fit));
+                }
                 lines.push_str(&render::results(&found, columns, style));
             }
         });
@@ -146,6 +156,7 @@ fn follow(
         }
         if session.interrupt.requested() {
             job.cancel();
+            room = room.min(LAST);
         }
         let (bytes, total) = scan.progress();
         if started.elapsed() > QUIET {
@@ -167,6 +178,10 @@ fn follow(
         }
     }
     session.output.clear_progress();
+    if kept > 0 {
+        let more = format!("mp-scan jobs show {} --from {printed}", job.number);
+        session.output.note(&format!("{kept} more results were found by then: {more}"));
+    }
     let report = job.end(scan.finish().map_err(|error| format!("{error:#}"))).map_err(anyhow::Error::msg)?;
     Ok(Some(report))
 }

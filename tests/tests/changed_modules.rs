@@ -1,0 +1,124 @@
+//! Modules whose files are not what they were when they were loaded: deleted, or built anew.
+
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tests::report::{number, results};
+use tests::{Debuggee, Session, gcore, scratch};
+
+/// What the library is built from first, and what its file is built from after it was loaded.
+const BEFORE: &str = "int in_every_library(int n) { return n + 1; }\nstruct before { char letter; long number; };\nstruct before of_before;\n";
+const AFTER: &str = "int quite_another(int n) { return n * n; }\n\n\n\nint in_every_library(int n) { return quite_another(n) + 1; }\n\
+                     struct after { char letter; };\nstruct after of_after;\n";
+
+fn build(folder: &Path, source: &str, options: &[&str]) -> PathBuf {
+    let (file, library) = (folder.join("library.c"), folder.join("0.so"));
+    fs::write(&file, source).expect("the folder can be written to");
+    // A linker that writes into the file which is loaded would change what runs.
+    let _ = fs::remove_file(&library);
+    let status =
+        Command::new("cc").args(["-g", "-shared", "-fPIC"]).args(options).arg("-o").args([&library, &file]).status();
+    assert!(status.expect("cc runs").success());
+    library
+}
+
+/// What each command says of the library: its rows, and its notes.
+fn answers(session: &mut Session, address: u64) -> Vec<(Value, Vec<String>)> {
+    let commands = [
+        "symbols '(in_every_library|quite_another)$' --module 0.so".to_owned(),
+        "types '^(before|after)$' --module 0.so".to_owned(),
+        "lines library.c --module 0.so".to_owned(),
+        format!("lookup {address:#x}"),
+    ];
+    let notes = |report: &Value| {
+        let notes = report["notes"].as_array().into_iter().flatten();
+        notes.filter_map(|note| note.as_str().map(str::to_owned)).collect()
+    };
+    let answer = |command: &String| {
+        let report = session.json(&format!("mp-scan {command}"));
+        (Value::Array(results(&report).to_vec()), notes(&report))
+    };
+    commands.iter().map(answer).collect()
+}
+
+/// A process that has loaded the library, and what each command said of it then.
+struct Loaded {
+    session: Session,
+    debuggee: Debuggee,
+    library: PathBuf,
+    folder: tempfile::TempDir,
+    address: u64,
+    before: Vec<(Value, Vec<String>)>,
+}
+
+impl Loaded {
+    fn start(options: &[&str]) -> Self {
+        let folder = scratch();
+        let library = build(folder.path(), BEFORE, options);
+        let debuggee = Debuggee::start("modules.c", &[&folder.path().to_string_lossy(), "1"]);
+        let address = debuggee.truth.address("symbol", "0.so");
+        let mut session = Session::start();
+        session.ok("settings set target.preload-symbols false");
+        session.attach(&debuggee);
+        let before = answers(&mut session, address);
+        for (rows, notes) in &before {
+            assert_eq!((rows.as_array().map(Vec::is_empty), notes.len()), (Some(false), 0), "{before:?}");
+        }
+        assert_eq!(number(&before[0].0[0]["address"]), address);
+        assert_eq!(before[3].0[0]["frames"][0]["line"], 1);
+        Self { session, debuggee, library, folder, address, before }
+    }
+
+    /// The kernel has what is loaded, and root may read it: all is as before. Others are told why it is not.
+    #[track_caller]
+    fn is_read_where_it_still_is(&mut self, why: &str) {
+        let after = answers(&mut self.session, self.address);
+        if nix::unistd::Uid::effective().is_root() {
+            assert_eq!(after, self.before);
+            return;
+        }
+        for (rows, notes) in &after[..3] {
+            assert_eq!(rows.as_array().map(Vec::len), Some(0), "{after:?}");
+            assert!(notes.iter().any(|note| note.contains("0.so") && note.contains(why)), "{after:?}");
+        }
+    }
+}
+
+#[test]
+fn a_library_that_is_deleted_is_read_where_the_kernel_still_has_it() {
+    let mut loaded = Loaded::start(&[]);
+    fs::remove_file(&loaded.library).expect("a file can be removed");
+    loaded.is_read_where_it_still_is("was deleted since it was loaded");
+}
+
+#[test]
+fn a_library_that_is_rebuilt_is_not_mixed_up_with_what_is_loaded() {
+    for options in [&[][..], &["-Wl,--build-id=none"]] {
+        let mut loaded = Loaded::start(options);
+        build(loaded.folder.path(), AFTER, options);
+        loaded.is_read_where_it_still_is("was rebuilt since it was loaded");
+    }
+}
+
+#[test]
+fn a_core_file_does_not_take_a_rebuilt_library_for_its_own() {
+    let mut loaded = Loaded::start(&[]);
+    loaded.session.ok("process detach");
+    let core = gcore(loaded.debuggee.pid(), loaded.folder.path());
+    let mut session = Session::start();
+    session.ok("settings set target.preload-symbols false");
+    session.open_core(Some(&loaded.debuggee.program), &core);
+    build(loaded.folder.path(), AFTER, &[]);
+    for (rows, notes) in answers(&mut session, loaded.address) {
+        let text = rows.to_string();
+        assert!(!["quite_another", "\"after\"", "library.c"].iter().any(|other| text.contains(other)), "{text}");
+        assert!(notes.iter().any(|note| note.contains("0.so was rebuilt since it was loaded")), "{notes:?}");
+    }
+    // In another session the library is there once more, and nothing that was kept is of the other.
+    build(loaded.folder.path(), BEFORE, &[]);
+    let mut session = Session::start();
+    session.open_core(Some(&loaded.debuggee.program), &core);
+    let rows = |answers: Vec<(Value, Vec<String>)>| answers.into_iter().map(|(rows, _)| rows).collect::<Vec<_>>();
+    assert_eq!(rows(answers(&mut session, loaded.address)), rows(loaded.before.clone()));
+}
