@@ -3,6 +3,7 @@
 use crate::programs::{Answer, Build};
 use analysis::{MemberRow, TypeRow};
 use std::collections::BTreeMap;
+use std::process::Command;
 
 /// Where a member lies: the bit that it begins at, and bytes; of a bit-field, those of its storage unit are left out.
 type Place = (u64, Option<u64>);
@@ -72,6 +73,10 @@ fn places(members: &[MemberRow], found: &mut Vec<Place>) {
         places(&member.members, found);
         match member.bits {
             Some((bit, _)) => found.push((offset * 8 + bit, None)),
+            // It does not know how large `_Atomic int` or `atomic_int` is.
+            None if ["atomic_", "_Atomic"].iter().any(|begin| member.type_name.starts_with(begin)) => {
+                found.push((offset * 8, Some(0)))
+            }
             None => found.push((offset * 8, member.size)),
         }
     }
@@ -190,6 +195,26 @@ fn all_structs_of_the_systems_headers_lie_as_pahole_prints_them() {
     build.run("gcc -g -fno-eliminate-unused-debug-types headers.c -o headers");
     let compared = compare(&build.all("headers"), &pahole(&build, "headers"), |_| false);
     assert!(compared > 300, "{compared}");
+}
+
+/// The library that is nearly all of CPython, if it was built here with debug information, as is usual.
+fn cpython() -> Option<String> {
+    let ask = "import sysconfig; print(*map(sysconfig.get_config_var, ('LIBDIR', 'INSTSONAME')), sep='/')";
+    let output = Command::new("python3").args(["-c", ask]).output().ok()?;
+    let path = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+    let sections = Command::new("readelf").args(["-SW", &path]).output().ok()?;
+    String::from_utf8_lossy(&sections.stdout).contains(" .debug_info").then_some(path)
+}
+
+#[test]
+fn every_struct_of_cpython_lies_as_pahole_prints_it() {
+    let Some(path) = cpython() else {
+        eprintln!("left out: there is no CPython with debug information");
+        return;
+    };
+    let build = Build::new();
+    let compared = compare(&build.all(&path), &pahole(&build, &path), |_| false);
+    assert!(compared > 150, "{compared}");
 }
 
 #[test]
