@@ -176,7 +176,8 @@ def symbols(rows, program, goal):
     cold, report = first(program, line, rows.repeats, warm=False)
     others = {
         rows.lldb: peer(lldb, program, f"image lookup -r -s '{program.symbols}'"),
-        rows.gdb: peer(gdb, program, f"info functions -n {program.symbols}"),
+        # In gdb's dialect a parenthesis is a letter without a backslash.
+        rows.gdb: peer(gdb, program, "info functions -n " + program.symbols.replace(r"\(", "(")),
         "nm -C | grep": peer(shell, f"(nm -C {program.path}; nm -D -C {program.path}) | grep -E '{program.symbols}' | wc -l"),
     }
     limit = rows.limit(program, "symbols", program.symbols)
