@@ -35,6 +35,22 @@ pub trait ReadMemory: Send + Sync {
         None
     }
 
+    /// Reads many ranges with few calls. `buffer` takes their bytes one behind the other: each range has as many bytes of
+    /// it as it is long, whether or not they can be read. Returns for each what [`read`](Self::read) would; what is left
+    /// in the buffer of what could not be read means nothing.
+    ///
+    /// # Panics
+    /// If the buffer is shorter than all ranges together.
+    fn read_scattered(&self, ranges: &[AddressRange], buffer: &mut [u8]) -> Vec<Result<usize, Fault>> {
+        let mut rest = buffer;
+        let read = |range: &AddressRange| {
+            let (part, after) = std::mem::take(&mut rest).split_at_mut(range.len() as usize);
+            rest = after;
+            self.read(range.start, part)
+        };
+        ranges.iter().map(read).collect()
+    }
+
     /// The parts of `range` that hold anything, in order, each within `range`. What lies between them is known to hold
     /// zeros. Ask only within private anonymous memory ([`Region::is_sparse`](crate::Region::is_sparse)): elsewhere a page that is not present
     /// here may hold what others wrote. With `swapped` false, pages in swap are left out as well (their content is
@@ -68,6 +84,10 @@ macro_rules! pointer {
 
             fn view(&self, address: u64, length: u64) -> Option<&[u8]> {
                 (**self).view(address, length)
+            }
+
+            fn read_scattered(&self, ranges: &[AddressRange], buffer: &mut [u8]) -> Vec<Result<usize, Fault>> {
+                (**self).read_scattered(ranges, buffer)
             }
 
             fn populated(&self, range: AddressRange, swapped: bool) -> Populated {

@@ -85,11 +85,14 @@ pub struct Process {
 }
 
 /// A thread in a core file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Thread {
     pub id: u32,
     /// `None` on a machine whose registers we do not know.
     pub stack_pointer: Option<u64>,
+    /// Its general registers, in the order of the machine's `elf_gregset_t`; empty on a machine that we do not know. Some
+    /// of them are no registers but what the kernel keeps with them.
+    pub registers: Vec<u64>,
 }
 
 /// A target that cannot be opened.

@@ -105,23 +105,25 @@ fn thread(bytes: &[u8], layout: Layout, machine: elf::Machine) -> Option<Thread>
     let number = |offset: usize, size: usize| Some(layout.number(bytes.get(offset..)?.get(..size)?));
     let id = number(if wide { 32 } else { 24 }, 4)?;
     let (registers, size) = if wide { (112, 8) } else { (72, 4) };
-    let index = match (machine, wide) {
-        (elf::EM_X86_64, true) => Some(19),
-        (elf::EM_386, false) => Some(15),
-        (elf::EM_AARCH64, true) => Some(31),
-        (elf::EM_ARM, false) => Some(13),
-        (elf::EM_RISCV, _) => Some(2),
-        (elf::EM_PPC64, true) | (elf::EM_PPC, false) => Some(1),
+    // Which one is the stack pointer, and how many there are.
+    let (index, count) = match (machine, wide) {
+        (elf::EM_X86_64, true) => (19, 27),
+        (elf::EM_386, false) => (15, 17),
+        (elf::EM_AARCH64, true) => (31, 34),
+        (elf::EM_ARM, false) => (13, 18),
+        (elf::EM_RISCV, _) => (2, 32),
+        (elf::EM_PPC64, true) | (elf::EM_PPC, false) => (1, 48),
         // Behind the two words of the program status.
-        (elf::EM_S390, true) => Some(2 + 15),
-        (elf::EM_LOONGARCH, true) => Some(3),
-        (elf::EM_MIPS, true) => Some(29),
+        (elf::EM_S390, true) => (2 + 15, 2 + 16),
+        (elf::EM_LOONGARCH, true) => (3, 45),
+        (elf::EM_MIPS, true) => (29, 45),
         // Behind six words of padding.
-        (elf::EM_MIPS, false) => Some(6 + 29),
-        _ => None,
+        (elf::EM_MIPS, false) => (6 + 29, 45),
+        _ => (0, 0),
     };
-    let stack_pointer = index.and_then(|index: usize| number(registers + index * size, size));
-    Some(Thread { id: u32::try_from(id).ok()?, stack_pointer })
+    let registers: Vec<u64> = (0..count).map_while(|index| number(registers + index * size, size)).collect();
+    let stack_pointer = registers.get(index).copied();
+    Some(Thread { id: u32::try_from(id).ok()?, stack_pointer, registers })
 }
 
 /// `struct elf_prpsinfo`: the process's id, and its program's name.

@@ -34,6 +34,9 @@ pub struct LiveMemory {
 /// From here on, process_vm_readv gains more than the second call costs.
 const WORTH_TWO_CALLS: usize = 16 << 10;
 
+/// The kernel takes so many ranges in one call (UIO_MAXIOV).
+const MOST_RANGES: usize = 1024;
+
 /// Why a reader stopped before the end of its buffer.
 enum Stop {
     /// That which lies there cannot be read.
@@ -110,6 +113,41 @@ impl LiveMemory {
         (read, None)
     }
 
+    /// Reads ranges whose bytes come one behind the other, and adds what each came to. Stops where process_vm_readv may not
+    /// be used any more.
+    fn fill_ranges(&self, ranges: &[AddressRange], buffer: &mut [u8], found: &mut Vec<Result<usize, Fault>>) {
+        let mut offset = 0;
+        while let Some(left) = ranges.get(found.len()..).filter(|left| !left.is_empty()) {
+            let left = &left[..left.len().min(MOST_RANGES)];
+            let length: u64 = left.iter().map(|range| range.len()).sum();
+            let room = &mut buffer[offset..offset + length as usize];
+            let mut read = match vm_read_ranges(self.pid, left, room) {
+                Ok(read) => read as u64,
+                Err(Errno::EINTR) => continue,
+                Err(Errno::EFAULT | Errno::EINVAL) => 0,
+                Err(Errno::ESRCH) => {
+                    found.extend(left.iter().map(|range| Err(gone(range.start))));
+                    offset += length as usize;
+                    continue;
+                }
+                Err(_) => return self.vm.store(false, Relaxed),
+            };
+            for range in left {
+                let length = range.len() as usize;
+                if read < range.len() {
+                    // Here it stopped; the other way may come farther.
+                    found.push(self.read(range.start, &mut buffer[offset..offset + length]));
+                    offset += length;
+                    break;
+                }
+                self.patches.lay_over(range.start, &mut buffer[offset..offset + length]);
+                found.push(Ok(length));
+                read -= range.len();
+                offset += length;
+            }
+        }
+    }
+
     fn fill_mem(&self, address: u64, buffer: &mut [u8]) -> (usize, Option<Stop>) {
         let mut read = 0;
         while read < buffer.len() {
@@ -139,6 +177,19 @@ fn vm_read(pid: Pid, address: u64, buffer: &mut [u8]) -> nix::Result<usize> {
     process_vm_readv(pid, &mut [IoSliceMut::new(buffer)], &remote)
 }
 
+fn vm_read_ranges(pid: Pid, ranges: &[AddressRange], buffer: &mut [u8]) -> nix::Result<usize> {
+    let remote = |range: &AddressRange| {
+        let base = usize::try_from(range.start).map_err(|_| Errno::EFAULT)?;
+        Ok(RemoteIoVec { base, len: range.len() as usize })
+    };
+    let remote = ranges.iter().map(remote).collect::<nix::Result<Vec<_>>>()?;
+    process_vm_readv(pid, &mut [IoSliceMut::new(buffer)], &remote)
+}
+
+fn gone(address: u64) -> Fault {
+    Fault { address, reason: FaultReason::Gone }
+}
+
 impl ReadMemory for LiveMemory {
     fn read(&self, address: u64, buffer: &mut [u8]) -> Result<usize, Fault> {
         if buffer.is_empty() {
@@ -154,6 +205,29 @@ impl ReadMemory for LiveMemory {
         }
         self.patches.lay_over(address, &mut buffer[..read]);
         Ok(read)
+    }
+
+    fn read_scattered(&self, ranges: &[AddressRange], buffer: &mut [u8]) -> Vec<Result<usize, Fault>> {
+        let length: u64 = ranges.iter().map(|range| range.len()).sum();
+        let buffer = &mut buffer[..length as usize];
+        let mut found = Vec::with_capacity(ranges.len());
+        // Two calls at least: the other way makes one a range.
+        if (ranges.len() > 2 || buffer.len() >= self.least) && self.vm.load(Relaxed) {
+            self.fill_ranges(ranges, buffer, &mut found);
+            let first = ranges.first().map_or(0, |range| range.start);
+            if let (_, Some(Stop::Gone)) = self.fill_mem(first, &mut [0]) {
+                // What was read may be another program's, or another process's.
+                return ranges.iter().map(|range| Err(gone(range.start))).collect();
+            }
+        }
+        let done: u64 = ranges[..found.len()].iter().map(|range| range.len()).sum();
+        let mut rest = &mut buffer[done as usize..];
+        for range in &ranges[found.len()..] {
+            let (part, after) = rest.split_at_mut(range.len() as usize);
+            found.push(self.read(range.start, part));
+            rest = after;
+        }
+        found
     }
 
     fn populated(&self, range: AddressRange, swapped: bool) -> Populated {

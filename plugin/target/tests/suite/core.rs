@@ -71,6 +71,13 @@ fn every_class_and_byte_order() {
         let threads: Vec<_> =
             opened.process.threads.iter().map(|thread| (thread.id, thread.stack_pointer.unwrap())).collect();
         assert_eq!(threads, [(71, BASE + 2 * PAGE), (72, BASE + 17)]);
+        let registers = &opened.process.threads[1].registers;
+        let (count, index) = match builder.machine {
+            62 => (27, 19),
+            3 => (17, 15),
+            _ => (registers.len(), 1),
+        };
+        assert_eq!((registers.len(), registers[index]), (count, BASE + 17));
         assert_eq!(opened.process.auxv, [(3, BASE + 64), (25, BASE + 2 * PAGE + 40)]);
 
         let [code, stack] = &opened.space.regions[..] else { panic!("{:?}", opened.space) };

@@ -27,6 +27,16 @@ fn a_core_file_shows_what_the_process_shows() {
     assert_eq!(core.space.region_at(stack).unwrap().backing, Backing::Stack);
 
     let (process, memory) = (live.memory().unwrap(), core.memory().unwrap());
+    if cfg!(target_arch = "x86_64") {
+        let registers = &core.process.threads[0].registers;
+        assert_eq!((registers.len(), registers[19]), (27, stack));
+        let code = core.space.region_at(registers[16]).unwrap();
+        assert!(code.permissions.contains(Permissions::EXECUTE), "the program counter: {code:?}");
+        // What a thread's own memory begins with is its address.
+        let mut word = [0; 8];
+        assert_eq!(memory.read(registers[21], &mut word), Ok(8));
+        assert_eq!(u64::from_le_bytes(word), registers[21]);
+    }
     let mut code = 0;
     for region in live.space.regions.iter().filter(|region| region.is_readable()) {
         let mut expected = vec![0; region.range.len() as usize];

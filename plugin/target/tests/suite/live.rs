@@ -68,6 +68,57 @@ fn reads_end_exactly_where_memory_ends() {
     }
 }
 
+/// Memory that knows nothing better than to read one range after the other.
+struct OneByOne<'a>(&'a dyn ReadMemory);
+
+impl ReadMemory for OneByOne<'_> {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> Result<usize, Fault> {
+        self.0.read(address, buffer)
+    }
+}
+
+#[test]
+fn scattered_ranges_are_read_as_one_by_one() {
+    let file = file();
+    let mut debuggee = Debuggee::start(&[file.path().to_str().unwrap()]);
+    let (dense, hole) = (debuggee.place("dense"), debuggee.place("hole"));
+    let patches = vec![Patch { address: dense.start + 99, bytes: b"patch".to_vec() }];
+    // Around the page without permissions, up to the end of memory and beyond it, where there is none, and nothing at all.
+    let odd = [0, 1, PAGE, 2 * PAGE - 1, 2 * PAGE, 3 * PAGE - 9, 4 * PAGE - 8, 4 * PAGE, 9 * PAGE];
+    let odd = odd.map(|offset| AddressRange::sized(hole.start + offset, 5 + offset % 97));
+    let more = [AddressRange::default(), AddressRange::sized(8, 64), AddressRange::sized(u64::MAX - 4, 9)];
+    let mut ranges: Vec<AddressRange> =
+        (0..3000).map(|index| AddressRange::sized(dense.start + index * 997, 8 + index % 200)).collect();
+    for (index, range) in odd.into_iter().chain(more).cycle().take(60).enumerate() {
+        ranges.insert(index * 41, range);
+    }
+    let opened =
+        READERS.map(|reader| live::open(debuggee.pid(), &Options { reader, patches: patches.clone() }).unwrap());
+    let memories = opened.map(|opened| opened.memory().unwrap());
+    for (memory, reader) in memories.iter().zip(READERS) {
+        for ranges in [&ranges[..], &ranges[..1], &ranges[..2], &ranges[1000..1003], &[]] {
+            let length: u64 = ranges.iter().map(|range| range.len()).sum();
+            let (mut bytes, mut expected) = (vec![1; length as usize + 3], vec![2; length as usize]);
+            let found = memory.read_scattered(ranges, &mut bytes);
+            assert_eq!(found, OneByOne(&**memory).read_scattered(ranges, &mut expected), "{reader:?}");
+            let mut offset = 0;
+            for (range, found) in ranges.iter().zip(found) {
+                let part = offset..offset + found.unwrap_or(0);
+                assert_same(&bytes[part.clone()], &expected[part], (reader, range));
+                offset += range.len() as usize;
+            }
+            assert_eq!(bytes[length as usize..], [1; 3], "{reader:?}");
+        }
+    }
+    debuggee.tell("exit");
+    debuggee.wait();
+    for memory in memories {
+        let found = memory.read_scattered(&ranges[1..5], &mut [0; 4 << 10]);
+        let gone = ranges[1..5].iter().map(|range| Err(Fault { address: range.start, reason: FaultReason::Gone }));
+        assert!(found.into_iter().eq(gone));
+    }
+}
+
 #[test]
 fn shared_memory_that_only_others_have_written() {
     let file = file();
