@@ -14,9 +14,14 @@ pub mod dominators;
 pub mod glibc;
 pub mod graph;
 mod index;
+pub mod leaks;
+pub mod mark;
 pub mod refs;
 pub mod retained;
+pub mod roots;
 mod segments;
+#[cfg(test)]
+mod testing;
 pub mod types;
 mod view;
 
