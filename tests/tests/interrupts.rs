@@ -114,7 +114,8 @@ fn ctrl_c_gives_the_prompt_back_while_no_worker_answers() {
         assert_eq!(workers.len(), 2);
         workers.iter().for_each(|worker| worker.signal(Signal::SIGSTOP));
         terminal.type_line(&format!("mp-scan {command} --workers 2"));
-        terminal.expect("scanned");
+        // Whatever there is to do, so much of it is done.
+        terminal.expect(" of ");
         let pressed = Instant::now();
         terminal.type_key('\x03');
         terminal.expect("interrupted");
