@@ -100,9 +100,11 @@ def drgn(program, type_name):
     if not (peers.VENV / "bin/drgn").exists():
         return None
     code = f"""
-import drgn, time
+import drgn
 program = drgn.Program()
-program.load_debug_info([{str(program.path)!r}])
+# It is loaded nowhere, so it has to be said that there is such a module.
+module = program.extra_module({str(program.path)!r}, create=True)
+module.try_file({str(program.path)!r}, force=True)
 print(program.type({type_name!r}).size)
 """
     _, seconds, memory = measure([peers.VENV / "bin/python3", "-c", code])
@@ -126,7 +128,9 @@ class Ours:
         self.session.__exit__()
 
     def wall(self, line):
-        """Seconds until the prompt is back, and the report."""
+        """Seconds until the prompt is back, and the report, if it does not go to a file."""
+        if " --output " in line:
+            return self.session.run(f"mp-scan {line} --format json")[1], None
         report = self.session.scan(f"mp-scan {line}")
         return report["wall"], report
 
@@ -177,7 +181,7 @@ def symbols(rows, program, goal):
     others = {
         rows.lldb: peer(lldb, program, f"image lookup -r -s '{program.symbols}'"),
         # In gdb's dialect a parenthesis is a letter without a backslash.
-        rows.gdb: peer(gdb, program, "info functions -n " + program.symbols.replace(r"\(", "(")),
+        rows.gdb: peer(gdb, program, "info functions " + program.symbols.replace(r"\(", "(")),
         "nm -C | grep": peer(shell, f"(nm -C {program.path}; nm -D -C {program.path}) | grep -E '{program.symbols}' | wc -l"),
     }
     limit = rows.limit(program, "symbols", program.symbols)
@@ -245,7 +249,7 @@ def lookup(rows, program, goal, count):
     with tempfile.TemporaryDirectory(dir=TARGET / "bench") as folder:
         file = Path(folder) / "addresses"
         file.write_text("".join(f"{address:#x}\n" for address in code_addresses(program, count)))
-        ours, _ = first(program, f"lookup --file {file} --limit 1 --output {folder}/rows", rows.repeats, warm=False)
+        ours, _ = first(program, f"lookup --file {file} --output {folder}/rows", rows.repeats, warm=False)
         symbolizer = shutil.which("llvm-symbolizer-22") or shutil.which("llvm-symbolizer")
         line = f"{symbolizer} --obj={program.path} < {file} | wc -l"
         others = {"llvm-symbolizer": symbolizer and peer(shell, line)}
