@@ -18,7 +18,8 @@ impl Debuggee {
     /// Compiles a fixture, and runs it with these arguments and this environment until it is ready.
     pub fn start(source: &str, options: &str, arguments: &str, environment: &[(&str, &str)]) -> Self {
         let build = Build::new();
-        let program = build.compile("gcc", source, "program", options);
+        let compiler = if source.ends_with(".cpp") { "g++" } else { "gcc" };
+        let program = build.compile(compiler, source, "program", options);
         let path = build.path("truth");
         let mut command = Command::new(program);
         command.arg(&path).args(arguments.split_whitespace()).envs(environment.iter().copied());

@@ -3,4 +3,6 @@
 #[path = "../common/build.rs"]
 mod build;
 mod debuggee;
+mod graph;
+mod large;
 mod malloc;
