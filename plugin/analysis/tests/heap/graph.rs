@@ -31,13 +31,13 @@ fn roots(space: &AddressSpace, segments: &Segments) -> Vec<ScanRange> {
     roots
 }
 
-struct Subject {
-    view: View,
-    area: Area,
+pub struct Subject {
+    pub view: View,
+    pub area: Area,
 }
 
 impl Subject {
-    fn new(opened: &Opened) -> Self {
+    pub fn new(opened: &Opened) -> Self {
         let memory = opened.memory().unwrap();
         let Heap { index, .. } = survey(&memory, &opened.space);
         let regions = &opened.space.regions;

@@ -1,7 +1,9 @@
-//! What the graph of a heap takes that is as large as real ones are: 2.66 million chunks in 341 MiB.
+//! What the graph of a heap takes that is as large as real ones are: 2.66 million chunks in some 340 MiB.
 //!
 //! `cargo test --release -p analysis --test heap -- --ignored --nocapture` prints times and memory.
 
+use crate::debuggee::Debuggee;
+use crate::graph::Subject;
 use analysis::heap::dominators::Dominators;
 use analysis::heap::graph::{Edges, ReverseGraph};
 use analysis::heap::refs::{self, Answer, Pointers, Query};
@@ -107,12 +109,24 @@ fn on_two_threads<A: Analysis<Input = View>>(analysis: A, view: &View) -> Outcom
 #[test]
 #[ignore = "takes a gigabyte; it is there to see what a large heap takes"]
 fn a_large_heap() {
-    let chunks = 2_660_000;
-    let (view, area) = heap(chunks);
+    let (view, area) = heap(2_660_000);
+    measure(&view, &area);
+}
+
+#[test]
+#[ignore = "takes a gigabyte; it is there to see what a large heap takes"]
+fn a_large_heap_of_a_process() {
+    let debuggee = Debuggee::start("heap_mix.cpp", "-O2 -pthread", "", &[]);
+    let subject = Subject::new(&debuggee.live());
+    measure(&subject.view, &subject.area);
+}
+
+fn measure(view: &View, area: &Area) {
+    let chunks = view.index.count();
     let lookup = view.index.lookup();
     let stop = || false;
     let edges = Edges::new(area.clone(), chunks, u64::MAX).unwrap();
-    let merge = timed("edges", || on_two_threads(edges, &view).merge);
+    let merge = timed("edges", || on_two_threads(edges, view).merge);
     let graph = timed("graph", || merge.graph(&[], lookup).unwrap());
     println!("{} chunks, {} edges, {} bytes of them", graph.chunks(), graph.edges(), graph.memory());
     let sizes = timed("sizes", || sizes(&view.index));
@@ -134,8 +148,8 @@ fn a_large_heap() {
         let chunk = lookup.chunk(lookup.numbered(number).unwrap()).unwrap();
         let target = refs::target(&lookup, chunk.address());
         let search = Pointers { area: area.clone(), target, most: 1 << 20 };
-        let scanned = timed("refs by a scan", || on_two_threads(search, &view).merge);
-        let mut query = Query::new(&graph, &view, &area, &stop);
+        let scanned = timed("refs by a scan", || on_two_threads(search, view).merge);
+        let mut query = Query::new(&graph, view, area, &stop);
         let asked = timed("refs by the graph", || query.pointers(target, 1 << 20));
         assert_eq!(asked, chunk.used.then(|| scanned.clone()));
         let direct = scanned.pointers(&lookup);

@@ -173,41 +173,39 @@ impl Arrows {
 
     /// The same arrows the other way round; `None` if told to stop. Each list is in order.
     pub(super) fn reversed(&self, stop: &dyn Fn() -> bool) -> Option<Self> {
-        let chunks = self.count();
-        reversed(chunks, |each| {
-            for chunk in 0..chunks {
-                if (chunk as usize).is_multiple_of(STEPS) && stop() {
-                    return false;
-                }
-                self.of(chunk).iter().for_each(|end| each(chunk, *end));
+        let count = self.count();
+        let mut first = vec![0u32; self.first.len()];
+        for ends in self.ends.chunks(STEPS) {
+            if stop() {
+                return None;
             }
-            true
-        })
+            ends.iter().for_each(|end| first[*end as usize] += 1);
+        }
+        let mut sum = 0u32;
+        for entry in &mut first {
+            let many = std::mem::replace(entry, sum);
+            sum += many;
+        }
+        let mut ends = vec![0u32; self.ends.len()];
+        for chunk in 0..count {
+            if (chunk as usize).is_multiple_of(STEPS) && stop() {
+                return None;
+            }
+            for end in self.of(chunk) {
+                let place = &mut first[*end as usize];
+                ends[*place as usize] = chunk;
+                *place += 1;
+            }
+        }
+        Some(Self::counted(first, ends))
     }
-}
 
-/// Turns arrows round. `all` gives each of them, from where it comes and to where it leads, which is below `count`; twice
-/// the same. It says whether it gave them all; if not, there is no answer.
-pub(super) fn reversed(count: u32, all: impl Fn(&mut dyn FnMut(u32, u32)) -> bool) -> Option<Arrows> {
-    let mut first = vec![0u32; count as usize + 1];
-    if !all(&mut |_, to| first[to as usize] += 1) {
-        return None;
+    /// Lists that were filled one by one, while each entry of `first` was counted up to where the next one's list begins.
+    pub(super) fn counted(mut first: Vec<u32>, ends: Vec<u32>) -> Self {
+        if !first.is_empty() {
+            first.rotate_right(1);
+            first[0] = 0;
+        }
+        Self { first, ends }
     }
-    let mut sum = 0u32;
-    for entry in &mut first {
-        let many = std::mem::replace(entry, sum);
-        sum += many;
-    }
-    let mut ends = vec![0u32; sum as usize];
-    // Each entry counts up to where the next one's list begins; then all are moved by one.
-    if !all(&mut |from, to| {
-        let place = &mut first[to as usize];
-        ends[*place as usize] = from;
-        *place += 1;
-    }) {
-        return None;
-    }
-    first.rotate_right(1);
-    first[0] = 0;
-    Some(Arrows { first, ends })
 }

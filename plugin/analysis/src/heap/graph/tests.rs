@@ -135,5 +135,6 @@ proptest! {
 fn nothing_turned_round_is_nothing() {
     assert_eq!(Arrows::default().reversed(&|| false).map(|arrows| arrows.count()), Some(0));
     let one = Arrows { first: vec![0, 0], ends: Vec::new() };
+    assert_eq!(one.reversed(&|| false), Some(one.clone()));
     assert_eq!(one.reversed(&|| true), None, "told to stop");
 }
