@@ -75,7 +75,8 @@ impl Roots {
                 roots.dense.extend(parts);
             }
         }
-        roots.words = registers().chain(around.own.iter().copied()).collect();
+        let kept = stacks.threads.iter().filter(|thread| thread.state == State::Kept).map(|thread| thread.storage);
+        roots.words = registers().chain(around.own.iter().copied()).chain(kept).collect();
         roots.ended = ended;
         roots
     }

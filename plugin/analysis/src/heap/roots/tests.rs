@@ -28,6 +28,7 @@ impl Words {
     /// A `struct pthread` whose thread has this number, on a stack of this size and with this guard, which ends at `end`.
     fn thread(&mut self, address: u64, tid: u64, stack: Option<(u64, u64, u64)>) {
         self.words.insert(address, address);
+        self.words.insert(address + 8, 0x5000 + tid);
         self.words.insert(address + 0x10, address);
         self.words.insert(address + 0x2d0, tid | 0xabcd << 32);
         let (start, size, guard) = stack.unwrap_or_default();
@@ -148,13 +149,13 @@ fn what_lies_below_a_stack_pointer_is_not_searched_where_a_stack_is_certain() {
 }
 
 /// Three threads with stacks of 0x1_0000 bytes and a page of guard, at 0x10_0000, 0x11_0000 and 0x12_0000, and the first thread.
-fn threads(tids: [u64; 3]) -> (Words, AddressSpace) {
+fn threads(tids: [i32; 3]) -> (Words, AddressSpace) {
     let mut memory = Words::default();
     let first = 0x3_0740;
     memory.thread(first, 500, None);
     for (index, tid) in tids.into_iter().enumerate() {
         let start = 0x10_0000 + index as u64 * 0x1_0000;
-        memory.thread(start + 0xf6c0, tid, Some((start, 0x1_0000, 0x1000)));
+        memory.thread(start + 0xf6c0, u64::from(tid as u32), Some((start, 0x1_0000, 0x1000)));
     }
     let mut regions =
         vec![region(0x2_0000, 0x2_1000, "rw", file("/lib/ld.so")), region(0x3_0000, 0x3_3000, "rw", anonymous())];
@@ -194,6 +195,20 @@ fn stacks_of_threads_that_have_ended_are_not_searched() {
         assert_eq!(ranges(&roots), expected);
         assert_eq!(roots.notes(), ["the stacks of 2 threads that have ended keep nothing alive (117 KiB)"]);
     }
+}
+
+#[test]
+fn a_thread_whose_result_was_taken_keeps_nothing() {
+    let (mut memory, space) = threads([501, -1, -1]);
+    memory.list(HEADS[0] - 0x80, &STRUCTS[..1]);
+    memory.list(HEADS[2], &STRUCTS[1..]);
+    let states = [state(0x10_8000, &[STRUCTS[0]])];
+    let around = Surroundings { threads: &states, ..Surroundings::default() };
+    let roots = Roots::new(&space, &Segments::default(), around, &memory);
+    assert_eq!(roots.ended, [AddressRange::new(0x11_1000, 0x12_0000), AddressRange::new(0x12_1000, 0x13_0000)]);
+    // glibc has what tells of their storage ready for the next threads.
+    let storage = 0x5000 + u64::from(u32::MAX);
+    assert_eq!(roots.words, [STRUCTS[0], storage, storage]);
 }
 
 #[test]

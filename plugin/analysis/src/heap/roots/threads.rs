@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 use target::{AddressRange, ReadMemory};
 
 /// In `struct pthread` on x86-64, unchanged from glibc 2.31 to 2.42: the second pointer to itself, the links of its list, and
-/// the kernel's number of the thread, which the kernel clears when the thread ends.
+/// the kernel's number of the thread, which the kernel clears when the thread ends, and who asks for its result
+/// makes negative.
 const SELF: u64 = 0x10;
 const LINKS: u64 = 0x2c0;
 const TID: u64 = 0x2d0;
@@ -37,6 +38,8 @@ pub(super) struct Descriptor {
     /// Its stack, with that struct and without its guard; `None` where glibc has not made it.
     pub stack: Option<AddressRange>,
     pub state: State,
+    /// Where its thread-local storage is told; glibc keeps this with the stack.
+    pub storage: u64,
 }
 
 /// What is left of a thread.
@@ -80,16 +83,18 @@ pub(super) fn descriptors(memory: &dyn ReadMemory, pointers: impl IntoIterator<I
     let others = circles.iter().find(|circle| circle.members.iter().any(is_first)).map(|circle| circle.head);
     let mut found = Vec::new();
     for Circle { head, members } in &circles {
-        let alive = members.iter().any(|member| reader.tid(*member) != Some(0));
+        let alive = members.iter().any(|member| reader.tid(*member).is_none_or(|tid| tid > 0));
         // From glibc 2.34 on the list of what is kept follows that of threads with stacks of others.
         let kept = !alive && others.is_some_and(|others| *head == others + 16);
         found.extend(members.iter().map(|address| {
             let state = match reader.tid(*address) {
+                Some(..0) => State::Kept,
                 Some(0) if kept => State::Kept,
                 Some(0) => State::Ended,
                 _ => State::Alive,
             };
-            Descriptor { address: *address, stack: reader.stack(*address), state }
+            let storage = reader.words(address + 8).map_or(0, |[word]| word);
+            Descriptor { address: *address, stack: reader.stack(*address), state, storage }
         }));
     }
     found.sort_by_key(|descriptor| descriptor.address);
@@ -117,8 +122,8 @@ impl Reader<'_> {
                 .is_some_and(|words| words[0] == address && words[(SELF / 8) as usize] == address)
     }
 
-    fn tid(&self, address: u64) -> Option<u64> {
-        Some(self.words::<1>(address.checked_add(TID)?)?[0] & 0xffff_ffff)
+    fn tid(&self, address: u64) -> Option<i32> {
+        Some(self.words::<1>(address.checked_add(TID)?)?[0] as i32)
     }
 
     /// The circle that `link` is in: a head, or a thread's. `None` if it is none, or has no head.
