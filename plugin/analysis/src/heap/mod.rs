@@ -9,6 +9,7 @@
 //! workers share. All that is found out after that is an analysis over a [`View`]: the target's memory, the index, and tables
 //! that its tasks fill together.
 
+pub mod allocators;
 mod area;
 pub mod dominators;
 pub mod glibc;

@@ -1,10 +1,12 @@
 //! Types of chunks, in heaps of programs that know what is in them.
 
+mod allocators;
 #[path = "../common/build.rs"]
 mod build;
 mod debuggee;
 
 use analysis::Cut;
+use analysis::heap::allocators::Runtimes;
 use analysis::heap::types::Languages;
 use build::Build;
 use debuggee::{Debuggee, Found, find};
@@ -139,6 +141,7 @@ fn a_program_of_rust() {
         let program = build.compile("rustc", "heap_types.rs", name, options);
         let debuggee = Debuggee::start(&program, &["300"]);
         let languages = Languages { libstdcxx: false, rust: true };
+        assert_eq!(allocators::recognise(&debuggee.open()), Runtimes { allocators: vec![], languages }, "{name}");
         complete(&compare(&find(&debuggee.open(), languages, 2, Cut::default()), &debuggee.truth));
         // Nor is anything in it taken for something of C++.
         let both = Languages { libstdcxx: true, rust: true };
@@ -156,6 +159,7 @@ fn a_program_of_cpp() {
     ] {
         let program = build.compile("g++", "heap_types.cpp", name, options);
         let debuggee = Debuggee::start(&program, &["300"]);
+        assert_eq!(allocators::recognise(&debuggee.open()), Runtimes { allocators: vec![], languages: CPP }, "{name}");
         let live = find(&debuggee.open(), CPP, 2, Cut::default());
         complete(&compare(&live, &debuggee.truth));
         let small = Cut { block: 4 << 10, task: 20_000, sparse: 70_000 };
