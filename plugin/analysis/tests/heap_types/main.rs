@@ -50,6 +50,14 @@ fn complete(counts: &BTreeMap<String, (u32, u32)>) {
     }
 }
 
+fn same(found: &Found, expected: &Found, what: &str) {
+    let (own, others) = (found.types(), expected.types());
+    assert!(own.keys().eq(others.keys()), "{what}");
+    let differences: Vec<_> = own.iter().zip(others.values()).filter(|((_, own), other)| own != other).collect();
+    assert!(differences.is_empty(), "{what}: {differences:#x?}");
+    assert_eq!(found.facts, expected.facts, "{what}");
+}
+
 /// The names of all types that match, and how many objects they have.
 fn objects(found: &Found, name: &str, subclasses: bool) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
@@ -106,7 +114,7 @@ fn classes_without_type_information_are_named_by_symbols() {
         "#include <cstdio>\nstruct First { virtual ~First() {} long own = 1; };\nstruct Second : First { long more = 2; };\n\
          static const void *const table[] = {0, 0, (const void *)puts, (const void *)puts};\n\
          static void *kept[30];\n\
-         int main() { for (int at = 0; at < 30; at++) switch (at % 3) { case 0: kept[at] = new First; break; case 1: kept[at] = new Second; break;\n\
+         int main() { setvbuf(stdin, 0, _IONBF, 0); for (int at = 0; at < 30; at++) switch (at % 3) { case 0: kept[at] = new First; break; case 1: kept[at] = new Second; break;\n\
          case 2: kept[at] = new const void *const *[3]{table + 2}; }\n\
          for (int at = 0; at < 30; at++) printf(\"%p %s\\n\", kept[at], at % 3 == 0 ? \"First\" : at % 3 == 1 ? \"Second\" : \"nothing\");\n\
          puts(\"ready\"); fflush(stdout); getchar(); }",
@@ -164,10 +172,10 @@ fn a_program_of_cpp() {
         complete(&compare(&live, &debuggee.truth));
         let small = Cut { block: 4 << 10, task: 20_000, sparse: 70_000 };
         let other = find(&debuggee.open(), CPP, 7, small);
-        assert_eq!((other.types(), &other.facts), (live.types(), &live.facts));
+        same(&other, &live, &format!("{name}, small tasks"));
         let core = debuggee.core(build.path("").as_path());
         let core = target::core::open(&core, &Default::default()).unwrap();
         let dead = find(&core, CPP, 2, Cut::default());
-        assert_eq!((dead.types(), &dead.facts), (live.types(), &live.facts));
+        same(&dead, &live, &format!("{name}, core"));
     }
 }

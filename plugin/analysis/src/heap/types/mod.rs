@@ -17,6 +17,8 @@ mod rtti;
 mod rust;
 mod shapes;
 mod stl;
+#[cfg(test)]
+mod tests;
 
 pub use catalogue::{Kind, Object, Total, Type, Types, class_of};
 pub use modules::Modules;
@@ -145,6 +147,7 @@ impl Analysis for HeapTypes {
             steps: STEPS.saturating_add(lookup.count().saturating_mul(4)),
             stopped: false,
             segment: 0,
+            texts: Vec::new(),
         };
         let mut pass = Pass { plan: self, probe, reader, pointed: pointed.words(), facts: Facts::default() };
         let in_heap = lookup.segments().segment_at(task.range.start);
@@ -161,6 +164,7 @@ impl Analysis for HeapTypes {
                 ControlFlow::Continue(())
             }
         });
+        stl::read_texts(&mut pass.probe);
         Scanned {
             partial: pass.facts,
             bytes: walked.bytes(task.range),
@@ -323,7 +327,9 @@ fn chunks_in<'a>(lookup: &Lookup<'a>, segment: usize, range: AddressRange) -> im
     let granule = |address: u64| granules.start + (address - own.range.start) / GRANULE;
     let address = move |granule: u64| own.range.start + (granule - granules.start) * GRANULE;
     let lookup = *lookup;
-    let first = lookup.granule_at(range.start).unwrap_or(granule(range.start));
+    // A chunk's last word is the first one of the next.
+    let begin = range.start.saturating_sub(8).max(own.range.start);
+    let first = lookup.granule_at(begin).unwrap_or(granule(begin));
     let mut starts = lookup.starts(first..granule(range.end - 1) + 1).peekable();
     std::iter::from_fn(move || {
         let start = starts.next()?;

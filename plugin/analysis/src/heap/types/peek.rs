@@ -1,6 +1,6 @@
 //! Small reads here and there.
 
-use target::ReadMemory;
+use target::{AddressRange, ReadMemory};
 
 const PAGE: usize = 4096;
 
@@ -66,6 +66,18 @@ impl Pages {
             filled += count;
         }
         filled
+    }
+
+    /// Reads many ranges at once, and shows of each what could be read, in their order.
+    pub(super) fn many(memory: &dyn ReadMemory, ranges: &[AddressRange], mut show: impl FnMut(usize, &[u8])) {
+        let mut bytes = vec![0; ranges.iter().map(|range| range.len() as usize).sum()];
+        let read = memory.read_scattered(ranges, &mut bytes);
+        let mut rest = &bytes[..];
+        for (index, (range, read)) in ranges.iter().zip(read).enumerate() {
+            let (own, others) = rest.split_at(range.len() as usize);
+            show(index, &own[..read.unwrap_or(0).min(own.len())]);
+            rest = others;
+        }
     }
 
     /// What can be read of the page around `address`.

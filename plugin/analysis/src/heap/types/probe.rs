@@ -39,6 +39,14 @@ impl Holder<'_> {
     }
 }
 
+/// A chunk that holds the characters of a string, if they are there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Text {
+    pub(super) chunk: u64,
+    pub(super) address: u64,
+    pub(super) length: u64,
+}
+
 /// How far a chain or a tree of foreign pointers is followed.
 pub(super) struct Probe<'a> {
     pub(super) lookup: Lookup<'a>,
@@ -52,6 +60,8 @@ pub(super) struct Probe<'a> {
     pub(super) stopped: bool,
     /// The segment that the last pointer led to.
     pub(super) segment: usize,
+    /// Strings whose characters have not been looked at yet.
+    pub(super) texts: Vec<Text>,
 }
 
 impl Probe<'_> {
@@ -116,5 +126,6 @@ pub(super) fn fits(chunk: &Chunk, request: u64) -> bool {
         return usable - request < PAGE + GRANULE;
     }
     let least = (request + GRANULE / 2).next_multiple_of(GRANULE).max(2 * GRANULE) - GRANULE / 2;
-    usable - least <= GRANULE
+    // The last chunk of a segment may be cut short.
+    (least..=least + GRANULE).contains(&usable)
 }

@@ -4,9 +4,11 @@
 //! version 5. What a container has is followed from the container on, and all links are checked both ways, so what merely looks
 //! similar is not taken for one: lists and hash tables are named if they have exactly as many nodes as they say.
 
-use super::probe::{Holder, Probe, fits, same_size};
+use super::peek::Pages;
+use super::probe::{Holder, Probe, Text, fits, same_size};
 use super::shapes::Shape;
 use crate::heap::Chunk;
+use target::AddressRange;
 
 /// A string of so many bytes is held within its holder.
 const SHORT_STRING: u64 = 15;
@@ -15,7 +17,13 @@ const SHORT_STRING: u64 = 15;
 const FARTHEST: u64 = 1 << 40;
 
 /// Bytes at the beginning of a string that are looked at.
-const LOOK: usize = 64;
+const LOOK: u64 = 64;
+
+/// As many strings, or nodes of a tree, are read at once.
+const BATCH: usize = 256;
+
+/// Of so many nodes it is kept which they were, while a list is followed to its end.
+const MOST_KEPT: usize = 1 << 20;
 
 /// Looks for all containers but [`vector`]s whose first pointer into the heap is this word, which points to the beginning of `chunk`.
 pub(super) fn recognise(probe: &mut Probe<'_>, holder: &Holder<'_>, chunk: u64) {
@@ -63,15 +71,29 @@ fn string(probe: &mut Probe<'_>, holder: &Holder<'_>, pointer: u64, chunk: u64) 
     if !capacity.checked_add(1).is_some_and(|request| fits(&found, request)) {
         return;
     }
-    let mut text = [0; LOOK];
-    let looked = LOOK.min(length as usize);
-    let text = &mut text[..looked];
-    let mut end = [1];
-    let read = probe.pages.read(probe.memory, pointer, text) == looked
-        && probe.pages.read(probe.memory, pointer + length, &mut end) == 1;
-    if read && end == [0] && !text.contains(&0) {
-        probe.mark(chunk, Shape::StringCharacters);
+    probe.texts.push(Text { chunk, address: pointer, length });
+    if probe.texts.len() >= BATCH {
+        read_texts(probe);
     }
+}
+
+/// Looks at the characters of strings.
+pub(super) fn read_texts(probe: &mut Probe<'_>) {
+    let texts = std::mem::take(&mut probe.texts);
+    let parts = |text: &Text| {
+        let looked = text.length.min(LOOK);
+        [AddressRange::sized(text.address, looked), AddressRange::sized(text.address.saturating_add(text.length), 1)]
+    };
+    let ranges: Vec<AddressRange> = texts.iter().flat_map(parts).collect();
+    let mut free_of_nul = false;
+    Pages::many(probe.memory, &ranges, |index, bytes| {
+        let whole = bytes.len() as u64 == ranges[index].len();
+        if index % 2 == 0 {
+            free_of_nul = whole && !bytes.contains(&0);
+        } else if free_of_nul && whole && bytes == [0] {
+            probe.mark(texts[index / 2].chunk, Shape::StringCharacters);
+        }
+    });
 }
 
 /// `{next, previous, size}`, where the next node points back to this, and all nodes make a ring.
@@ -88,24 +110,41 @@ fn list(probe: &mut Probe<'_>, holder: &Holder<'_>, pointer: u64, chunk: u64) {
     if probe.alike(previous, &first).is_none() {
         return;
     }
-    // Nothing is named before all has been seen.
-    for mark in [false, true] {
+    name(probe, Shape::ListNode, size, |probe, visit| {
         let (mut before, mut node) = (holder.address, pointer);
         for _ in 0..size {
-            let Some(found) = probe.alike(node, &first) else { return };
-            let Some([next, back]) = probe.words(node) else { return };
+            let Some(found) = probe.alike(node, &first) else { return false };
+            let Some([next, back]) = probe.words(node) else { return false };
             if back != before || !probe.step() {
-                return;
+                return false;
             }
-            if mark {
-                probe.mark(found.granule, Shape::ListNode);
-            }
+            visit(probe, found.granule);
             (before, node) = (node, next);
         }
-        if node != holder.address || before != previous {
-            return;
+        node == holder.address && before == previous
+    });
+}
+
+/// Names the nodes that `follow` visits, `count` of them, once it has said that they are as they should be; says whether they are.
+fn name(
+    probe: &mut Probe<'_>,
+    shape: Shape,
+    count: u64,
+    follow: impl Fn(&mut Probe<'_>, &mut dyn FnMut(&Probe<'_>, u64)) -> bool,
+) -> bool {
+    let mut kept = Vec::new();
+    let sound = follow(probe, &mut |_, node| {
+        if kept.len() < MOST_KEPT {
+            kept.push(node);
+        }
+    });
+    if sound {
+        kept.iter().for_each(|node| probe.mark(*node, shape));
+        if count > MOST_KEPT as u64 {
+            follow(probe, &mut |probe, node| probe.mark(node, shape));
         }
     }
+    sound
 }
 
 /// The lower half of a node's first word.
@@ -137,21 +176,34 @@ fn tree(probe: &mut Probe<'_>, holder: &Holder<'_>, pointer: u64, chunk: u64) {
     }
     let mut left = count;
     let mut open = vec![(pointer, header, RED)];
-    while let Some((node, expected, above)) = open.pop() {
-        let Some(found) = probe.alike(node, &first) else { continue };
-        let Some([color, parent, lower, higher]) = probe.words(node) else { continue };
-        let color = color as u32;
-        let sound = parent == expected && (color == BLACK || (color == RED && (above == BLACK)));
-        // A tree that goes on for longer than it says, or that never ends, has been looked at for long enough.
-        if left == 0 || !probe.step() {
-            return;
-        }
-        if sound {
-            left -= 1;
-            probe.mark(found.granule, Shape::MapNode);
-            open.extend([higher, lower].into_iter().filter(|child| *child != 0).map(|child| (child, node, color)));
+    while !open.is_empty() {
+        let mut batch = open.split_off(open.len().saturating_sub(BATCH));
+        batch.retain(|(node, ..)| probe.alike(*node, &first).is_some());
+        let ranges: Vec<AddressRange> = batch.iter().map(|(node, ..)| AddressRange::sized(*node, 32)).collect();
+        let mut nodes = vec![None; batch.len()];
+        Pages::many(probe.memory, &ranges, |index, bytes| nodes[index] = words(bytes));
+        for ((node, expected, above), words) in batch.into_iter().zip(nodes) {
+            let Some([color, parent, lower, higher]) = words else { continue };
+            let color = color as u32;
+            // A tree that goes on for longer than it says, or that never ends, has been looked at for long enough.
+            if left == 0 || !probe.step() {
+                return;
+            }
+            if parent == expected && (color == BLACK || (color == RED && above == BLACK)) {
+                left -= 1;
+                if let Some(granule) = probe.start(node) {
+                    probe.mark(granule, Shape::MapNode);
+                }
+                open.extend([higher, lower].into_iter().filter(|child| *child != 0).map(|child| (child, node, color)));
+            }
         }
     }
+}
+
+fn words(bytes: &[u8]) -> Option<[u64; 4]> {
+    let words = bytes.as_chunks::<8>().0;
+    Some([0, 1, 2, 3].map(|index| words.get(index).map_or(0, |word| u64::from_le_bytes(*word))))
+        .filter(|_| words.len() == 4)
 }
 
 /// `{buckets, their count, first node, count of nodes, greatest load, ..}`.
@@ -182,24 +234,22 @@ fn unordered(probe: &mut Probe<'_>, holder: &Holder<'_>, chunk: u64) {
     }
     let like = probe.start(first).and_then(|first| probe.lookup.chunk(first));
     let Some(like) = like else { return };
-    for mark in [false, true] {
+    let sound = name(probe, Shape::UnorderedNode, count, |probe, visit| {
         let mut node = first;
         for _ in 0..count {
-            let Some(found) = probe.alike(node, &like) else { return };
-            let Some([next]) = probe.words(node) else { return };
+            let Some(found) = probe.alike(node, &like) else { return false };
+            let Some([next]) = probe.words(node) else { return false };
             if !probe.step() {
-                return;
+                return false;
             }
-            if mark {
-                probe.mark(found.granule, Shape::UnorderedNode);
-            }
+            visit(probe, found.granule);
             node = next;
         }
-        if node != 0 {
-            return;
-        }
+        node == 0
+    });
+    if sound {
+        probe.mark(chunk, Shape::UnorderedBuckets);
     }
-    probe.mark(chunk, Shape::UnorderedBuckets);
 }
 
 /// `{map, its size, {current, first, last, place in the map} of the beginning, the same of the end}`.
