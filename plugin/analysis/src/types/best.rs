@@ -1,6 +1,7 @@
 //! The results that come first, of any number.
 
 use super::item::{Item, Sort};
+use super::names::is_nameless;
 use std::cmp::{Ordering, Reverse};
 
 /// Fewer are not worth sorting.
@@ -17,7 +18,8 @@ pub(super) struct Rank<'a> {
 }
 
 impl Rank<'_> {
-    /// By what was asked for, largest first; then by name, and definitions of one name in an order that is always the same.
+    /// By what was asked for, largest first; then by name, those without one of their own last, as nobody looks for them by it; and
+    /// definitions of one name in an order that is always the same.
     fn compare(&self, other: &Self, sort: Sort) -> Ordering {
         let ranked = match sort {
             Sort::Name => Ordering::Equal,
@@ -25,7 +27,8 @@ impl Rank<'_> {
             Sort::Padding => Reverse(self.padding).cmp(&Reverse(other.padding)),
         };
         let rest = |rank: &Self| (rank.kind, rank.digest);
-        ranked.then_with(|| self.name.cmp(other.name)).then_with(|| rest(self).cmp(&rest(other)))
+        let named = || (is_nameless(self.name), self.name).cmp(&(is_nameless(other.name), other.name));
+        ranked.then_with(named).then_with(|| rest(self).cmp(&rest(other)))
     }
 }
 
@@ -68,5 +71,24 @@ impl Best {
     pub(super) fn finish(mut self) -> Vec<Item> {
         self.cut();
         self.items
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_without_a_name_come_last_by_name() {
+        let rank =
+            |name: &'static str| Rank { name: name.as_bytes(), size: Some(1), padding: None, kind: 0, digest: 0 };
+        let sorted = ["(anonymous namespace)::a", "a::b", "z", "(anonymous struct)", "a::(anonymous union)"];
+        for sort in [Sort::Name, Sort::Size, Sort::Padding] {
+            let mut ranks = [4, 3, 2, 1, 0].map(|index: usize| rank(sorted[index]));
+            ranks.sort_by(|one, other| one.compare(other, sort));
+            assert_eq!(ranks.map(|rank| rank.name), sorted.map(str::as_bytes));
+        }
+        let larger = Rank { size: Some(2), ..rank("(anonymous struct)") };
+        assert!(larger.compare(&rank("a"), Sort::Size).is_lt());
     }
 }

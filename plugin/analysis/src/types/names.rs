@@ -17,6 +17,11 @@ const SEPARATOR: &[u8] = b"::";
 pub(super) const NAMELESS: [&str; 5] =
     ["(anonymous namespace)", "(anonymous struct)", "(anonymous class)", "(anonymous union)", "(anonymous enum)"];
 
+/// Whether a qualified name is that of a type which has none of its own.
+pub(super) fn is_nameless(name: &[u8]) -> bool {
+    name.ends_with(b")") && NAMELESS[1..].iter().any(|nameless| name.ends_with(nameless.as_bytes()))
+}
+
 /// Spells names of one module.
 pub(super) struct Namer<'n, 'p, 'a> {
     pub(super) program: &'p Program<'a>,
