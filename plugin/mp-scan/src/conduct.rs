@@ -26,9 +26,6 @@ pub struct Before {
     pub idle: bool,
 }
 
-/// Progress is counted in units of this power of two.
-const MIB: u32 = 20;
-
 /// As many results are still printed once a command was interrupted: whoever presses Ctrl-C waits for the prompt.
 const LAST: usize = 256;
 
@@ -79,7 +76,7 @@ pub fn conduct(
         job.set_relay(relay);
     }
     if options.background {
-        let progress = begin_progress(session, &job, scan.progress().1);
+        let progress = begin_progress(session, &job);
         send_to_background(&job, scan, watcher(session, &job, progress, delivery.clone()))?;
         if options.format == Format::Text {
             session.output.print(&format!("job {0} is under way: mp-scan jobs wait {0}", job.number));
@@ -158,16 +155,12 @@ fn follow(
             job.cancel();
             room = room.min(LAST);
         }
-        let (bytes, total) = scan.progress();
         if started.elapsed() > QUIET {
             if session.output.is_terminal() {
-                let line = render::progress_line(bytes, total, started.elapsed().as_secs_f64(), style);
-                session.output.progress(&line);
-            } else {
-                let begin = || begin_progress(session, job, total);
-                if let Some(progress) = progress.get_or_insert_with(begin) {
-                    progress.advance(bytes >> MIB, "MiB");
-                }
+                session.output.progress(&scan.progress().line(started.elapsed(), style));
+            } else if let Some(shown) = progress.get_or_insert_with(|| begin_progress(session, job)) {
+                let now = scan.progress();
+                shown.advance(now.thousandths(), now.under_way());
             }
         }
         if hand_over.is_some_and(|limit| started.elapsed() > limit) {
@@ -186,9 +179,9 @@ fn follow(
     Ok(Some(report))
 }
 
-/// A progress that the debugger shows, in MiB.
-fn begin_progress(session: &Session, job: &Job, total: u64) -> Option<Progress> {
-    Progress::begin(session.debugger, &format!("mp-scan {}", job.command), "MiB", (total >> MIB).max(1))
+/// A progress that the debugger shows, in thousandths: how much there is to do is known only after a while.
+fn begin_progress(session: &Session, job: &Job) -> Option<Progress> {
+    Progress::begin(session.debugger, &format!("mp-scan {}", job.command), "", 1000)
 }
 
 /// What a background job does between its steps: tells its progress to the debugger. At its end it writes the report to
@@ -205,7 +198,8 @@ fn watcher(
     move |job| {
         if job.is_running() {
             if let Some(progress) = &mut progress {
-                progress.advance(job.progress().0 >> MIB, "MiB");
+                let now = job.progress();
+                progress.advance(now.thousandths(), now.under_way());
             }
             return;
         }

@@ -4,6 +4,7 @@
 use analysis::{JobRow, Report, Results, Stop};
 use anyhow::{Context, Result, bail};
 use lldb::Relay;
+use render::Style;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -15,13 +16,63 @@ const KEPT: usize = 32;
 /// How long a step may wait for something to happen: so often interrupts are looked at.
 pub const PATIENCE: Duration = Duration::from_millis(10);
 
+/// How far a scan has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Modules whose files have been found, of all.
+    Surveyed(usize, usize),
+    /// Bytes done, of all.
+    Scanned(u64, u64),
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self::Scanned(0, 0)
+    }
+}
+
+impl Progress {
+    /// The line that stands below the results.
+    pub fn line(self, elapsed: Duration, style: &Style) -> String {
+        match self {
+            Self::Surveyed(done, total) => render::survey_line(done, total, style),
+            Self::Scanned(done, total) => render::progress_line(done, total, elapsed.as_secs_f64(), style),
+        }
+    }
+
+    /// Bytes done, of all; of a scan that does not know yet, none.
+    fn bytes(self) -> (u64, u64) {
+        match self {
+            Self::Surveyed(..) => (0, 0),
+            Self::Scanned(done, total) => (done, total),
+        }
+    }
+
+    /// What is being done.
+    pub fn under_way(self) -> &'static str {
+        match self {
+            Self::Surveyed(..) => "finding files",
+            Self::Scanned(..) => "scanning",
+        }
+    }
+
+    /// In thousandths. A survey is the least part of a scan.
+    pub fn thousandths(self) -> u64 {
+        let part = |done: u64, total: u64, of: u64| (u128::from(done) * u128::from(of)).checked_div(total.into());
+        let part = match self {
+            Self::Surveyed(done, total) => part(done as u64, total as u64, 50),
+            Self::Scanned(done, total) => part(done, total, 1000),
+        };
+        part.map_or(0, |part| part as u64)
+    }
+}
+
 /// A scan under way, as its job sees it.
 pub trait Scan: Send {
     /// Works, or waits for workers, for at most about `patience`, and gives what became certain to `found`. Returns whether all is done.
     fn step(&mut self, patience: Duration, found: &mut dyn FnMut(Results)) -> bool;
 
-    /// Bytes done, and bytes to be done.
-    fn progress(&self) -> (u64, u64);
+    fn progress(&self) -> Progress;
 
     /// Ends it early; the next step returns true.
     fn stop(&mut self, why: Stop);
@@ -49,7 +100,7 @@ pub struct Job {
 
 #[derive(Default)]
 struct State {
-    progress: (u64, u64),
+    progress: Progress,
     outcome: Option<Result<Arc<Report>, String>>,
     /// When it ended.
     ended: Option<Instant>,
@@ -120,7 +171,7 @@ impl Job {
         self.lock().outcome.clone()
     }
 
-    pub fn progress(&self) -> (u64, u64) {
+    pub fn progress(&self) -> Progress {
         self.lock().progress
     }
 
@@ -145,7 +196,7 @@ impl Job {
     /// The job's row in `jobs list`.
     pub fn row(&self) -> JobRow {
         let state = self.lock();
-        let (progress, total) = state.progress;
+        let (progress, total) = state.progress.bytes();
         let described = match &state.outcome {
             None => "running".to_owned(),
             Some(Ok(report)) => match report.stopped {

@@ -2,7 +2,7 @@
 
 use crate::engine::{Workforce, engine};
 use crate::inspect::{Access, Inspected};
-use crate::jobs::Scan;
+use crate::jobs::{Progress, Scan};
 use crate::naming::Namer;
 use crate::present::Presenter;
 use crate::step::Step;
@@ -128,8 +128,9 @@ impl<A: Analysis<Input = dyn ReadMemory>, P: Presenter<A>> Scan for RangeScan<A,
         done
     }
 
-    fn progress(&self) -> (u64, u64) {
-        self.driver.progress()
+    fn progress(&self) -> Progress {
+        let (done, total) = self.driver.progress();
+        Progress::Scanned(done, total)
     }
 
     fn stop(&mut self, why: Stop) {

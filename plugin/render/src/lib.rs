@@ -10,7 +10,7 @@ mod units;
 use analysis::Report;
 use std::str::FromStr;
 
-pub use text::{Style, progress_line, results, summary};
+pub use text::{Style, progress_line, results, summary, survey_line};
 pub use units::{bytes, speed};
 
 /// What a report is shown as.

@@ -149,8 +149,7 @@ fn wait(session: &mut Session, job: &Arc<Job>) -> Result<Arc<Report>> {
         if session.interrupt.requested() {
             bail!("job {0} is still running: mp-scan jobs cancel {0} ends it", job.number);
         }
-        let (done, total) = job.progress();
-        session.output.progress(&render::progress_line(done, total, job.elapsed().as_secs_f64(), &style));
+        session.output.progress(&job.progress().line(job.elapsed(), &style));
     }
 }
 

@@ -10,7 +10,7 @@ use crate::cli::ScanOptions;
 use crate::conduct::{Before, conduct};
 use crate::engine::{Workforce, engine};
 use crate::here;
-use crate::jobs::Scan;
+use crate::jobs::{Progress, Scan};
 use crate::modules::Modules;
 use crate::session::Session;
 use crate::step::Step;
@@ -241,15 +241,20 @@ impl<A: FileAnalysis + Clone> Scan for FileScan<A> {
         }
     }
 
-    fn progress(&self) -> (u64, u64) {
-        match &self.stage {
+    fn progress(&self) -> Progress {
+        let (done, total) = match &self.stage {
+            Stage::Surveying(_) => {
+                let (done, total) = self.surveyor.progress();
+                return Progress::Surveyed(done, total);
+            }
             Stage::Scanning(scanning) => scanning.driver.progress(),
             Stage::Describing { outcome, .. } => {
                 let stats = &outcome.stats;
                 (stats.bytes_scanned + stats.bytes_skipped, stats.bytes_planned)
             }
-            Stage::Surveying(_) | Stage::Ended { .. } => (0, 0),
-        }
+            Stage::Ended { .. } => (0, 0),
+        };
+        Progress::Scanned(done, total)
     }
 
     fn stop(&mut self, why: Stop) {

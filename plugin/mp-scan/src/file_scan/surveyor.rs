@@ -87,6 +87,21 @@ impl Surveyor {
         tasks.insert(*last_id, batch);
     }
 
+    /// Modules that have been surveyed, of all. Those of which sections are still being inflated are not done.
+    pub fn progress(&self) -> (usize, usize) {
+        let all = self.modules.len();
+        let done = match &self.work {
+            Work::Inflating { tasks, .. } => {
+                let mut waiting: Vec<usize> = tasks.values().map(|(module, _)| *module).collect();
+                waiting.sort_unstable();
+                waiting.dedup();
+                all - waiting.len()
+            }
+            _ => self.found.iter().flatten().count(),
+        };
+        (done, all)
+    }
+
     /// Works, or waits for workers, for at most about `patience`. Returns what was found once all is.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use super::{FilePlan, FileScan, MakeAnalysis, Stage, failed};
 use crate::cli::ScanOptions;
 use crate::conduct::{Before, conduct};
-use crate::jobs::Scan;
+use crate::jobs::{Progress, Scan};
 use crate::session::Session;
 use analysis::files::FileAnalysis;
 use analysis::{Report, Results, Stop};
@@ -97,11 +97,15 @@ impl<F: FileAnalysis + Clone, A: FileAnalysis + Clone> Scan for Twofold<F, A> {
         }
     }
 
-    fn progress(&self) -> (u64, u64) {
+    fn progress(&self) -> Progress {
         match &self.turn {
-            // How much there is to do is not known yet.
-            Turn::First(..) | Turn::Over => (0, 0),
+            // How much there is to do is not known before the second.
+            Turn::First(first, _) => match first.progress() {
+                Progress::Scanned(..) => Progress::default(),
+                survey => survey,
+            },
             Turn::Second(second) => second.progress(),
+            Turn::Over => Progress::default(),
         }
     }
 

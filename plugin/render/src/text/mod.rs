@@ -384,6 +384,12 @@ fn skipped(skips: &[Skip]) -> Vec<String> {
     by_reason.into_iter().map(describe).collect()
 }
 
+/// The line that stands there while it is not known yet how much there is to scan, at most a terminal wide, without a line break.
+pub fn survey_line(done: usize, total: usize, style: &Style) -> String {
+    let modules = if total == 1 { "module" } else { "modules" };
+    shorten(&format!("found the files of {done} of {total} {modules}"), style.width.saturating_sub(1))
+}
+
 /// The line that stands below the results while a scan goes on, at most a terminal wide, without a line break.
 pub fn progress_line(done: u64, total: u64, elapsed: f64, style: &Style) -> String {
     let percent = (done * 100).checked_div(total).unwrap_or(100);
