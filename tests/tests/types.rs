@@ -1,6 +1,10 @@
 //! `types`.
 
 use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
 use tests::report::{essence, results};
 use tests::{Session, compile};
 
@@ -96,5 +100,67 @@ fn types_are_ranked_and_what_is_wrong_is_said_in_one_line() {
     ] {
         let error = session.fails(command);
         assert!(error.contains(part) && error.trim_end().lines().count() == 1, "{command}: {error}");
+    }
+}
+
+/// A program with so much debug information that workers keep what they have made of it.
+fn large(folder: &Path) -> PathBuf {
+    let mut text = "int main(void) { return 0; }".to_owned();
+    for number in 0..24_000 {
+        let _ = write!(text, "typedef struct type_{number} {{ char c; long l[{}]; }} alias_{number};", number % 9);
+        let _ = write!(text, "alias_{number} object_{number};");
+    }
+    let (source, program) = (folder.join("large.c"), folder.join("large"));
+    std::fs::write(&source, text).expect("a file can be written");
+    let compiled = Command::new("gcc").args(["-g", "-Wl,--build-id", "-o"]).args([&program, &source]).status();
+    assert!(compiled.expect("gcc is needed").success());
+    program
+}
+
+/// The files of facts in a folder, once there are `count` of that kind.
+fn facts(folder: &Path, kind: &str, count: usize) -> Vec<PathBuf> {
+    let until = Instant::now() + Duration::from_secs(120);
+    loop {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.expect("an entry").path());
+        let is_kept = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            !name.starts_with('.') && name.contains(&format!("-{kind}-"))
+        };
+        let found: Vec<PathBuf> = entries.filter(is_kept).collect();
+        if found.len() >= count {
+            return found;
+        }
+        assert!(Instant::now() < until, "nothing of {kind} is kept: {found:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn workers_keep_what_makes_the_next_session_fast_and_no_difference_to_it() {
+    let folder = tests::scratch();
+    let cache = folder.path().join("cache");
+    let program = large(folder.path());
+    let commands =
+        ["types . --sort size --limit 50", "types '^type_77$' --layout", "types '_9' --min-size 20", "symbols main"];
+    let opened = |cache: &Path| {
+        let mut session = Session::with_environment([("MP_SCAN_CACHE", cache)]);
+        session.ok(&format!("target create {}", program.display()));
+        session
+    };
+    let all = |session: &mut Session| commands.map(|command| essence(&session.json(&format!("mp-scan {command}"))));
+    let mut without = opened(Path::new(""));
+    let expected = all(&mut without);
+    assert!(expected[0]["total"].as_u64().is_some_and(|total| total >= 48_000), "{}", expected[0]["total"]);
+    // The next command ends what workers do for later, and so does not wait for it.
+    let mut first = opened(&cache);
+    assert_eq!(all(&mut first), expected);
+    assert_eq!(facts(&cache, "places", 1).len(), 1);
+    first.json("mp-scan types nothing");
+    assert_eq!(facts(&cache, "types", 1).len(), 1);
+    let mut second = opened(&cache);
+    assert_eq!(all(&mut second), expected);
+    for workers in [0, 1, 7] {
+        let report = second.json(&format!("mp-scan {} --workers {workers}", commands[0]));
+        assert_eq!(essence(&report), expected[0], "by {workers} workers");
     }
 }

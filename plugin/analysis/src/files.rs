@@ -52,6 +52,19 @@ pub trait FileAnalysis: Analysis<Input = Files, Item: Clone + Send + Serialize +
 
     /// No rows, of the kind that it has.
     fn none() -> Results;
+
+    /// Parts of file space of which it is worth [working something out](Self::chore) and keeping it, so that later scans are
+    /// faster. Nothing that is found depends on it.
+    fn chores(&self, merge: &Self::Merge) -> Vec<AddressRange> {
+        let _ = merge;
+        Vec::new()
+    }
+
+    /// Works out what is worth keeping of one of these parts, and keeps it in the cache. It asks `stop` at least once in a few
+    /// milliseconds, and if told so keeps nothing.
+    fn chore(&self, part: AddressRange, files: &Files, stop: &dyn Fn() -> bool) {
+        let _ = (part, files, stop);
+    }
 }
 
 /// What is asked of a worker in a job of a file analysis.
@@ -59,6 +72,7 @@ pub trait FileAnalysis: Analysis<Input = Files, Item: Clone + Send + Serialize +
 pub enum Request<T> {
     Scan(Task),
     Describe(Vec<T>),
+    Chore(AddressRange),
 }
 
 /// What it answers.
@@ -66,6 +80,8 @@ pub enum Request<T> {
 pub enum Answer<P> {
     Scanned(Scanned<P>),
     Described(Results),
+    /// A chore is done, as far as it could be.
+    Done,
 }
 
 /// What a worker is told once for a job. The descriptors of what has been inflated travel beside it.
@@ -88,6 +104,14 @@ pub const INFLATE: &str = "inflate";
 pub struct SurveyRequest {
     pub modules: Vec<Module>,
     pub search: Search,
+}
+
+/// The number of a fact that is kept about a part of a module, by what it depends on.
+pub(crate) fn part(numbers: impl Iterator<Item = u64>) -> u64 {
+    // FNV-1a.
+    numbers
+        .flat_map(u64::to_le_bytes)
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// The range of a section, as an analysis has it among its ranges.

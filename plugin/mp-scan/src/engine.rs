@@ -6,7 +6,7 @@ use crate::jobs::Jobs;
 use crate::session::Session;
 use crate::settings::Settings;
 use anyhow::{Context, Result, bail};
-use multiprocessing::{Launcher, Pool, PoolConfig, Program};
+use multiprocessing::{Job, Launcher, Pool, PoolConfig, Program};
 use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -29,6 +29,8 @@ struct State {
     launchers: Launchers,
     /// Those of the launchers that the pool has.
     remote: Vec<Arc<dyn Launcher>>,
+    /// What workers do while nobody waits for them.
+    chores: Option<Job>,
 }
 
 /// A pool, as a scan needs it.
@@ -66,6 +68,8 @@ impl Engine {
         let mut settings = session.settings()?;
         settings.memory = settings.memory.max(memory);
         let mut state = self.lock();
+        // A worker that is at one stops within milliseconds; what it would have kept is worked out another time.
+        state.chores = None;
         let status = state.pool.as_ref().map(|pool| pool.status()).transpose()?.unwrap_or_default();
         let remote = state.launchers.of(&settings, session.debugger, &status);
         let elsewhere = remote.len();
@@ -95,6 +99,13 @@ impl Engine {
         state.remote = remote;
         let pool = state.pool.clone().context("the pool has ended")?;
         Ok(Workforce { pool, here: workers, elsewhere })
+    }
+
+    /// Lets workers go on with this until the next command needs them.
+    pub fn begin_chores(&self, chores: Option<Job>) {
+        if chores.is_some() {
+            self.lock().chores = chores;
+        }
     }
 
     /// What the pool says of a host that has no worker, and what to do about it.

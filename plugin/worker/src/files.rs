@@ -35,6 +35,10 @@ impl<A: FileAnalysis> Function for FileScan<A> {
         Ok(match request {
             Request::Scan(task) => Answer::Scanned(analysis.scan(scanner, &task, files, &stop)),
             Request::Describe(items) => Answer::Described(analysis.describe(scanner, &items, files, &stop)),
+            Request::Chore(part) => {
+                analysis.chore(part, files, &stop);
+                Answer::Done
+            }
         })
     }
 }

@@ -1,11 +1,11 @@
 //! The rows of a unit's line table that are of files whose paths match.
 
 use crate::dwarf::{Abbreviations, DebugInfo, Dwarf, DwarfError, Slice, Unit, UnitTable, file_path};
-use crate::lookup::place;
+use crate::lookup::{Patience, place};
 use regex_automata::{Input, meta};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 /// Code that belongs to one line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -84,10 +84,18 @@ impl Search {
             }
             let rows = abbreviations
                 .unit(&debug.dwarf, at.start)
-                .and_then(|unit| self.unit(&debug.dwarf, &unit, known, code, (&mut found.part, &mut paths)));
-            if let Err(error) = rows {
-                let range = at.start..at.end.min(part.end);
-                found.unread.push((range, format!("the lines of the unit at {:#x} are malformed: {error}", at.start)));
+                .and_then(|unit| self.unit(&debug.dwarf, &unit, known, code, (&mut found.part, &mut paths), stop));
+            match rows {
+                Ok(ControlFlow::Continue(())) => {}
+                Ok(ControlFlow::Break(())) => {
+                    found.stopped = Some(at.start.max(part.start + 1));
+                    return found;
+                }
+                Err(error) => {
+                    let range = at.start..at.end.min(part.end);
+                    let reason = format!("the lines of the unit at {:#x} are malformed: {error}", at.start);
+                    found.unread.push((range, reason));
+                }
             }
         }
         if let Some(rest) = &table.rest
@@ -105,10 +113,12 @@ impl Search {
         known: &mut HashMap<[usize; 4], bool>,
         code: &[Range<u64>],
         (part, paths): (&mut LinesPart, &mut HashMap<Vec<u8>, u32>),
-    ) -> Result<(), DwarfError> {
-        let Some(program) = unit.line_program.clone() else { return Ok(()) };
+        stop: &dyn Fn() -> bool,
+    ) -> Result<ControlFlow<()>, DwarfError> {
+        let done = Ok(ControlFlow::Continue(()));
+        let Some(program) = unit.line_program.clone() else { return done };
         if is_partial(unit)? {
-            return Ok(());
+            return done;
         }
         // Files are counted from 0 in version 5, from 1 before.
         let first = u64::from(program.header().version() < 5);
@@ -125,13 +135,17 @@ impl Search {
             }
         }
         if files.iter().all(Option::is_none) {
-            return Ok(());
+            return done;
         }
         let mut rows = program.rows();
+        let mut patience = Patience::new(stop);
         // The row that goes on until the next one, of a sequence that is of code.
         let mut last: Option<Row> = None;
         let mut is_code = None;
         while let Some((_, row)) = rows.next_row()? {
+            if patience.is_over() {
+                return Ok(ControlFlow::Break(()));
+            }
             let address = row.address();
             let of_code = *is_code.get_or_insert_with(|| holds(code, address));
             if let Some(open) = last.take()
@@ -147,7 +161,7 @@ impl Search {
             let file = files.get(place.file as usize).copied().flatten();
             last = file.filter(|_| of_code).map(|file| Row { start: address, end: address, file, line: place.line });
         }
-        Ok(())
+        done
     }
 
     fn matches<'a>(

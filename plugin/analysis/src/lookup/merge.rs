@@ -4,7 +4,8 @@ use super::part::{Location, Part};
 use super::plan::Lookup;
 use super::symbols::{Best, Candidate, SymbolPart};
 use crate::report::{FrameRow, LookupRow};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What has been told of each address so far.
@@ -19,6 +20,8 @@ pub struct LookupMerge {
     best: BTreeMap<usize, Best>,
     /// The names of each part of symbol tables.
     names: Vec<Vec<Arc<str>>>,
+    /// Of so many addresses, in the order in which they were given, the rows have been taken.
+    taken: usize,
 }
 
 /// A part with its texts in a form that rows can share.
@@ -74,12 +77,24 @@ impl LookupMerge {
         self.names.push(part.texts.into_iter().map(Arc::from).collect());
     }
 
-    /// The rows, in the order in which the addresses were given.
-    pub(super) fn rows(&self, plan: &Lookup) -> Vec<LookupRow> {
+    /// The next rows, in the order in which the addresses were given, up to the first that lies in module `from` or one behind it: of
+    /// the modules before it all is known.
+    pub(super) fn take_before(&mut self, plan: &Lookup, from: usize) -> Vec<LookupRow> {
+        let rest = &plan.given[self.taken..];
+        let known = rest.iter().take_while(|asked| asked.found.is_none_or(|(module, _)| module < from)).count();
+        let rows = self.taken..self.taken + known;
+        self.taken = rows.end;
+        self.rows(plan, rows)
+    }
+
+    fn rows(&self, plan: &Lookup, rows: Range<usize>) -> Vec<LookupRow> {
+        let limit = usize::try_from(plan.options.limit).unwrap_or(usize::MAX);
+        let asked = &plan.given[rows.start.min(limit)..rows.end.min(limit)];
+        let shown: BTreeSet<usize> = asked.iter().filter_map(|asked| asked.found.map(|(module, _)| module)).collect();
         let modules: BTreeMap<usize, Arc<str>> =
-            self.known.keys().map(|module| (*module, plan.set.modules[*module].path.as_str().into())).collect();
-        let symbols: BTreeMap<usize, Vec<_>> =
-            self.best.iter().map(|(module, best)| (*module, best.symbols().collect())).collect();
+            shown.iter().map(|module| (*module, plan.set.modules[*module].path.as_str().into())).collect();
+        let best = shown.iter().filter_map(|module| Some((*module, self.best.get(module)?.symbols().collect())));
+        let symbols: BTreeMap<usize, Vec<_>> = best.collect();
         let symbol = |module: usize, number: usize| {
             let (candidate, part): (Candidate, u32) = (*symbols.get(&module)?.get(number)?)?;
             let name = self.names[part as usize].get(candidate.name as usize)?;
@@ -107,7 +122,7 @@ impl LookupMerge {
             }
             row
         };
-        plan.given.iter().map(row).collect()
+        asked.iter().map(row).collect()
     }
 
     fn frames(&self, known: &Known, (module, number): (usize, u32)) -> Vec<FrameRow> {

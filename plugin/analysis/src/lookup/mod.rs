@@ -6,6 +6,7 @@
 mod functions;
 mod merge;
 mod part;
+mod places;
 mod plan;
 mod rows;
 mod symbolizer;
@@ -27,7 +28,9 @@ use target::modules::{FileSet, Files};
 
 pub use merge::LookupMerge;
 pub use part::{Kept, Part, Question, Spelling, look_up};
+pub use places::Places;
 pub use plan::{Given, Lookup, LookupOptions, has_file_name};
+pub(crate) use rows::Patience;
 pub use rows::place;
 pub use symbolizer::{SourcePlace, Symbolizer, symbols_in};
 pub use symbols::SymbolPart;
@@ -100,8 +103,13 @@ impl Analysis for Lookup {
         _: &Task,
         partial: LookupPartial,
         _: &Files,
-        _: &mut dyn Sink<LookupRow>,
+        sink: &mut dyn Sink<LookupRow>,
     ) -> ControlFlow<Stop> {
+        let (LookupPartial::Debug(module, _) | LookupPartial::Symbols(module, _)) = partial else {
+            return ControlFlow::Continue(());
+        };
+        // Tasks come in the order of the modules.
+        self.show(merge, module, sink);
         match partial {
             LookupPartial::Nothing => {}
             LookupPartial::Debug(module, part) => merge.absorb(module, part),
@@ -125,6 +133,14 @@ impl Analysis for Lookup {
 type Found = (LookupPartial, Vec<(Range<u64>, String)>, Option<u64>);
 
 impl Lookup {
+    /// Shows the rows that are next, as far as they are of modules before `from`.
+    fn show(&self, merge: &mut LookupMerge, from: usize, sink: &mut dyn Sink<LookupRow>) {
+        let rows = merge.take_before(self, from);
+        if !rows.is_empty() {
+            sink.found(rows);
+        }
+    }
+
     fn in_debug_info(
         &self,
         scanner: &mut LookupScanner,
@@ -170,11 +186,7 @@ impl FileAnalysis for Lookup {
     }
 
     fn finish(&self, merge: &mut LookupMerge, sink: &mut dyn Sink<LookupRow>) {
-        let mut rows = merge.rows(self);
-        rows.truncate(usize::try_from(self.options.limit).unwrap_or(usize::MAX));
-        if !rows.is_empty() {
-            sink.found(rows);
-        }
+        self.show(merge, usize::MAX, sink);
     }
 
     fn total(&self, _: &LookupMerge) -> u64 {

@@ -8,7 +8,7 @@ use crate::describe::text_of;
 use crate::dwarf::{Abbreviations, DebugInfo, DwarfError, Names, Source, Unit, UnitRanges, UnitTable, file_path};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 /// A place in the source. Line and column are 0 where they are not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,20 +60,18 @@ pub struct Kept {
 impl Kept {
     /// Of a module in which `addresses`, in ascending order, are looked up.
     pub fn new(debug: &DebugInfo<'_>, addresses: &[u64]) -> Self {
-        let table = UnitTable::new(&debug.dwarf);
+        let mut kept = Self { table: UnitTable::new(&debug.dwarf), ..Self::default() };
+        kept.turn_to(debug, addresses);
+        kept
+    }
+
+    /// The same module, for other addresses.
+    pub fn turn_to(&mut self, debug: &DebugInfo<'_>, addresses: &[u64]) {
         let is_wanted = |range: &Range<u64>| {
             let (first, last) = super::wanted::span(addresses, range);
             first < last
         };
-        let ranges = UnitRanges::new(&debug.dwarf, &table, is_wanted);
-        Self { table, ranges, abbreviations: Abbreviations::default() }
-    }
-
-    /// Of a module in which any addresses will be looked up.
-    pub fn whole(debug: &DebugInfo<'_>) -> Self {
-        let table = UnitTable::new(&debug.dwarf);
-        let ranges = UnitRanges::new(&debug.dwarf, &table, |_| true);
-        Self { table, ranges, abbreviations: Abbreviations::default() }
+        self.ranges = UnitRanges::new(&debug.dwarf, &self.table, is_wanted);
     }
 
     /// Where the last unit ends in .debug_info.
@@ -191,8 +189,8 @@ impl<'a> Search<'a, '_> {
             return Ok(End::Done);
         }
         let begins = part.contains(&at.start);
-        if begins {
-            self.places(&unit, at.start, &wanted)?;
+        if begins && self.places(&unit, at.start, &wanted)?.is_break() {
+            return Ok(End::Stopped(1));
         }
         if !functions {
             return Ok(End::Done);
@@ -220,10 +218,10 @@ impl<'a> Search<'a, '_> {
     }
 
     /// Looks up the places of a unit's addresses in its line table.
-    fn places(&mut self, unit: &Unit<'a>, offset: u64, wanted: &Wanted) -> Result<(), DwarfError> {
-        let Some(program) = unit.line_program.clone() else { return Ok(()) };
+    fn places(&mut self, unit: &Unit<'a>, offset: u64, wanted: &Wanted) -> Result<ControlFlow<()>, DwarfError> {
+        let Some(program) = unit.line_program.clone() else { return Ok(ControlFlow::Continue(())) };
         let mut places = Vec::new();
-        let end = rows::places(program, wanted, &mut places);
+        let end = rows::places(program, wanted, &mut places, self.stop);
         let mut files = HashMap::new();
         for (position, place) in places.into_iter().enumerate() {
             let Some(place) = place else { continue };

@@ -1,11 +1,12 @@
 //! Source places and symbols of addresses that other analyses show.
 
-use super::part::{Kept, Location, Question, Spelling, look_up};
+use super::part::{Found, Kept, Location, Question, Spelling, look_up};
 use super::symbols::{self, Best, Candidate};
-use crate::dwarf::{DebugInfo, ModuleSource};
+use crate::dwarf::{DebugInfo, ModuleSource, Source};
 use crate::report::SymbolOffset;
 use object::{ReadRef, elf};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use target::modules::Files;
 
 /// A place in the source.
@@ -67,17 +68,28 @@ pub struct Symbolizer {
 
 impl Symbolizer {
     /// The places of `addresses`, in their order.
-    pub fn places(&mut self, files: &Files, module: usize, addresses: &[u64]) -> Vec<Option<SourcePlace>> {
+    pub fn places(
+        &mut self,
+        files: &Files,
+        module: usize,
+        addresses: &[u64],
+        stop: &dyn Fn() -> bool,
+    ) -> Vec<Option<SourcePlace>> {
         let sorted = sorted(addresses);
         let mut found = vec![None; sorted.len()];
         let source = ModuleSource::new(files, module);
         if source.section_number(".debug_info").is_some()
             && let Ok(debug) = DebugInfo::load(&source)
         {
-            let kept = self.modules.entry(module).or_insert_with(|| Kept::whole(&debug));
-            let part = 0..kept.end();
-            let question = Question { addresses: &sorted, part, spelling: Spelling::Demangled, functions: false };
-            let part = look_up(&debug, &source, kept, &question, &|| false).part;
+            let kept = match self.modules.entry(module) {
+                Entry::Vacant(new) => new.insert(Kept::new(&debug, &sorted)),
+                Entry::Occupied(known) => {
+                    let kept = known.into_mut();
+                    kept.turn_to(&debug, &sorted);
+                    kept
+                }
+            };
+            let part = places(&debug, &source, kept, &sorted, stop).part;
             let place = |Location { file, line, column }: Location| {
                 let file = part.texts.get(file? as usize)?.clone();
                 Some(SourcePlace { file, line: line.into(), column: column.into() })
@@ -104,6 +116,18 @@ impl Symbolizer {
         let found = tables.symbols();
         in_order(addresses, &sorted, &found)
     }
+}
+
+/// What units tell of the places of addresses, in ascending order.
+pub(super) fn places<'a>(
+    debug: &DebugInfo<'a>,
+    source: &dyn Source<'a>,
+    kept: &mut Kept,
+    addresses: &[u64],
+    stop: &dyn Fn() -> bool,
+) -> Found {
+    let question = Question { addresses, part: 0..kept.end(), spelling: Spelling::Demangled, functions: false };
+    look_up(debug, source, kept, &question, stop)
 }
 
 fn sorted(addresses: &[u64]) -> Vec<u64> {

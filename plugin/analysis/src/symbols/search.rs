@@ -8,10 +8,11 @@ use super::pattern::{Pattern, PatternError, check};
 use super::table::{Kind, Symbol, Table, Versions, entry_size};
 use crate::driver::{Sink, push_skip};
 use crate::files::{FileAnalysis, section_range};
-use crate::lookup::Symbolizer;
+use crate::lookup::{Places, Symbolizer};
 use crate::plan::{Analysis, ScanRange, Scanned, Task};
 use crate::report::{Results, Skip, Stop, SymbolRow};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
 use target::AddressRange;
 use target::cache::Key;
@@ -22,6 +23,9 @@ const BLOCK: u64 = 64 << 10;
 
 /// Fewer symbols are demangled faster than a fact about them is found.
 const FEWEST_KEPT: usize = 256;
+
+/// Of a module with less debug information than this, lines are found in no time.
+const LEAST_KEPT: u64 = 1 << 20;
 
 /// Whether to stop is asked once in so many entries.
 const OFTEN: usize = 64;
@@ -115,6 +119,8 @@ pub struct SymbolsScanner {
     names: Names,
     name: Vec<u8>,
     symbolizer: Symbolizer,
+    /// By module, where functions are known to begin from an earlier scan.
+    places: HashMap<usize, Option<Places>>,
 }
 
 /// What partials have come to.
@@ -123,6 +129,8 @@ pub struct SymbolsMerge {
     /// The module whose symbols these are, before all of them are there.
     module: u32,
     found: Vec<Found>,
+    /// Those of which some are shown.
+    modules: Vec<u32>,
     shown: usize,
     total: u64,
     looked_at: u64,
@@ -367,6 +375,7 @@ impl Analysis for Symbols {
             names: Names::default(),
             name: Vec::new(),
             symbolizer: Symbolizer::default(),
+            places: HashMap::new(),
         })
     }
 
@@ -455,6 +464,7 @@ impl SymbolsMerge {
         self.found.truncate(limit - self.shown);
         self.shown += self.found.len();
         if !self.found.is_empty() {
+            self.modules.push(self.module);
             sink.found(std::mem::take(&mut self.found));
         }
     }
@@ -468,12 +478,34 @@ fn part(set: &FileSet, (module, section): (u32, u32), block: AddressRange, whole
     let sizes = module.sections.iter().filter(names).flat_map(|names| [names.range.start, names.range.end]);
     let numbers =
         [table.range.start, table.range.end, block.start.saturating_sub(whole.start), block.end - whole.start];
-    // FNV-1a.
-    numbers
-        .into_iter()
-        .chain(sizes)
-        .flat_map(u64::to_le_bytes)
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    crate::files::part(numbers.into_iter().chain(sizes))
+}
+
+/// Where the functions of a module begin, in the file's own terms and ascending order; `None` if `stop` says so.
+fn functions(files: &Files, module: usize, stop: &dyn Fn() -> bool) -> Option<Vec<u64>> {
+    let surveyed = &files.set().modules[module];
+    let bias = surveyed.bias.unwrap_or(0);
+    let mut addresses = Vec::new();
+    for table in surveyed.symbol_tables().filter_map(|section| Table::open(files, module, section).ok()) {
+        for entry in 0..table.len() {
+            if entry % OFTEN == 0 && stop() {
+                return None;
+            }
+            let symbol = table.symbol(entry).ok().flatten().filter(|symbol| symbol.kind == Kind::Function);
+            addresses.extend(symbol.and_then(|symbol| Some(symbol.address?.wrapping_sub(bias))));
+        }
+    }
+    addresses.sort_unstable();
+    addresses.dedup();
+    Some(addresses)
+}
+
+/// Puts the place of a function into its row.
+fn put(row: &mut SymbolRow, place: Option<(String, u64)>) {
+    if let Some((file, line)) = place {
+        row.file = Some(file);
+        row.line = Some(line).filter(|line| *line > 0);
+    }
 }
 
 impl FileAnalysis for Symbols {
@@ -524,13 +556,21 @@ impl FileAnalysis for Symbols {
             let bias = self.set.modules[module].bias.unwrap_or(0);
             // Lines are those of code.
             let functions = of_module.iter().zip(rows).filter(|(found, _)| found.kind == Kind::Function);
-            let (addresses, rows): (Vec<u64>, Vec<&mut SymbolRow>) =
-                functions.filter_map(|(found, row)| Some((found.place.address?.wrapping_sub(bias), row))).unzip();
-            for (row, place) in rows.into_iter().zip(scanner.symbolizer.places(files, module, &addresses)) {
-                if let Some(place) = place {
-                    row.file = Some(place.file);
-                    row.line = Some(place.line).filter(|line| *line > 0);
+            let functions = functions.filter_map(|(found, row)| Some((found.place.address?.wrapping_sub(bias), row)));
+            let known = scanner.places.entry(module).or_insert_with(|| Places::find(files, module));
+            let (mut addresses, mut unknown) = (Vec::new(), Vec::new());
+            for (address, row) in functions {
+                match known.as_ref().and_then(|known| known.place(address)) {
+                    Some(place) => put(row, place.map(|(file, line)| (file.to_owned(), line.into()))),
+                    None => {
+                        addresses.push(address);
+                        unknown.push(row);
+                    }
                 }
+            }
+            let places = scanner.symbolizer.places(files, module, &addresses, stop);
+            for (row, place) in unknown.into_iter().zip(places) {
+                put(row, place.map(|place| (place.file, place.line)));
             }
         }
         Results::Symbols(rows)
@@ -542,5 +582,19 @@ impl FileAnalysis for Symbols {
 
     fn none() -> Results {
         Results::Symbols(Vec::new())
+    }
+
+    fn chores(&self, merge: &SymbolsMerge) -> Vec<AddressRange> {
+        let large = |module: &u32| {
+            let surveyed = &self.set.modules[*module as usize];
+            let section = surveyed.debug_info().filter(|section| surveyed.sections[*section].size >= LEAST_KEPT)?;
+            (!surveyed.build_id.is_empty()).then(|| self.set.range(*module as usize, section))
+        };
+        merge.modules.iter().filter_map(large).collect()
+    }
+
+    fn chore(&self, part: AddressRange, files: &Files, stop: &dyn Fn() -> bool) {
+        let Some((module, ..)) = self.set.locate(part.start) else { return };
+        Places::keep(files, module, || functions(files, module, stop), stop);
     }
 }

@@ -57,9 +57,9 @@ pub(super) fn rows(
 
 /// Where an item is.
 fn find<'a>(program: &Program<'a>, item: &Item) -> Option<Located<'a>> {
-    let scope = program.scope(item.scope).ok()?;
-    let unit = program.unit(&scope, item.place()).ok()?;
-    let entry = unit.entry_at(item.entry).ok()?;
+    let scope = program.scope(item.place.scope).ok()?;
+    let unit = program.unit(&scope, item.place.unit).ok()?;
+    let entry = unit.entry_at(item.place.entry).ok()?;
     Some(Located { unit, entry })
 }
 

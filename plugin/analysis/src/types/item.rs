@@ -39,6 +39,11 @@ impl Kind {
         }
     }
 
+    /// The one whose number this is.
+    pub(super) fn from_number(number: u8) -> Option<Self> {
+        [Self::Struct, Self::Class, Self::Union, Self::Enum, Self::Typedef].get(usize::from(number)).copied()
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Struct => "struct",
@@ -62,13 +67,28 @@ pub struct Item {
     pub(super) padding: Option<u64>,
     pub(super) key: Key,
     pub(super) module: usize,
-    pub(super) scope: ScopeId,
-    /// Of its unit: whether it is in .debug_types, and its offset there.
-    pub(super) unit: (bool, u64),
-    /// Offset of its entry in the unit.
-    pub(super) entry: usize,
+    pub(super) place: Place,
     /// How many definitions of its name there are; known at the end.
     pub(super) definitions: u64,
+}
+
+/// Where a type is defined in a module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Place {
+    pub(super) scope: ScopeId,
+    pub(super) unit: UnitPlace,
+    /// Offset of its entry in the unit.
+    pub(super) entry: usize,
+}
+
+/// A definition that may become an item.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate<'a> {
+    pub(super) name: &'a [u8],
+    pub(super) kind: Kind,
+    pub(super) size: Option<u64>,
+    pub(super) key: Key,
+    pub(super) place: Place,
 }
 
 /// Tells definitions apart.
@@ -89,9 +109,5 @@ impl Item {
             kind: self.kind as u8,
             digest: self.key.digest,
         }
-    }
-
-    pub(super) fn place(&self) -> UnitPlace {
-        UnitPlace { types: self.unit.0, offset: self.unit.1 }
     }
 }

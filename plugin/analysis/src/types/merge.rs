@@ -1,9 +1,11 @@
 //! What tasks bring, and how it comes together: each definition counts once, whichever units it is in.
 
-use super::best::Best;
-use super::item::{Item, Key, Sort};
+use super::best::{Best, Rank};
+use super::item::{Candidate, Item, Key, Sort};
+use super::scan::Wanted;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// What a task has found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +15,8 @@ pub struct TypesPartial {
     keys: Vec<u8>,
     /// Those of them that may be shown.
     items: Vec<Item>,
+    /// Where in file space shards begin of which nothing is kept.
+    missing: Vec<u64>,
 }
 
 impl TypesPartial {
@@ -22,26 +26,50 @@ impl TypesPartial {
     }
 }
 
+/// What becomes of the definitions that a search comes upon.
+pub(super) trait Taker {
+    /// Whether those of this size are looked for.
+    fn wants(&self, size: Option<u64>) -> bool;
+
+    /// Takes one that is wanted. `padding` works out how many of its bytes no member takes.
+    fn take(&mut self, candidate: &Candidate<'_>, padding: impl FnOnce() -> Option<u64>);
+}
+
 /// The definitions of one task.
 #[derive(Debug)]
 pub(super) struct Collected {
+    module: usize,
+    wanted: Wanted,
     known: FxHashSet<Key>,
-    pub(super) best: Best,
+    best: Best,
 }
 
 impl Collected {
-    pub(super) fn new(sort: Sort, limit: usize) -> Self {
-        Self { known: FxHashSet::default(), best: Best::new(sort, limit) }
+    pub(super) fn new(module: usize, wanted: Wanted) -> Self {
+        Self { module, wanted, known: FxHashSet::default(), best: Best::new(wanted.sort, wanted.limit) }
     }
 
-    /// Notes a definition. Returns whether it is new.
-    pub(super) fn note(&mut self, key: Key) -> bool {
-        self.known.insert(key)
-    }
-
-    pub(super) fn finish(self) -> TypesPartial {
+    pub(super) fn finish(self, missing: Vec<u64>) -> TypesPartial {
         let keys = self.known.iter().flat_map(|key| [key.name.to_le_bytes(), key.digest.to_le_bytes()]);
-        TypesPartial { keys: keys.flatten().collect(), items: self.best.finish() }
+        TypesPartial { keys: keys.flatten().collect(), items: self.best.finish(), missing }
+    }
+}
+
+impl Taker for Collected {
+    fn wants(&self, size: Option<u64>) -> bool {
+        size.unwrap_or(0) >= self.wanted.min_size
+    }
+
+    fn take(&mut self, candidate: &Candidate<'_>, padding: impl FnOnce() -> Option<u64>) {
+        let Candidate { name, kind, size, key, place } = *candidate;
+        if !self.known.insert(key) {
+            return;
+        }
+        let padding = if self.wanted.sort == Sort::Padding { padding() } else { None };
+        if self.best.takes(&Rank { name, size, padding, kind: kind as u8, digest: key.digest }) {
+            let (name, module) = (name.to_vec(), self.module);
+            self.best.add(Item { name, kind, size, padding, key, module, place, definitions: 1 });
+        }
     }
 }
 
@@ -54,11 +82,13 @@ pub struct TypesMerge {
     more: FxHashMap<u64, Vec<u64>>,
     total: u64,
     best: Best,
+    missing: BTreeSet<u64>,
 }
 
 impl TypesMerge {
     pub(super) fn new(sort: Sort, limit: usize) -> Self {
-        Self { first: FxHashMap::default(), more: FxHashMap::default(), total: 0, best: Best::new(sort, limit) }
+        let (first, more, total, missing) = Default::default();
+        Self { first, more, total, best: Best::new(sort, limit), missing }
     }
 
     /// How many definitions there are.
@@ -71,7 +101,13 @@ impl TypesMerge {
         self.more.len()
     }
 
+    /// Where in file space shards begin of which nothing is kept.
+    pub(super) fn missing(&self) -> impl Iterator<Item = u64> {
+        self.missing.iter().copied()
+    }
+
     pub(super) fn absorb(&mut self, partial: TypesPartial) {
+        self.missing.extend(partial.missing);
         for item in partial.items {
             if !self.knows(item.key) && self.best.takes(&item.rank()) {
                 self.best.add(item);

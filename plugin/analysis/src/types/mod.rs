@@ -10,6 +10,7 @@ mod best;
 mod cursor;
 mod describe;
 mod digest;
+mod index;
 mod item;
 mod layout;
 mod lines;
@@ -31,10 +32,13 @@ use crate::files::{FileAnalysis, section_range};
 use crate::find::PatternError;
 use crate::plan::{Analysis, ScanRange, Scanned, Task};
 use crate::report::{Results, Skip, Stop};
+use index::{Builder, Index, LEAST, SHARD};
+use merge::Collected;
 use pattern::Pattern;
 use program::Program;
 use scan::{Scan, Wanted};
 use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
 use std::ops::ControlFlow;
 use target::AddressRange;
 use target::modules::{FileSet, Files, Role};
@@ -105,6 +109,15 @@ impl Types {
         Self { set, ranges, options }
     }
 
+    /// What is kept of a shard of a section.
+    fn kept(&self, files: &Files, module: usize, section: usize, shard: u64) -> Option<Index> {
+        let surveyed = &self.set.modules[module];
+        if surveyed.sections[section].size < LEAST {
+            return None;
+        }
+        Index::new(files.cache()?.find(&index::key(surveyed, section, shard))?)
+    }
+
     fn wanted(&self) -> Wanted {
         Wanted { min_size: self.options.min_size, sort: self.options.sort, limit: self.options.limit }
     }
@@ -144,11 +157,19 @@ impl Analysis for Types {
         };
         let name = self.set.modules[module].sections[section].name.as_str();
         let part = offset..offset + task.range.len();
-        let mut scan = Scan::new(&program, scanner, module, self.wanted(), stop);
+        let mut scan = Scan::new(&program, scanner, module, Collected::new(module, self.wanted()), stop);
         let types = name.starts_with(".debug_types");
+        let missing = RefCell::new(Vec::new());
+        let kept = |shard: u64| {
+            let kept = self.kept(files, module, section, shard);
+            if kept.is_none() {
+                missing.borrow_mut().push(task.range.start - offset + shard * SHARD);
+            }
+            kept
+        };
         let stopped = match PACKAGE_SECTIONS.contains(&name) {
             true => scan.package(types, part),
-            false => scan.own(types, part),
+            false => scan.own(types, part, &kept),
         };
         let start = task.range.start - offset;
         let rest = stopped.map(|at| AddressRange::new(start + at, task.range.end));
@@ -161,7 +182,7 @@ impl Analysis for Types {
         let skipped: Vec<Skip> = scan.unread.into_iter().filter_map(clip).collect();
         let lost: u64 = skipped.iter().map(|skip| skip.range.len()).sum();
         let bytes = done.len().saturating_sub(lost);
-        Scanned { partial: scan.found.finish(), bytes, skipped, rest, gone: false }
+        Scanned { partial: scan.taker.finish(missing.into_inner()), bytes, skipped, rest, gone: false }
     }
 
     fn merge(&self) -> TypesMerge {
@@ -227,5 +248,33 @@ impl FileAnalysis for Types {
 
     fn none() -> Results {
         Results::Types(Vec::new())
+    }
+
+    fn chores(&self, merge: &TypesMerge) -> Vec<AddressRange> {
+        let shard = |start: u64| {
+            let (module, section, _) = self.set.locate(start)?;
+            let surveyed = &self.set.modules[module];
+            let worth = surveyed.sections[section].size >= LEAST && !surveyed.build_id.is_empty();
+            worth.then(|| AddressRange::sized(start, SHARD).intersect(self.set.range(module, section))).flatten()
+        };
+        merge.missing().filter_map(shard).collect()
+    }
+
+    fn chore(&self, part: AddressRange, files: &Files, stop: &dyn Fn() -> bool) {
+        let (Some(cache), Some((module, section, offset))) = (files.cache(), self.set.locate(part.start)) else {
+            return;
+        };
+        let surveyed = &self.set.modules[module];
+        let source = ModuleSource::new(files, module);
+        let (Ok(program), Ok(pattern)) = (Program::new(&source), Pattern::new("")) else { return };
+        let mut scanner = TypesScanner::new(pattern);
+        let mut scan = Scan::new(&program, &mut scanner, module, Builder::default(), stop);
+        let types = surveyed.sections[section].name.starts_with(".debug_types");
+        if scan.index(types, offset..offset + part.len()).is_some() {
+            return;
+        }
+        if let Some(content) = scan.taker.finish().filter(|_| !stop()) {
+            cache.keep(&index::key(surveyed, section, offset / SHARD), &content);
+        }
     }
 }

@@ -2,9 +2,10 @@
 
 use super::cursor::Malformed;
 use super::digest::{Definition, Digests, hash};
-use super::item::{Item, Key, Kind, Sort};
+use super::index::{Builder, Index, SHARD};
+use super::item::{Candidate, Key, Kind, Place, Sort};
 use super::layout::padding;
-use super::merge::Collected;
+use super::merge::Taker;
 use super::pattern::Pattern;
 use super::program::{Program, Scope, ScopeId};
 use super::search::{Hit, has_layout, search};
@@ -17,6 +18,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
+
+/// Whether to stop is asked once in so many matches.
+const OFTEN: usize = 64;
 
 /// What is kept from one task to the next.
 #[derive(Debug)]
@@ -31,19 +35,21 @@ pub struct TypesScanner {
     /// Units of its alternate file that have been gone through. What was found there is with an earlier task.
     imported: FxHashSet<u64>,
     paddings: FxHashMap<Key, Option<u64>>,
+    /// What is kept of its units, by whether they are type units', and by shard.
+    indexes: HashMap<(bool, u64), Option<Arc<Index>>>,
 }
 
 impl TypesScanner {
     pub(super) fn new(pattern: Pattern) -> Self {
-        let (tables, strings, imported, paddings) = Default::default();
-        Self { pattern, module: None, tables, strings, imported, paddings }
+        let (tables, strings, imported, paddings, indexes) = Default::default();
+        Self { pattern, module: None, tables, strings, imported, paddings, indexes }
     }
 
     /// Forgets what is not about `module`.
     pub(super) fn turn_to(&mut self, module: usize) {
         if self.module != Some(module) {
-            let Self { tables, strings, imported, paddings, .. } = self;
-            (*tables, *strings, *imported, *paddings) = Default::default();
+            let Self { tables, strings, imported, paddings, indexes, .. } = self;
+            (*tables, *strings, *imported, *paddings, *indexes) = Default::default();
             self.module = Some(module);
         }
         self.strings.retain(|scope, _| !matches!(scope, ScopeId::Split(_) | ScopeId::SplitTypes(..)));
@@ -61,33 +67,48 @@ pub(super) struct Wanted {
 /// A part of a section that could not be read, and why.
 pub(super) type Unread = (Range<u64>, String);
 
-/// A task under way.
-pub(super) struct Scan<'s, 'a> {
+/// What is done with a unit of a scope.
+type Visit<'v, 'a, S> = dyn FnMut(&mut S, &Rc<Scope<'a>>, UnitPlace) -> Result<(), Malformed> + 'v;
+
+/// A task under way, which gives what it finds to a taker.
+pub(super) struct Scan<'s, 'a, T> {
     pub(super) program: &'s Program<'a>,
     pub(super) scanner: &'s mut TypesScanner,
-    pub(super) module: usize,
-    pub(super) wanted: Wanted,
-    pub(super) found: Collected,
+    pub(super) taker: T,
     pub(super) unread: Vec<Unread>,
-    pub(super) digests: Digests,
-    pub(super) stop: &'s dyn Fn() -> bool,
+    digests: Digests,
+    stop: &'s dyn Fn() -> bool,
 }
 
-impl<'s, 'a> Scan<'s, 'a> {
+impl<'s, 'a, T: Taker> Scan<'s, 'a, T> {
     pub(super) fn new(
         program: &'s Program<'a>,
         scanner: &'s mut TypesScanner,
         module: usize,
-        wanted: Wanted,
+        taker: T,
         stop: &'s dyn Fn() -> bool,
     ) -> Self {
         scanner.turn_to(module);
-        let found = Collected::new(wanted.sort, wanted.limit);
-        Self { program, scanner, module, wanted, found, unread: Vec::new(), digests: Digests::default(), stop }
+        Self { program, scanner, taker, unread: Vec::new(), digests: Digests::default(), stop }
     }
 
-    /// Goes through the units that begin in `part` of the module's own section. Returns where it stopped, if it was told to.
-    pub(super) fn own(&mut self, types: bool, part: Range<u64>) -> Option<u64> {
+    /// Goes through the units that begin in `part` of the module's own section, those that are kept in what `kept` finds of their
+    /// shard. Returns where it stopped, if it was told to.
+    pub(super) fn own(&mut self, types: bool, part: Range<u64>, kept: &dyn Fn(u64) -> Option<Index>) -> Option<u64> {
+        self.each_own(types, part, &mut |scan, scope, place| {
+            let key = (types, place.offset / SHARD);
+            let index = scan.scanner.indexes.entry(key).or_insert_with(|| kept(key.1).map(Arc::new));
+            let index = index.as_ref().map(Arc::clone);
+            match index.is_some_and(|index| index.search(place.offset, &mut scan.scanner.pattern, &mut scan.taker)) {
+                true => Ok(()),
+                false => scan.unit(scope, place),
+            }
+        })
+    }
+
+    /// Gives the units that begin in `part` of the module's own section to `visit`, one by one. Returns where it stopped, if it was
+    /// told to.
+    fn each_own(&mut self, types: bool, part: Range<u64>, visit: &mut Visit<'_, 'a, Self>) -> Option<u64> {
         let scope = match self.program.scope(ScopeId::Own) {
             Ok(scope) => scope,
             Err(error) => {
@@ -105,7 +126,7 @@ impl<'s, 'a> Scan<'s, 'a> {
             if (self.stop)() {
                 return Some(range.start);
             }
-            match self.unit(&scope, UnitPlace { types, offset: range.start }) {
+            match visit(self, &scope, UnitPlace { types, offset: range.start }) {
                 Ok(()) => {}
                 Err(Malformed::Stopped) => return Some(range.start),
                 Err(error) => self.unread.push((range.clone(), format!("unit at 0x{:x}: {error}", range.start))),
@@ -177,7 +198,10 @@ impl<'s, 'a> Scan<'s, 'a> {
         }
         let strings = self.strings(scope);
         let hits = search(self.program, &unit, &mut self.scanner.pattern, strings.as_deref(), self.stop)?;
-        for hit in &hits.found {
+        for (number, hit) in hits.found.iter().enumerate() {
+            if number % OFTEN == 0 && (self.stop)() {
+                return Err(Malformed::Stopped);
+            }
             self.hit(&unit, hit, hits.names.get(hit.name.clone()).unwrap_or_default())?;
         }
         for import in hits.imports {
@@ -220,7 +244,7 @@ impl<'s, 'a> Scan<'s, 'a> {
             dw::DW_TAG_typedef => entry.kind.and_then(|kind| self.program.size(unit, kind)),
             _ => hit.size,
         };
-        if size.unwrap_or(0) < self.wanted.min_size {
+        if !self.taker.wants(size) {
             return Ok(());
         }
         let Definition { digest, variants } = self.digests.definition(self.program, unit, &entry);
@@ -228,34 +252,35 @@ impl<'s, 'a> Scan<'s, 'a> {
         // A struct and a typedef of the same name are two things, as are any two without a name.
         let own = if hit.nameless { digest } else { u64::from(kind == Kind::Typedef) };
         let key = Key { name: hash(name) ^ own, digest };
-        if !self.found.note(key) {
-            return Ok(());
-        }
-        let padding = match self.wanted.sort {
-            Sort::Padding if has_layout(hit.tag) => {
-                let known = self.scanner.paddings.entry(key);
-                *known.or_insert_with(|| padding(self.program, unit, &entry))
-            }
-            _ => None,
+        let place = Place { scope: unit.scope.id, unit: unit.place, entry: hit.offset };
+        let (program, paddings) = (self.program, &mut self.scanner.paddings);
+        let padding = || match has_layout(hit.tag) {
+            true => *paddings.entry(key).or_insert_with(|| padding(program, unit, &entry)),
+            false => None,
         };
-        let mut item = Item {
-            name: Vec::new(),
-            kind,
-            size,
-            padding,
-            key,
-            module: self.module,
-            scope: unit.scope.id,
-            unit: (unit.place.types, unit.place.offset),
-            entry: hit.offset,
-            definitions: 1,
-        };
-        let rank = super::best::Rank { name, ..item.rank() };
-        if self.found.best.takes(&rank) {
-            item.name = name.to_vec();
-            self.found.best.add(item);
-        }
+        self.taker.take(&Candidate { name, kind, size, key, place }, padding);
         Ok(())
+    }
+}
+
+impl Scan<'_, '_, Builder> {
+    /// Takes the units that begin in `part` of the module's own section into an index. Returns where it stopped, if it was told
+    /// to.
+    pub(super) fn index(&mut self, types: bool, part: Range<u64>) -> Option<u64> {
+        self.each_own(types, part, &mut |scan, scope, place| {
+            if scan.program.unit(scope, place)?.skeleton {
+                return Ok(());
+            }
+            // Of what units refer to, next to nothing is in others.
+            scan.digests = Digests::default();
+            let mark = scan.taker.mark();
+            let taken = scan.unit(scope, place);
+            match taken {
+                Ok(()) => scan.taker.end_unit(mark, place.offset),
+                Err(_) => scan.taker.drop_unit(mark),
+            }
+            taken
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use super::abbreviations::{Role, Shapes, Slot, Text, Value};
 use super::cursor::{Encoding, Malformed, leb};
 use super::program::Scope;
 use gimli::DwTag;
+use serde::{Deserialize, Serialize};
 use std::ops::Deref;
 use std::rc::Rc;
 
@@ -29,7 +30,7 @@ pub(super) struct Unit<'a> {
 }
 
 /// Where a unit is in its sections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct UnitPlace {
     /// Whether it is in .debug_types, and not in .debug_info.
     pub(super) types: bool,

@@ -363,7 +363,7 @@ impl FileAnalysis for Xrefs {
             if stop() {
                 break;
             }
-            let places = scanner.symbolizer.places(files, module, &addresses);
+            let places = scanner.symbolizer.places(files, module, &addresses, stop);
             for ((row, place), found) in rows.iter_mut().zip(places).zip(batch) {
                 // Data has no lines.
                 if let Some(place) = place.filter(|_| found.reference.kind != Kind::Pointer) {

@@ -3,10 +3,11 @@
 use analysis::files::FileAnalysis;
 use analysis::types::{Sort, Types, TypesOptions};
 use analysis::{Analysis, Cut, Executor, InProcess, Outcome, Results, Serial, Sink, Stop, TypeRow, run};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use target::Access;
+use target::cache::Cache;
 use target::modules::{FileSet, Files, Module, Search, survey};
 use tempfile::TempDir;
 
@@ -91,6 +92,22 @@ pub fn search(paths: &[String], options: TypesOptions) -> Answer {
     let (analysis, files) = prepare(paths, options);
     let outcome = run(&*analysis, &mut Serial::new(&*analysis, &*files), &files, CUT, &mut Quiet);
     answer(&analysis, &files, outcome)
+}
+
+/// The same with a folder of facts. Returns also of how many parts it would be worth keeping something; if `keep` says so, that
+/// is done.
+pub fn search_kept(path: &str, options: TypesOptions, folder: &Path, keep: bool) -> (Answer, usize) {
+    let module = Module { path: path.to_owned(), ..Module::default() };
+    let (analysis, _) = prepare_modules(&[module], options);
+    let cache = Cache::open(folder.to_owned(), 1 << 30);
+    let files = Files::new(analysis.set().clone(), Vec::new(), Access::Mapped, Some(cache));
+    let outcome = run_on(&analysis, &mut Serial::new(&*analysis, &files), &files);
+    let chores = analysis.chores(&outcome.merge);
+    let answer = answer(&analysis, &files, outcome);
+    if keep {
+        chores.iter().for_each(|part| analysis.chore(*part, &files, &|| false));
+    }
+    (answer, chores.len())
 }
 
 /// The same on several threads, as it is cut for real.

@@ -43,7 +43,7 @@ impl<A: FileAnalysis> Executor<A> for FileExecutor {
             task,
             match answer {
                 Ok(Answer::Scanned(scanned)) => Ok(scanned),
-                Ok(Answer::Described(_)) => Err(lost(TaskError::Decode("rows for a task".to_owned()))),
+                Ok(_) => Err(lost(TaskError::Decode("something else for a task".to_owned()))),
                 Err(error) => Err(lost(error)),
             },
         )

@@ -270,6 +270,9 @@ impl<A: FileAnalysis + Clone> Scan for FileScan<A> {
                 this.notes.extend(notes);
                 this.notes.extend(analysis.notes(&outcome.merge));
                 this.notes.extend(describing.note());
+                if this.cache.is_some() && outcome.stopped.is_none() {
+                    engine().begin_chores(describing.chores(analysis.chores(&outcome.merge)));
+                }
                 let rows = this.shown.unwrap_or_else(A::none);
                 let skipped = in_files(analysis.set(), outcome.skipped);
                 (outcome.stats, outcome.stopped, skipped, analysis.total(&outcome.merge), rows)

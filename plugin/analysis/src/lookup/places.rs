@@ -1,0 +1,185 @@
+//! Where in the source a module's functions begin, kept on disk by build id, so that line tables are run once and not in each
+//! session.
+//!
+//! A fact has the numbers of functions and of files; a row for each function, in the order of their addresses; where the name of
+//! each file begins and the last ends; and these names. Numbers have the least significant byte first.
+
+use super::part::{Kept as KeptUnits, Location};
+use super::symbolizer::places;
+use crate::dwarf::{DebugInfo, ModuleSource};
+use std::ops::Deref;
+use target::cache::{Kept, Key};
+use target::modules::{Files, Surveyed};
+
+/// The word and the version that facts are kept under.
+const FACTS: (&str, u32) = ("places", 1);
+
+/// The numbers of functions and files.
+const HEADER: usize = 8;
+
+/// An address, the number of a file, and a line.
+const ROW: usize = 16;
+
+/// What stands for a file that is not known.
+const NO_FILE: u32 = u32::MAX;
+
+/// The key of what is known of a module's functions.
+fn key(module: &Surveyed) -> Key<'_> {
+    // Files of one build id may differ: one is stripped, the other has debug info.
+    let named =
+        |section: &&target::modules::Section| section.name.starts_with(".debug") || section.name.ends_with("sym");
+    let sizes = module.sections.iter().filter(named);
+    let numbers = sizes.flat_map(|section| [section.range.start, section.range.end, section.size]);
+    let (kind, version) = FACTS;
+    Key { build_id: &module.build_id, kind, part: crate::files::part(numbers), version }
+}
+
+/// Where functions of a module begin.
+#[derive(Debug)]
+pub struct Places<B = Kept> {
+    kept: B,
+    rows: usize,
+    files: usize,
+}
+
+impl Places {
+    /// What is kept of a module.
+    pub fn find(files: &Files, module: usize) -> Option<Self> {
+        Self::new(files.cache()?.find(&key(&files.set().modules[module]))?)
+    }
+
+    /// Looks up the functions that begin at `addresses`, in the file's own terms and ascending order, and keeps what is found, unless
+    /// it is kept already, or the addresses are not to be had, or `stop` says so.
+    pub fn keep(files: &Files, module: usize, addresses: impl FnOnce() -> Option<Vec<u64>>, stop: &dyn Fn() -> bool) {
+        let key = key(&files.set().modules[module]);
+        let source = ModuleSource::new(files, module);
+        let (Some(cache), Ok(debug)) = (files.cache(), DebugInfo::load(&source)) else { return };
+        if Self::find(files, module).is_some() {
+            return;
+        }
+        let Some(addresses) = addresses() else { return };
+        let found = places(&debug, &source, &mut KeptUnits::new(&debug, &addresses), &addresses, stop);
+        if found.stopped.is_some() || stop() {
+            return;
+        }
+        let mut locations = vec![Location::default(); addresses.len()];
+        // The first unit with an address tells of it.
+        for (number, _, location) in found.part.places.iter().rev() {
+            locations[*number as usize] = *location;
+        }
+        if let Some(fact) = fact(&addresses, &locations, &found.part.texts) {
+            cache.keep(&key, &fact);
+        }
+    }
+}
+
+/// The content of a fact; `None` if there is too much for one.
+fn fact(addresses: &[u64], locations: &[Location], texts: &[String]) -> Option<Vec<u8>> {
+    let number = |number: usize| u32::try_from(number).ok();
+    let mut fact = Vec::with_capacity(HEADER + addresses.len() * ROW);
+    fact.extend_from_slice(&number(addresses.len())?.to_le_bytes());
+    fact.extend_from_slice(&number(texts.len())?.to_le_bytes());
+    for (address, location) in addresses.iter().zip(locations) {
+        fact.extend_from_slice(&address.to_le_bytes());
+        fact.extend_from_slice(&location.file.unwrap_or(NO_FILE).to_le_bytes());
+        fact.extend_from_slice(&location.line.to_le_bytes());
+    }
+    let mut end = 0;
+    fact.extend_from_slice(&[0; 4]);
+    for text in texts {
+        end += text.len();
+        fact.extend_from_slice(&number(end)?.to_le_bytes());
+    }
+    texts.iter().for_each(|text| fact.extend_from_slice(text.as_bytes()));
+    Some(fact)
+}
+
+impl<B: Deref<Target = [u8]>> Places<B> {
+    /// Takes a fact, if it is one.
+    fn new(kept: B) -> Option<Self> {
+        let (rows, files) = (u32_at(&kept, 0)? as usize, u32_at(&kept, 4)? as usize);
+        let places = Self { kept, rows, files };
+        (places.texts() <= places.kept.len()).then_some(places)
+    }
+
+    /// The file and the line, 0 if it is not known, of the function that begins at an address: `None` if none is known to begin there,
+    /// `Some(None)` if its place is not known.
+    pub fn place(&self, address: u64) -> Option<Option<(&str, u32)>> {
+        let row = |row: usize| self.kept.get(HEADER + row * ROW..).and_then(|row| row.first_chunk::<ROW>());
+        let (mut low, mut high) = (0, self.rows);
+        while low < high {
+            let middle = low.midpoint(high);
+            let at = u64::from_le_bytes(*row(middle)?.first_chunk()?);
+            if at < address { low = middle + 1 } else { high = middle }
+        }
+        let row = row(low).filter(|row| low < self.rows && row[..8] == address.to_le_bytes())?;
+        Some(self.file(u32_at(row, 8)?).zip(u32_at(row, 12)))
+    }
+
+    fn file(&self, number: u32) -> Option<&str> {
+        let number = usize::try_from(number).ok().filter(|number| *number < self.files)?;
+        let at = HEADER + self.rows * ROW + number * 4;
+        let (start, end) = (u32_at(&self.kept, at)? as usize, u32_at(&self.kept, at + 4)? as usize);
+        std::str::from_utf8(self.kept.get(self.texts()..)?.get(start..end)?).ok()
+    }
+
+    /// Where the names of files begin.
+    fn texts(&self) -> usize {
+        HEADER + self.rows * ROW + (self.files + 1) * 4
+    }
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..)?.first_chunk().map(|field| u32::from_le_bytes(*field))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    type Known = BTreeMap<u64, (Option<u32>, u32)>;
+
+    fn built(known: &Known, texts: &[String]) -> Vec<u8> {
+        let addresses: Vec<u64> = known.keys().copied().collect();
+        let location = |(file, line): &(Option<u32>, u32)| Location { file: *file, line: *line, column: 3 };
+        fact(&addresses, &known.values().map(location).collect::<Vec<_>>(), texts).unwrap()
+    }
+
+    fn known() -> impl Strategy<Value = Known> {
+        proptest::collection::btree_map(0u64..40, (proptest::option::of(0u32..3), 0u32..9), 0..20)
+    }
+
+    proptest! {
+        #[test]
+        fn a_place_is_found_as_it_was_put(known in known(), texts in proptest::collection::vec("[a/é]{0,4}", 3)) {
+            let places = Places::new(built(&known, &texts)).unwrap();
+            for address in 0..41 {
+                let expected = known.get(&address).map(|(file, line)| file.map(|file| (texts[file as usize].as_str(), *line)));
+                prop_assert_eq!(places.place(address), expected);
+            }
+        }
+
+        #[test]
+        fn damage_does_no_harm(
+            known in known(),
+            damage in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..4),
+            cut in proptest::option::of(any::<proptest::sample::Index>()),
+        ) {
+            let mut fact = built(&known, &["a".to_owned(), "bc".to_owned(), String::new()]);
+            for (at, byte) in damage {
+                let at = at.index(fact.len());
+                fact[at] = byte;
+            }
+            if let Some(cut) = cut {
+                fact.truncate(cut.index(fact.len()));
+            }
+            if let Some(places) = Places::new(fact) {
+                for address in 0..41 {
+                    places.place(address);
+                }
+            }
+        }
+    }
+}
