@@ -29,6 +29,9 @@ pub struct LiveMemory {
     vm: AtomicBool,
     /// Shorter reads go through /proc/PID/mem: that is one call, not two.
     least: usize,
+    /// What is not mapped below the stack. The kernel grows a stack down to what is read there through /proc/PID/mem, and
+    /// before Linux 6.5 also by process_vm_readv; so nothing is.
+    below_stack: AddressRange,
 }
 
 /// From here on, process_vm_readv gains more than the second call costs.
@@ -72,11 +75,24 @@ impl LiveMemory {
             patches: Patches::new(&live.patches),
             vm: AtomicBool::new(!refused),
             least: if live.reader == Reader::Vm { 0 } else { WORTH_TWO_CALLS },
+            below_stack: live.below_stack,
         })
     }
 
     /// Fills `buffer`, and says how far and why it came no farther.
     fn fill(&self, address: u64, buffer: &mut [u8]) -> (usize, Option<Stop>) {
+        let length = buffer.len() as u64;
+        match AddressRange::sized(address, length).intersect(self.below_stack) {
+            None => self.fill_beside_stack(address, buffer),
+            Some(below) if below.start == address => (0, Some(Stop::Unreadable)),
+            Some(below) => {
+                let (read, stop) = self.fill_beside_stack(address, &mut buffer[..(below.start - address) as usize]);
+                (read, stop.or(Some(Stop::Unreadable)))
+            }
+        }
+    }
+
+    fn fill_beside_stack(&self, address: u64, buffer: &mut [u8]) -> (usize, Option<Stop>) {
         if buffer.len() < self.least || !self.vm.load(Relaxed) {
             return self.fill_mem(address, buffer);
         }
@@ -211,8 +227,9 @@ impl ReadMemory for LiveMemory {
         let length: u64 = ranges.iter().map(|range| range.len()).sum();
         let buffer = &mut buffer[..length as usize];
         let mut found = Vec::with_capacity(ranges.len());
+        let is_beside_stack = ranges.iter().all(|range| range.intersect(self.below_stack).is_none());
         // Two calls at least: the other way makes one a range.
-        if (ranges.len() > 2 || buffer.len() >= self.least) && self.vm.load(Relaxed) {
+        if is_beside_stack && (ranges.len() > 2 || buffer.len() >= self.least) && self.vm.load(Relaxed) {
             self.fill_ranges(ranges, buffer, &mut found);
             let first = ranges.first().map_or(0, |range| range.start);
             if let (_, Some(Stop::Gone)) = self.fill_mem(first, &mut [0]) {

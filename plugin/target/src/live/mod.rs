@@ -16,7 +16,7 @@ pub use patches::Patch;
 pub use proc::{Stat, Status, parse_stat, parse_status};
 
 use crate::source::{OpenError, Opened, Process, Source};
-use crate::{AddressSpace, ByteOrder, Layout, auxv, maps};
+use crate::{AddressRange, AddressSpace, Backing, ByteOrder, Layout, Region, auxv, maps};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
@@ -53,6 +53,8 @@ pub struct Live {
     pub reader: Reader,
     pub patches: Vec<Patch>,
     has_pagemap: bool,
+    /// What is not mapped below the first thread's stack.
+    below_stack: AddressRange,
 }
 
 /// Opens a process. It need not be stopped, nor be a child of ours.
@@ -78,7 +80,9 @@ pub fn open(pid: u32, options: &Options) -> Result<Opened, OpenError> {
         threads: Vec::new(),
         auxv: auxv::entries(&folder.read("auxv").unwrap_or_default(), layout),
     };
+    let regions = maps::regions(&mappings, &userfault);
     let live = Live {
+        below_stack: below_stack(&regions),
         pid,
         reader: options.reader,
         patches: patches::sorted(options.patches.clone()),
@@ -87,13 +91,22 @@ pub fn open(pid: u32, options: &Options) -> Result<Opened, OpenError> {
     let opened = Opened {
         source: Source::Live(live),
         descriptors: [Some(mem), pagemap].into_iter().flatten().map(OwnedFd::from).collect(),
-        space: AddressSpace { layout, regions: maps::regions(&mappings, &userfault) },
+        space: AddressSpace { layout, regions },
         process,
         warnings: Vec::new(),
     };
     // A forced reader that may not read is told now, not at each block.
     opened.memory()?;
     Ok(opened)
+}
+
+/// The gap below the region that is the first thread's stack, which is as large as it has ever been needed.
+fn below_stack(regions: &[Region]) -> AddressRange {
+    let Some(stack) = regions.iter().position(|region| region.backing == Backing::Stack) else {
+        return AddressRange::default();
+    };
+    let before = stack.checked_sub(1).map_or(0, |before| regions[before].range.end);
+    AddressRange::new(before, regions[stack].range.start)
 }
 
 /// /proc/PID, held open: after the process has ended, another of the same id is not taken for it.

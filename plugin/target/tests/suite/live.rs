@@ -78,6 +78,29 @@ impl ReadMemory for OneByOne<'_> {
 }
 
 #[test]
+fn nothing_grows_the_stack() {
+    let file = file();
+    let debuggee = Debuggee::start(&[file.path().to_str().unwrap()]);
+    let maps = || std::fs::read_to_string(format!("/proc/{}/maps", debuggee.pid())).unwrap();
+    let before = maps();
+    for reader in READERS {
+        let (opened, memory) = open(&debuggee, reader);
+        let stack = opened.space.regions.iter().find(|region| region.backing == Backing::Stack).unwrap().range;
+        for start in [stack.start - 1, stack.start - 100 * PAGE] {
+            for length in [8, 64 << 10] {
+                assert_eq!(read(&*memory, AddressRange::sized(start, length)), fault(start, FaultReason::Unreadable));
+            }
+            let ranges =
+                [AddressRange::sized(start, 8), AddressRange::sized(stack.start, 8), AddressRange::sized(start, 8)];
+            let found = memory.read_scattered(&ranges, &mut [0; 24]);
+            assert_eq!(found.iter().map(Result::is_ok).collect::<Vec<_>>(), [false, true, false]);
+        }
+        assert!(read(&*memory, AddressRange::sized(stack.start, 8)).is_ok());
+        assert!(maps() == before, "{reader:?} changed its mappings");
+    }
+}
+
+#[test]
 fn scattered_ranges_are_read_as_one_by_one() {
     let file = file();
     let mut debuggee = Debuggee::start(&[file.path().to_str().unwrap()]);
