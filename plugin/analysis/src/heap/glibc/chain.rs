@@ -105,6 +105,11 @@ impl<'a> Chain<'a> {
         let limit = self.limit(address);
         let foreign = if self.kind == SegmentKind::Thread { MAPPED } else { MAPPED | NOT_MAIN };
         let ends = limit.checked_sub(address).is_some_and(|left| size <= left);
+        let is_last = self.kind == SegmentKind::Thread && size == LEAST && self.range.end - address == LEAST + GRANULE;
+        if is_last && bits & NOT_MAIN == 0 && self.ends_here(ahead) {
+            // What was left of a top chunk was too small to be freed. Nobody had it: it does not say whose it is.
+            return Ok(Header { size, previous_used, previous, kind: HeaderKind::Fence });
+        }
         if size < LEAST {
             return self.fence(address, word, ahead).ok_or(Reason::Size(word));
         }
@@ -118,6 +123,12 @@ impl<'a> Chain<'a> {
     #[inline]
     fn limit(&self, address: u64) -> u64 {
         self.top.filter(|top| address < *top).unwrap_or(self.range.end)
+    }
+
+    /// Whether a thread's heap ends with the mark that another one follows.
+    fn ends_here(&mut self, ahead: bool) -> bool {
+        let reader = if ahead { &mut self.ahead } else { &mut self.reader };
+        reader.pair(self.range.end - GRANULE).is_some_and(|[_, word]| word == PREVIOUS_USED)
     }
 
     /// Two chunks that are too small mark the end of a piece (sysmalloc in malloc.c): of the main arena, 16 bytes each; of a

@@ -5,6 +5,7 @@
 //! thread's arena must begin, have to agree.
 
 use super::arena::{self, Arena, Heap, State};
+use super::findings::{FindingKind, Problem};
 use super::layout::{BINS, HEAP_SIZES, align, bin, state};
 use super::parameters::Parameters;
 use super::reader::Reader;
@@ -62,8 +63,8 @@ pub struct Located {
     pub segments: Vec<Segment>,
     /// What malloc counts, of each main arena whose parameters were found.
     pub parameters: Vec<Parameters>,
-    /// What does not add up, a sentence each without its full stop.
-    pub problems: Vec<String>,
+    /// What does not add up.
+    pub problems: Vec<Problem>,
 }
 
 /// The task's, once it has ended.
@@ -190,7 +191,9 @@ impl<'a> Search<'a> {
             self.main_memory(main);
         }
         if mains.is_empty() && !self.located.arenas.is_empty() {
-            self.problem("the main arena is not where the others lead to: it is damaged".to_owned());
+            let first = self.located.arenas[0].address;
+            let text = "the main arena is not where the others lead to: it is damaged".to_owned();
+            self.problem(first, FindingKind::Arena, text);
         }
         if mains.is_empty() {
             self.break_alone();
@@ -206,9 +209,9 @@ impl<'a> Search<'a> {
         self.located.segments.iter().map(|segment| segment.range).chain(heaps)
     }
 
-    pub fn problem(&mut self, problem: String) {
+    pub fn problem(&mut self, address: u64, kind: FindingKind, text: String) {
         if self.located.problems.len() < MOST_PROBLEMS {
-            self.located.problems.push(problem);
+            self.located.problems.push(Problem { address, kind, text });
         }
     }
 
@@ -273,16 +276,18 @@ impl<'a> Search<'a> {
         self.located.arenas.push(main.arena(true, None));
         self.states.insert(main.address, *main);
         if main.wrong > 0 {
-            self.problem(format!("{} bins of the main arena at {:#x} lead nowhere", main.wrong, main.address));
+            let text = format!("{} bins of the main arena at {:#x} lead nowhere", main.wrong, main.address);
+            self.problem(main.address, FindingKind::Arena, text);
         }
         let mut at = main.next;
         while at != main.address {
             let Some(state) = State::read(&mut self.reader, at).filter(|_| !self.states.contains_key(&at)) else {
-                self.problem(format!("the ring of arenas from the main one at {:#x} breaks at {at:#x}", main.address));
+                let text = format!("the ring of arenas from the main one at {:#x} breaks at {at:#x}", main.address);
+                self.problem(at, FindingKind::Arena, text);
                 return;
             };
             if self.located.arenas.len() >= MOST_ARENAS || (self.stop)() {
-                self.problem(format!("there are more than {MOST_ARENAS} arenas"));
+                self.problem(at, FindingKind::Arena, format!("there are more than {MOST_ARENAS} arenas"));
                 return;
             }
             self.thread_arena(&state);
@@ -294,20 +299,21 @@ impl<'a> Search<'a> {
     fn thread_arena(&mut self, state: &State) {
         self.states.insert(state.address, *state);
         if state.wrong > 0 {
-            self.problem(format!("{} bins of the arena at {:#x} lead nowhere", state.wrong, state.address));
+            let text = format!("{} bins of the arena at {:#x} lead nowhere", state.wrong, state.address);
+            self.problem(state.address, FindingKind::Arena, text);
         }
         let (heaps, problem) = arena::heaps(&mut self.reader, state);
         let top = heaps.last().map(Heap::chunks).filter(|chunks| chunks.contains(state.top) && problem.is_none());
         if let Some(problem) = problem {
-            self.problem(problem);
+            self.problem(state.address, FindingKind::Heap, problem);
         }
         if let Some(chunks) = top {
             let size = self.reader.pair(state.top & !15).map_or(0, |[_, size]| size & !7);
             if state.top.checked_add(size) != Some(chunks.end) {
                 let (top, end) = (state.top, chunks.end);
-                self.problem(format!(
-                    "the top chunk at {top:#x} has {size:#x} bytes and does not end with its heap at {end:#x}"
-                ));
+                let text =
+                    format!("the top chunk at {top:#x} has {size:#x} bytes and does not end with its heap at {end:#x}");
+                self.problem(top, FindingKind::Top, text);
             }
         }
         let index = self.located.arenas.len() as u32;
@@ -321,10 +327,9 @@ impl<'a> Search<'a> {
         let readable = self.areas.run(heap.address);
         let mut range = heap.chunks();
         if range.end > readable.end {
-            self.problem(format!(
-                "the heap at {:#x} is said to end at {:#x}, its memory ends at {:#x}",
-                heap.address, range.end, readable.end
-            ));
+            let (address, end, memory) = (heap.address, range.end, readable.end);
+            let text = format!("the heap at {address:#x} is said to end at {end:#x}, its memory ends at {memory:#x}");
+            self.problem(address, FindingKind::Heap, text);
             range = AddressRange::new(range.start, readable.end & !15);
         }
         if self.heaps.insert(heap.address, heap.writable).is_none() && !range.is_empty() {
@@ -347,10 +352,8 @@ impl<'a> Search<'a> {
                     continue;
                 };
                 if let Some(index) = self.located.arenas.iter().position(|arena| arena.address == heap.arena) {
-                    self.problem(format!(
-                        "the heap at {address:#x} is not on the list of its arena at {:#x}",
-                        heap.arena
-                    ));
+                    let text = format!("the heap at {address:#x} is not on the list of its arena at {:#x}", heap.arena);
+                    self.problem(address, FindingKind::Heap, text);
                     self.heap(&heap, index as u32);
                     continue;
                 }
@@ -366,12 +369,14 @@ impl<'a> Search<'a> {
                 match State::read(&mut self.reader, heap.arena) {
                     Some(state) => {
                         if ring > 0 {
-                            self.problem(format!("no ring leads to the arena at {:#x}", heap.arena));
+                            let text = format!("no ring leads to the arena at {:#x}", heap.arena);
+                            self.problem(heap.arena, FindingKind::Arena, text);
                         }
                         self.thread_arena(&state);
                     }
                     None => {
-                        self.problem(format!("the arena at {:#x} is damaged", heap.arena));
+                        let text = format!("the arena at {:#x} is damaged", heap.arena);
+                        self.problem(heap.arena, FindingKind::Arena, text);
                         let index = self.located.arenas.len() as u32;
                         self.located.arenas.push(Arena::damaged(heap.arena));
                         self.heap(&heap, index);

@@ -2,11 +2,15 @@
 //!
 //! Three analyses, one after the other: [`Locate`] finds the arenas and their memory by their structure alone, so it does not matter
 //! whether libc has symbols, or is linked into the program; [`Walk`] goes from chunk to chunk; [`FreeLists`] takes out what is free
-//! although the chunks do not say so. [`survey`] is all of them on the calling thread.
+//! although the chunks do not say so. [`Check`] looks for damage. [`survey`] is all of them on the calling thread.
 
 mod arena;
 mod chain;
+mod check;
+mod findings;
 mod free_lists;
+#[cfg(test)]
+mod images;
 mod layout;
 mod locate;
 mod mapped;
@@ -14,9 +18,13 @@ mod parameters;
 mod reader;
 mod segments;
 mod survey;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 pub use arena::Arena;
+pub use check::{Check, CheckMerge};
+pub use findings::{Before, Finding, FindingKind, Findings, Problem};
 pub use free_lists::{FreeLists, FreeListsMerge, Freed, Wrong, WrongKind};
 pub use locate::{Locate, LocateMerge, Located};
 pub use parameters::Parameters;

@@ -74,6 +74,7 @@ fn read(reader: &mut Reader<'_>, address: u64, layout: Layout) -> Option<Paramet
         Some(if (address + offset).is_multiple_of(8) { word as u32 } else { (word >> 32) as u32 })
     };
     let mappings = half(reader, layout.mappings)?;
+    let allowed = half(reader, layout.mappings + 4)?;
     let most_mappings = half(reader, layout.mappings + 8)?;
     let fixed = half(reader, layout.mappings + 12)?;
     let mapped = reader.word(address + layout.mapped)?;
@@ -83,6 +84,7 @@ fn read(reader: &mut Reader<'_>, address: u64, layout: Layout) -> Option<Paramet
         && tested > 0
         && fixed <= 1
         && mappings <= most_mappings
+        && most_mappings <= allowed
         && mapped <= most_mapped
         && (mappings == 0) == (mapped == 0)
         && mapped.is_multiple_of(4096);

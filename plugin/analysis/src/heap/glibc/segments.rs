@@ -2,6 +2,7 @@
 
 use super::arena::State;
 use super::chain::{Chain, HeaderKind, Next};
+use super::findings::FindingKind;
 use super::layout::{BITS, CACHES, LEAST, PAGE, PREVIOUS_USED, align};
 use super::locate::{Area, AreaKind, Search};
 use super::parameters::{self, Parameters};
@@ -60,10 +61,9 @@ impl Search<'_> {
         let base = parameters.map(|parameters| parameters.base);
         let run = self.areas.run(main.top);
         if run.is_empty() || !main.top.is_multiple_of(GRANULE) {
-            self.problem(format!(
-                "the top chunk of the main arena at {:#x} is said to be at {:#x}",
-                main.address, main.top
-            ));
+            let text =
+                format!("the top chunk of the main arena at {:#x} is said to be at {:#x}", main.address, main.top);
+            self.problem(main.address, FindingKind::Arena, text);
             if let Some(base) = base.filter(|base| !self.areas.run(*base).is_empty()) {
                 let run = self.areas.run(base);
                 let end = base.checked_add(main.system).filter(|end| *end <= run.end).unwrap_or(run.end);
@@ -115,11 +115,11 @@ impl Search<'_> {
         let counted = base.filter(|_| main.contiguous).and_then(|base| base.checked_add(main.system));
         let counted = counted.filter(|counted| *counted > top && *counted <= run.end);
         if end.is_none() || counted.is_some() && counted != end {
-            self.problem(format!(
-                "the top chunk of the main arena, at {top:#x}, is said to have {:#x} bytes; the arena has {:#x}",
-                word & !BITS,
-                main.system
-            ));
+            let (size, system) = (word & !BITS, main.system);
+            let text = format!(
+                "the top chunk of the main arena, at {top:#x}, is said to have {size:#x} bytes; the arena has {system:#x}"
+            );
+            self.problem(top, FindingKind::Top, text);
         }
         let area = self.areas.at(top).map_or(run.end, |area| area.range.end);
         counted.or(end).unwrap_or(area & !15)
@@ -198,10 +198,9 @@ impl Search<'_> {
             }
         }
         if known < main.system {
-            self.problem(format!(
-                "the main arena at {:#x} has {:#x} bytes, {known:#x} are found",
-                main.address, main.system
-            ));
+            let (address, system) = (main.address, main.system);
+            let text = format!("the main arena at {address:#x} has {system:#x} bytes, {known:#x} are found");
+            self.problem(address, FindingKind::Count, text);
         }
     }
 
@@ -234,7 +233,8 @@ impl Search<'_> {
         let is_ours = is_ours && matches!(chain.resume(start, start + GRANULE), Ok(Some(_)));
         drop(chain);
         if is_ours {
-            self.problem(format!("no main arena is found for the chunks at {start:#x}: it is damaged"));
+            let text = format!("no main arena is found for the chunks at {start:#x}: it is damaged");
+            self.problem(start, FindingKind::Arena, text);
             self.push(range, None);
         }
     }
@@ -281,10 +281,12 @@ impl Search<'_> {
         if let (Some(count), Some(bytes)) = (count, bytes)
             && (count, bytes) != (found.len() as u64, sum)
         {
-            self.problem(format!(
-                "{} chunks with mappings of their own are found, of {sum} bytes; malloc counts {count}, of {bytes} bytes",
-                found.len()
-            ));
+            let number = found.len();
+            let text = format!(
+                "{number} chunks with mappings of their own are found, of {sum} bytes; malloc counts {count}, of {bytes} bytes"
+            );
+            let address = self.located.parameters[0].address;
+            self.problem(address, FindingKind::Count, text);
         }
         let chunks = found.into_iter().map(|found| found.chunk);
         let segments = chunks.map(|range| Segment { range, kind: SegmentKind::Mapped, arena: None });

@@ -1,6 +1,6 @@
 //! All that is to be known of a heap, on the calling thread.
 
-use super::{FreeLists, FreeListsMerge, Locate, Located, Walk, WalkMerge};
+use super::{Check, Findings, FreeLists, FreeListsMerge, Locate, Located, Walk, WalkMerge};
 use crate::heap::{Index, Segments, View, table};
 use crate::{Analysis, Cut, Serial, run};
 use std::sync::Arc;
@@ -14,6 +14,15 @@ pub struct Heap {
     pub free: FreeListsMerge,
     /// Complete.
     pub index: Index,
+}
+
+impl Heap {
+    /// Checks all of it, and puts together what is wrong.
+    pub fn check(&self, memory: &Arc<dyn ReadMemory>, space: &AddressSpace) -> Findings {
+        let view = View { memory: Arc::clone(memory), index: self.index.clone(), tables: Vec::new() };
+        let checked = serial(&Check::new(&self.located, space), &view);
+        Findings::new(&self.located, &self.walked, &self.free, &checked, &**memory, &self.index.lookup())
+    }
 }
 
 /// Surveys the heap in `memory`, one task after the other, on this thread.

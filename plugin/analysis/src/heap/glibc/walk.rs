@@ -35,13 +35,26 @@ pub struct Walk {
 
 /// A segment whose chunks follow one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Walkable {
-    range: AddressRange,
+pub(super) struct Walkable {
+    pub range: AddressRange,
     kind: SegmentKind,
+    /// As an index into what was located.
+    pub arena: Option<u32>,
     /// Where its top chunk begins.
     top: Option<u64>,
     /// Whether pages that were never touched are known to hold zeros.
     sparse: bool,
+}
+
+impl Walkable {
+    /// Its chunks; `block` bytes are read at once.
+    pub fn chain<'a>(&self, memory: &'a dyn ReadMemory, block: u64, stop: &'a dyn Fn() -> bool) -> Chain<'a> {
+        Chain::new(memory, (self.range, self.kind, self.top), self.sparse, block, stop)
+    }
+
+    pub fn is_of_thread(&self) -> bool {
+        self.kind == SegmentKind::Thread
+    }
 }
 
 /// What a task has walked.
@@ -85,10 +98,10 @@ impl Walk {
         let walked = located.segments.iter().filter(|segment| segment.kind != SegmentKind::Mapped);
         let segments: Vec<_> = walked
             .map(|segment| {
-                let Segment { range, kind, .. } = *segment;
+                let Segment { range, kind, arena } = *segment;
                 let top = tops.get(tops.partition_point(|top| *top < range.start)).copied();
                 let mut regions = space.regions.iter().filter(|region| region.range.intersect(range).is_some());
-                Walkable { range, kind, top, sparse: regions.all(Region::is_sparse) }
+                Walkable { range, kind, arena, top, sparse: regions.all(Region::is_sparse) }
             })
             .collect();
         // A chain leads past what is sparse, so tasks need not be larger for it.
@@ -96,9 +109,13 @@ impl Walk {
         Self { ranges: segments.iter().map(|segment| range(segment.range)).collect(), segments }
     }
 
+    /// What is to be walked, and what that is.
+    pub(super) fn into_parts(self) -> (Vec<ScanRange>, Vec<Walkable>) {
+        (self.ranges, self.segments)
+    }
+
     fn chain<'a>(&self, index: usize, memory: &'a dyn ReadMemory, stop: &'a dyn Fn() -> bool) -> Option<Chain<'a>> {
-        let Walkable { range, kind, top, sparse } = *self.segments.get(index)?;
-        Some(Chain::new(memory, (range, kind, top), sparse, BLOCK, stop))
+        Some(self.segments.get(index)?.chain(memory, BLOCK, stop))
     }
 
     /// Goes on from the chunk at `from` until one begins at `end` or behind, or until `met` says so of where one begins. Returns

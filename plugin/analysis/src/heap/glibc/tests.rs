@@ -1,0 +1,329 @@
+//! What is found in images is what they were made of.
+
+use super::images::{BREAK, Fate, Image, MAIN, VERSIONS};
+use super::layout::{bin, state};
+use super::*;
+use crate::Analysis;
+use crate::heap::{Index, Segments, View, table};
+use crate::testing::Random;
+use crate::{Cut, Executor, Next, Serial, Task, run};
+use proptest::prelude::*;
+use std::sync::Arc;
+use std::time::Duration;
+use target::AddressRange;
+
+fn chunks(index: &Index) -> Vec<(u64, u64, bool)> {
+    let all = index.lookup().chunks(AddressRange::new(0, u64::MAX));
+    all.map(|chunk| (chunk.range.start, chunk.range.len(), chunk.used)).collect()
+}
+
+fn sizes() -> impl Strategy<Value = Vec<(u64, Fate)>> {
+    let fate =
+        prop_oneof![3 => Just(Fate::Used), 1 => Just(Fate::Free), 1 => Just(Fate::Cached), 1 => Just(Fate::Fast)];
+    let granules = prop_oneof![6 => 2..12u64, 2 => 2..70u64, 1 => 64..900u64];
+    prop::collection::vec((granules, fate), 4..120)
+}
+
+fn image() -> impl Strategy<Value = Image> {
+    let arenas = prop::collection::vec(sizes(), 1..4);
+    let mapped = prop::collection::vec((32..64u64, (4..17u32).prop_map(|bits| 1u64 << bits)), 0..4);
+    (0..VERSIONS.len(), arenas, mapped)
+        .prop_map(|(version, arenas, mapped)| Image::new(VERSIONS[version], &arenas, &mapped))
+}
+
+/// Runs tasks in any order, some of them twice, and stops some in the middle.
+struct Shuffled<'a, A: Analysis<Input = View>> {
+    analysis: &'a A,
+    view: &'a View,
+    random: Random,
+    tasks: Vec<Task>,
+}
+
+impl<A: Analysis<Input = View, Scanner = ()>> Executor<A> for Shuffled<'_, A> {
+    fn width(&self) -> usize {
+        4
+    }
+
+    fn submit(&mut self, task: Task) {
+        self.tasks.push(task);
+    }
+
+    fn next(&mut self, _patience: Duration) -> Next<A::Partial> {
+        if self.tasks.is_empty() {
+            return Next::Idle;
+        }
+        let task = self.tasks.swap_remove(self.random.below(self.tasks.len() as u64) as usize);
+        let mut scanned = self.analysis.scan(&mut (), &task, self.view, &|| false);
+        if self.random.one_in(3) {
+            scanned = self.analysis.scan(&mut (), &task, self.view, &|| false);
+        }
+        Next::Ended(task, Ok(scanned))
+    }
+
+    fn cancel(&mut self) {
+        self.tasks.clear();
+    }
+}
+
+/// Walks again, cut in another way, and in another order.
+fn walk_again(image: &Image, heap: &Heap, seed: u64) -> (WalkMerge, Vec<(u64, u64, bool)>) {
+    let segments = Arc::new(Segments::new(heap.located.segments.clone()));
+    let index = Index::new(Arc::clone(&segments), table(Index::words(&segments)));
+    let view = View { memory: image.memory(), index, tables: Vec::new() };
+    let walk = Walk::new(&heap.located, &image.space());
+    let mut random = Random::new(seed);
+    let block = 16 + random.below(600);
+    let cut = Cut { block, task: block + random.below(9000), sparse: block };
+    let mut shuffled = Shuffled { analysis: &walk, view: &view, random, tasks: Vec::new() };
+    let mut merge = run(&walk, &mut shuffled, &view, cut, &mut Vec::new()).merge;
+    walk.finish(&mut merge, &view.index);
+    let lists = FreeLists::new(&heap.located, &merge);
+    run(&lists, &mut Serial::new(&lists, &view), &view, Cut::default(), &mut Vec::new());
+    view.index.complete();
+    (merge, chunks(&view.index))
+}
+
+proptest! {
+    #[test]
+    fn a_heap_is_what_it_was_made_of(image in image(), seed: u64) {
+        let (memory, space) = (image.memory(), image.space());
+        let heap = survey(&memory, &space);
+        prop_assert_eq!(&heap.located.problems, &[]);
+        prop_assert_eq!(chunks(&heap.index), image.chunks.clone(), "{}", image.version.name);
+        prop_assert_eq!(heap.located.arenas.len(), image.lists.len());
+        prop_assert_eq!(heap.located.parameters.len(), 1);
+        let listed = image.lists.iter().any(|[_, cached, fast]| !cached.is_empty() || !fast.is_empty());
+        prop_assert_eq!(heap.free.protected, listed.then_some(image.version.protected));
+        prop_assert_eq!(heap.check(&memory, &space), Findings::default());
+        let (walked, again) = walk_again(&image, &heap, seed);
+        prop_assert_eq!(again, image.chunks);
+        prop_assert_eq!(walked, heap.walked);
+    }
+
+    #[test]
+    fn damage_is_the_same_however_it_is_cut(
+        image in image(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), 0..4u64, prop_oneof![any::<u64>(), 0..600u64]), 1..6),
+        seed: u64,
+    ) {
+        let mut image = image;
+        for (chunk, word, value) in damage {
+            let chunk = image.chunks[chunk.index(image.chunks.len())];
+            image.memory.put(chunk.0 + 8 * word % chunk.1, value);
+        }
+        let (memory, space) = (image.memory(), image.space());
+        let heap = survey(&memory, &space);
+        let (walked, again) = walk_again(&image, &heap, seed);
+        prop_assert_eq!(&walked.breaks, &heap.walked.breaks);
+        prop_assert_eq!(again, chunks(&heap.index));
+        heap.check(&memory, &space);
+    }
+}
+
+/// An image with a chunk of each fate in each of two arenas.
+fn some(version: usize) -> Image {
+    use Fate::{Cached, Fast, Free, Used};
+    let chunks = [
+        (4, Used),
+        (6, Used),
+        (9, Free),
+        (5, Used),
+        (4, Cached),
+        (4, Cached),
+        (3, Used),
+        (5, Fast),
+        (5, Fast),
+        (7, Used),
+        (80, Free),
+        (20, Used),
+        (12, Used),
+        (4, Used),
+        (8, Used),
+        (9, Used),
+        (10, Used),
+        (11, Used),
+        (4, Used),
+        (4, Used),
+    ];
+    Image::new(VERSIONS[version], &[chunks.to_vec(), chunks.to_vec()], &[(40, 16), (50, 4096)])
+}
+
+/// The kinds of what is found, after this was done to the heap, and what is found at `address`.
+fn found(version: usize, damage: impl Fn(&mut Image) -> u64, kind: FindingKind) -> (Heap, Finding) {
+    let mut image = some(version);
+    let before = image.chunks.clone();
+    let address = damage(&mut image);
+    let (memory, space) = (image.memory(), image.space());
+    let heap = survey(&memory, &space);
+    let findings = heap.check(&memory, &space);
+    let finding = findings.list.iter().find(|finding| finding.address == address && finding.kind == kind);
+    let finding = finding.unwrap_or_else(|| panic!("{kind:?} at {address:#x} is not among {findings:#x?}")).clone();
+    // The rest is still there.
+    let after = chunks(&heap.index);
+    let kept = before.iter().filter(|chunk| after.contains(chunk)).count();
+    assert!(kept + 8 >= before.len(), "{kept} of {}", before.len());
+    (heap, finding)
+}
+
+#[test]
+fn every_kind_of_damage_is_found_and_named() {
+    for version in 0..VERSIONS.len() {
+        let found = |damage: &dyn Fn(&mut Image) -> u64, kind| found(version, damage, kind).1;
+        for arena in 0..2 {
+            // An overrun: the next chunk's size is not one.
+            let finding = found(
+                &|image| {
+                    let (start, size) = image.used(arena, 8);
+                    image.memory.put(start + 16, 0x7265_7469_7277);
+                    image.memory.put(start + size + 8, 0x4141_4141_4141_4141);
+                    start + size
+                },
+                FindingKind::Size,
+            );
+            let before = finding.before.expect("the writer");
+            assert!(before.used && before.bytes.starts_with(b"writer"), "{before:x?}");
+            // A size that could be one.
+            found(
+                &|image| {
+                    let (start, size) = image.used(arena, 8);
+                    image.memory.put(start + 8, image.memory.word(start + 8) + 32);
+                    assert!(size > 32);
+                    start
+                },
+                FindingKind::Size,
+            );
+            // One byte too many.
+            found(
+                &|image| {
+                    let (start, size) = image.used(arena, 8);
+                    image.memory.put(start + size + 8, image.memory.word(start + size + 8) & !1);
+                    start + size
+                },
+                FindingKind::Previous,
+            );
+            found(
+                &|image| {
+                    let free = image.lists[arena][0][0];
+                    image.memory.put(free + 24, 0x6666);
+                    free
+                },
+                FindingKind::Link,
+            );
+            found(
+                &|image| {
+                    let [_, cached, _] = &image.lists[arena];
+                    let chunk = cached[1];
+                    image.memory.put(chunk + 16, 0x4242_4242);
+                    chunk
+                },
+                FindingKind::Link,
+            );
+            // What is freed twice is on its list twice.
+            found(
+                &|image| {
+                    let [_, _, fast] = &image.lists[arena];
+                    let (first, second) = (fast[0], fast[1]);
+                    let link = if image.version.protected { (first + 16) >> 12 ^ second } else { second };
+                    image.memory.put(first + 16, link);
+                    second
+                },
+                FindingKind::Loop,
+            );
+        }
+        found(
+            &|image| {
+                // A chunk of a fast bin is put into the cache as well.
+                let [_, cached, _] = image.lists[0].clone();
+                image.memory.put(MAIN + state::FAST_BINS + 8 * 2, cached[1]);
+                cached[1]
+            },
+            FindingKind::DoubleFree,
+        );
+        found(
+            &|image| {
+                let free = image.lists[0][0][1];
+                let unsorted = bin(MAIN, 1);
+                image.memory.put(unsorted + 24, free);
+                MAIN
+            },
+            FindingKind::Arena,
+        );
+        found(
+            &|image| {
+                let top = image.memory.word(MAIN + state::TOP);
+                image.memory.put(top + 8, u64::MAX);
+                top
+            },
+            FindingKind::Top,
+        );
+        found(
+            &|image| {
+                let arena = image.memory.word(MAIN + state::NEXT);
+                image.memory.put(arena + state::TOP, 0x1230);
+                arena
+            },
+            FindingKind::Heap,
+        );
+        found(
+            &|image| {
+                let arena = image.memory.word(MAIN + state::NEXT);
+                (0..state::SIZE / 8).for_each(|word| image.memory.put(arena + 8 * word, 0));
+                arena
+            },
+            FindingKind::Arena,
+        );
+        found(
+            &|image| {
+                (0..state::SIZE / 8).for_each(|word| image.memory.put(MAIN + 8 * word, 0));
+                BREAK
+            },
+            FindingKind::Arena,
+        );
+    }
+}
+
+#[test]
+fn nothing_was_allocated_yet() {
+    let mut image = Image::new(VERSIONS[2], &[Vec::new()], &[]);
+    image.memory.0.retain(|start, _| *start == super::images::DATA);
+    let data = image.memory.0.values_mut().next().expect("the data");
+    data.fill(0);
+    image.memory.put(MAIN + state::NEXT, MAIN);
+    image.memory.put(MAIN + state::ATTACHED, 1);
+    let heap = survey(&image.memory(), &image.space());
+    assert!(heap.located.is_unused());
+    assert_eq!(heap.located.problems, []);
+    assert_eq!(heap.index.count(), 0);
+}
+
+#[test]
+fn an_arena_that_is_locked_is_said_to_be() {
+    let mut image = some(2);
+    image.memory.put(MAIN, 1);
+    let heap = survey(&image.memory(), &image.space());
+    assert!(heap.located.arenas[0].locked && !heap.located.arenas[1].locked);
+}
+
+/// Writes seeds for the fuzzer: an image of each version, page by page.
+#[test]
+#[ignore = "a tool"]
+fn seeds() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/corpus/heap");
+    std::fs::create_dir_all(&folder).unwrap();
+    for (number, version) in VERSIONS.iter().enumerate() {
+        let image = some(number);
+        let mut seed = Vec::new();
+        let parts = [super::images::DATA, BREAK, super::images::HEAPS + super::images::HEAP, 0, super::images::MAPPED];
+        for (part, start) in parts.iter().enumerate().filter(|(_, start)| **start != 0) {
+            for (page, bytes) in image.memory.0[start].chunks(4096).enumerate() {
+                let length = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+                if length > 0 {
+                    seed.extend([part as u8, page as u8]);
+                    seed.extend((length as u16).to_le_bytes());
+                    seed.extend(&bytes[..length]);
+                }
+            }
+        }
+        std::fs::write(folder.join(version.name), seed).unwrap();
+    }
+}
