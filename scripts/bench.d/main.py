@@ -6,10 +6,11 @@ import platform
 import sys
 
 import find
+import heap
 import processes
 import symbols
 
-BENCHES = {"find": find.rows, "multiprocessing": processes.rows, "symbols": symbols.rows}
+BENCHES = {"find": find.rows, "heap": heap.rows, "multiprocessing": processes.rows, "symbols": symbols.rows}
 
 
 def machine():

@@ -27,31 +27,35 @@ def median(values):
 
 
 def compile_fixture(name):
-    source = ROOT / "fixtures" / f"{name}.c"
-    digest = hashlib.sha256(source.read_bytes() + (ROOT / "fixtures/common.h").read_bytes()).hexdigest()[:16]
-    program = TARGET / "bench" / f"{name}-{digest}"
+    folder = ROOT / "fixtures"
+    sources = [folder / name, folder / "common.h", folder / "heap.h"]
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
+    stem, language = name.rsplit(".", 1)
+    program = TARGET / "bench" / f"{stem}-{digest}"
     if not program.exists():
         program.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["cc", "-g", "-O1", "-pthread", "-o", program, source], check=True)
+        compiler = {"c": "cc", "cpp": "c++"}[language]
+        subprocess.run([compiler, "-g", "-O1", "-pthread", "-o", program, folder / name], check=True)
     return program
 
 
 class Debuggee:
-    """`fixtures/memory.c` with these options, waiting; it ends with the `with` block."""
+    """`fixtures/memory.c`, or another of them, with these options, waiting; it ends with the `with` block."""
 
-    def __init__(self, **options):
+    def __init__(self, source="memory.c", **options):
         self.folder = tempfile.TemporaryDirectory(dir=TARGET / "bench")
         truth = Path(self.folder.name) / "truth"
         options = [f"{name}={value}" for name, value in options.items()]
-        self.program = compile_fixture("memory")
+        self.program = compile_fixture(source)
         self.process = subprocess.Popen([self.program, truth, *options], stdin=subprocess.DEVNULL)
         while not truth.exists():
             if self.process.poll() is not None:
                 raise RuntimeError("the debuggee ended")
             time.sleep(0.01)
-        lines = [line.split() for line in truth.read_text().splitlines()]
-        edges = {label: int(address, 16) for kind, label, address in lines if kind == "edge"}
-        self.start, self.end = edges["start"], edges["end"]
+        # Kind, label and number of each.
+        self.truth = [(kind, label, int(address, 16)) for kind, label, address in map(str.split, truth.open())]
+        edges = {label: address for kind, label, address in self.truth if kind == "edge"}
+        self.start, self.end = edges.get("start"), edges.get("end")
         self.pid = self.process.pid
 
     def resident(self):
