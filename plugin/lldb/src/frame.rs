@@ -30,6 +30,22 @@ impl Frame {
         unsafe { Value::checked(sys::SBFrameFindRegister(self.reference, name.as_ptr())) }.ok()
     }
 
+    /// The general registers, by name: those of the first set, as LLDB orders them.
+    pub fn general_registers(&self) -> Vec<(String, u64)> {
+        let mut registers = Vec::new();
+        // SAFETY: the frame is ours, and so are the list and the values that come back; each is disposed of once, the values by
+        // their wrappers.
+        unsafe {
+            let sets = sys::SBFrameGetRegisters(self.reference);
+            if let Ok(set) = Value::checked(sys::SBValueListGetValueAtIndex(sets, 0)) {
+                let named = |value: Value| Some((value.name()?, value.unsigned()?));
+                registers.extend(set.children().filter_map(named));
+            }
+            sys::DisposeSBValueList(sets);
+        }
+        registers
+    }
+
     /// What a path such as `p->next` or `&table[2]` stands for. Nothing runs in the process, and nothing is mapped.
     ///
     /// # Errors

@@ -76,6 +76,12 @@ impl Process {
         unsafe { sys::SBProcessGetStopID(self.reference, false) }
     }
 
+    /// The number of its stop, counting those that it has made for expressions: what is known of it is true until this changes.
+    pub fn moment(&self) -> u32 {
+        // SAFETY: the process is ours.
+        unsafe { sys::SBProcessGetStopID(self.reference, true) }
+    }
+
     /// How LLDB debugs it: `gdb-remote`, also for processes on this machine, `elf-core`, `minidump`, ….
     pub fn plugin_name(&self) -> String {
         // SAFETY: the process is ours, and the text is copied at once.

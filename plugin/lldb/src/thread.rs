@@ -42,6 +42,13 @@ impl Thread {
         valid(frame.stack_pointer())
     }
 
+    /// The general registers, by name, of the frame that it is in.
+    pub fn registers(&self) -> Vec<(String, u64)> {
+        // SAFETY: the thread is ours, and so is the frame that comes back.
+        let frame = unsafe { Frame::from_owned(sys::SBThreadGetFrameAtIndex(self.reference, 0)) };
+        frame.general_registers()
+    }
+
     /// The frame that the user looks at.
     pub fn selected_frame(&self) -> Option<Frame> {
         // SAFETY: the thread is ours, and so is what comes back.

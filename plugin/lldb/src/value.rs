@@ -27,6 +27,20 @@ impl Value {
         }
     }
 
+    /// Its name.
+    pub fn name(&self) -> Option<String> {
+        // SAFETY: the value is ours, and the text is copied at once.
+        unsafe { text::copy(sys::SBValueGetName(self.reference)) }
+    }
+
+    /// What it consists of, as far as that can be had.
+    pub fn children(&self) -> impl Iterator<Item = Self> {
+        // SAFETY: the value is ours.
+        let count = unsafe { sys::SBValueGetNumChildren(self.reference) };
+        // SAFETY: the value is ours, and so is what comes back.
+        (0..count).filter_map(|index| unsafe { Self::checked(sys::SBValueGetChildAtIndex(self.reference, index)) }.ok())
+    }
+
     /// It as a number; `None` if it is none, or cannot be read.
     pub fn unsigned(&self) -> Option<u64> {
         // SAFETY: the value is ours, and so is the error, which `take` disposes of.

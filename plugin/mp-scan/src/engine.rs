@@ -1,6 +1,7 @@
 //! What the plugin keeps between commands: the pool, the jobs and the settings. There is one in a host process,
 //! however many debuggers it has.
 
+use crate::heap_scan::Kept;
 use crate::hosts::Launchers;
 use crate::jobs::Jobs;
 use crate::session::Session;
@@ -19,6 +20,8 @@ const INTERVAL: Duration = Duration::from_millis(20);
 #[derive(Debug, Default)]
 pub struct Engine {
     pub jobs: Jobs,
+    /// What is known of the heap that was looked at last.
+    pub heaps: Kept,
     state: Mutex<State>,
 }
 
@@ -34,7 +37,7 @@ struct State {
 }
 
 /// A pool, as a scan needs it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Workforce {
     pub pool: Arc<Pool>,
     /// How many workers there are, or should be, on this machine.

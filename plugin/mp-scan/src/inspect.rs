@@ -1,5 +1,6 @@
 //! What the debugger debugs, and how its memory is to be read.
 
+use crate::heap_scan::{Registers, ThreadRegisters};
 use analysis::place::ThreadStack;
 use analysis::{TargetInfo, TargetKind};
 use anyhow::{Context as _, Result, bail};
@@ -21,6 +22,8 @@ pub struct Inspected {
     /// What the user should know, a line each.
     pub warnings: Vec<String>,
     pub target: Target,
+    /// The threads of a process that is stopped.
+    pub threads: Vec<lldb::Thread>,
     /// The selected frame, if there is a process that is stopped.
     pub frame: Option<Frame>,
 }
@@ -92,6 +95,7 @@ pub fn inspect(debugger: &Debugger) -> Result<Inspected> {
             warnings: std::mem::take(&mut opened.warnings),
             access: Access::Direct { opened: Box::new(opened), identity, core },
             target,
+            threads,
             frame,
         }),
         Err(why) => {
@@ -104,8 +108,17 @@ pub fn inspect(debugger: &Debugger) -> Result<Inspected> {
                 Some(_) => Vec::new(),
                 None => vec![format!("read through the debugger, at its speed: {why:#}")],
             };
-            Ok(Inspected { info, space, stacks, memory, access, warnings, target, frame })
+            Ok(Inspected { info, space, stacks, memory, access, warnings, target, threads, frame })
         }
+    }
+}
+
+impl Inspected {
+    /// The general registers of each thread.
+    pub fn registers(&self) -> Registers {
+        let registers =
+            |thread: &lldb::Thread| ThreadRegisters { thread: u64::from(thread.index()), values: thread.registers() };
+        Registers(self.threads.iter().map(registers).collect())
     }
 }
 

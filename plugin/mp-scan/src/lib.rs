@@ -9,6 +9,7 @@ mod conduct;
 mod deliver;
 mod engine;
 mod file_scan;
+mod heap_scan;
 mod here;
 mod hosts;
 mod in_hand;
@@ -27,6 +28,7 @@ mod relay;
 mod session;
 mod settings;
 mod step;
+mod task_executor;
 mod watch;
 
 lldb::plugin!(commands::register);

@@ -4,6 +4,7 @@ use crate::carrier::{Carrier, Memory};
 use crate::cli::ScanOptions;
 use crate::conduct::{Before, conduct};
 use crate::engine::{Workforce, engine};
+use crate::heap_scan::{self, Allocations};
 use crate::inspect::{Access, Inspected};
 use crate::jobs::Scan;
 use crate::pool_executor::PoolExecutor;
@@ -89,10 +90,12 @@ fn prepare<A: Analysis<Input = dyn ReadMemory> + Clone, P: Presenter<A>>(
             (Box::new(executor), Some(force), workers)
         }
     };
+    let allocations = Allocations::Unasked(heap_scan::stages(&inspected, force.as_ref())?.map(Box::new));
     Ok(Box::new(RangeScan::new(Start {
         analysis,
         presenter,
         inspected,
+        allocations,
         executor,
         force,
         workers,

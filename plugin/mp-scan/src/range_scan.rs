@@ -1,6 +1,7 @@
 //! A scan of ranges, as a job sees it: steps the driver, describes what was found, and makes the report.
 
 use crate::engine::{Workforce, engine};
+use crate::heap_scan::{Allocations, Ground, Moment};
 use crate::inspect::{Access, Inspected};
 use crate::jobs::{Progress, Scan};
 use crate::naming::Namer;
@@ -20,6 +21,8 @@ pub struct Start<A: Analysis, P> {
     pub analysis: A,
     pub presenter: P,
     pub inspected: Inspected,
+    /// What names allocations.
+    pub allocations: Allocations,
     pub executor: Box<dyn Executor<A> + Send>,
     /// What is behind the executor, if it is a pool.
     pub force: Option<Workforce>,
@@ -40,8 +43,14 @@ pub struct RangeScan<A: Analysis, P> {
     presenter: P,
     driver: Driver<A>,
     executor: Box<dyn Executor<A> + Send>,
-    place: Place,
+    ground: Arc<Ground>,
+    memory: Arc<dyn ReadMemory>,
+    /// Bytes of context before and after a match.
+    context: u64,
     namer: Namer,
+    allocations: Allocations,
+    /// Matches that are described, but for their allocations.
+    pending: Vec<Match>,
     watch: Watch,
     pool: Option<Arc<Pool>>,
     deaths_before: u64,
@@ -55,17 +64,9 @@ pub struct RangeScan<A: Analysis, P> {
     matches: Vec<Match>,
 }
 
-/// The part of the inspected target that may go to another thread.
-struct Place {
-    info: analysis::TargetInfo,
-    space: target::AddressSpace,
-    stacks: Vec<analysis::place::ThreadStack>,
-    memory: Arc<dyn ReadMemory>,
-    context: u64,
-}
-
 impl<A: Analysis<Input = dyn ReadMemory>, P: Presenter<A>> RangeScan<A, P> {
     pub fn new(start: Start<A, P>) -> Self {
+        let moment = Moment::of(&start.inspected);
         let Inspected { info, space, stacks, memory, access, warnings, .. } = start.inspected;
         let identity = match access {
             Access::Direct { identity, .. } => identity,
@@ -85,7 +86,11 @@ impl<A: Analysis<Input = dyn ReadMemory>, P: Presenter<A>> RangeScan<A, P> {
             watch,
             deaths_before: pool.as_ref().map_or(0, |pool| pool.deaths()),
             pool,
-            place: Place { info, space, stacks, memory, context: start.context },
+            ground: Arc::new(Ground { info, space, stacks, moment }),
+            memory,
+            context: start.context,
+            allocations: start.allocations,
+            pending: Vec::new(),
             columns: start.columns,
             left_out: start.left_out,
             workers: start.workers,
@@ -98,18 +103,12 @@ impl<A: Analysis<Input = dyn ReadMemory>, P: Presenter<A>> RangeScan<A, P> {
     }
 
     fn describe(&mut self, items: &[A::Item]) -> Vec<Match> {
-        let describer = self.place.describer();
+        let Ground { space, stacks, .. } = &*self.ground;
+        let describer = Describer { space, stacks, memory: &*self.memory, context: self.context };
         let mut described: Vec<Match> =
             items.iter().map(|item| self.presenter.describe(&self.analysis, item, &describer)).collect();
-        self.namer.name(&self.place.space, &*self.place.memory, &mut described);
+        self.namer.name(space, &*self.memory, &mut described);
         described
-    }
-}
-
-impl Place {
-    /// For what matches are described with.
-    fn describer(&self) -> Describer<'_> {
-        Describer { space: &self.space, stacks: &self.stacks, memory: &*self.memory, context: self.context }
     }
 }
 
@@ -119,13 +118,23 @@ impl<A: Analysis<Input = dyn ReadMemory>, P: Presenter<A>> Scan for RangeScan<A,
         let stop =
             self.stopping.or(late.then_some(Stop::Timeout)).or_else(|| self.watch.gone().then_some(Stop::TargetGone));
         let mut step = Step { items: Vec::new(), stop };
-        let done = self.driver.step(&self.analysis, &mut *self.executor, &*self.place.memory, patience, &mut step);
+        let done = self.driver.step(&self.analysis, &mut *self.executor, &*self.memory, patience, &mut step);
         if !step.items.is_empty() {
-            let described = self.describe(&step.items);
-            self.matches.extend(described.iter().cloned());
-            found(Results::Matches(described));
+            let mut described = self.describe(&step.items);
+            self.pending.append(&mut described);
         }
-        done
+        if stop.is_some() {
+            self.allocations.give_up();
+        }
+        // As long as there is more to be found, nobody waits.
+        let patience = if done { patience } else { Duration::ZERO };
+        if !self.pending.is_empty() && self.allocations.ready(&self.ground, &self.pending, patience) {
+            let mut named = std::mem::take(&mut self.pending);
+            self.allocations.name(&self.ground, &mut named);
+            self.matches.extend(named.iter().cloned());
+            found(Results::Matches(named));
+        }
+        done && self.pending.is_empty()
     }
 
     fn progress(&self) -> Progress {
@@ -140,14 +149,14 @@ impl<A: Analysis<Input = dyn ReadMemory>, P: Presenter<A>> Scan for RangeScan<A,
     fn finish(self: Box<Self>) -> Result<Report> {
         let this = *self;
         let outcome = this.driver.finish();
-        let mut info = this.place.info.clone();
+        let mut info = this.ground.info.clone();
         info.ran |= this.watch.ran();
         let deaths = this.pool.as_ref().map_or(0, |pool| pool.deaths()) - this.deaths_before;
         let mut notes = this.notes;
         notes.extend(this.executor.notes());
+        notes.extend(this.allocations.note());
         let idle = this.pool.as_ref().map_or(0, |pool| add_broken(pool, &mut notes));
-        let (results, total) =
-            this.presenter.results(outcome.merge, this.matches, &this.place.space, &*this.place.memory);
+        let (results, total) = this.presenter.results(outcome.merge, this.matches, &this.ground.space, &*this.memory);
         Ok(Report {
             command: P::COMMAND.to_owned(),
             target: Some(info),

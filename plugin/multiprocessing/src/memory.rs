@@ -162,13 +162,6 @@ impl SharedMemory {
         inside.then(|| unsafe { AtomicU64::from_ptr(self.map.as_mut_ptr().add(offset).cast()) })
     }
 
-    /// All of it as atomic integers of eight bytes; fewer than eight bytes at the end are left out.
-    pub fn words(&self) -> &[AtomicU64] {
-        // SAFETY: the range is inside of the mapping, which lives as long as `self`, and aligned, since the mapping begins at
-        // a page. Any bytes are an integer, and all that reach these do so through atomics.
-        unsafe { std::slice::from_raw_parts(self.map.as_mut_ptr().cast(), self.len() / 8) }
-    }
-
     /// A range, as atomic bytes.
     pub(crate) fn cells(&self, offset: usize, length: usize) -> Result<&[AtomicU8], OutOfBounds> {
         if offset.checked_add(length).is_none_or(|end| end > self.len()) {
@@ -177,6 +170,15 @@ impl SharedMemory {
         // SAFETY: the range is inside of the mapping, which lives as long as `self`; an `AtomicU8` may be anywhere and hold
         // any value; and all that reach these bytes do so through atomics.
         Ok(unsafe { std::slice::from_raw_parts(self.map.as_mut_ptr().add(offset).cast(), length) })
+    }
+}
+
+/// All of it as atomic integers of eight bytes; fewer than eight bytes at the end are left out.
+impl AsRef<[AtomicU64]> for SharedMemory {
+    fn as_ref(&self) -> &[AtomicU64] {
+        // SAFETY: the range is inside of the mapping, which lives as long as `self`, and aligned, since the mapping begins at
+        // a page. Any bytes are an integer, and all that reach these do so through atomics.
+        unsafe { std::slice::from_raw_parts(self.map.as_mut_ptr().cast(), self.len() / 8) }
     }
 }
 

@@ -2,11 +2,20 @@
 #![forbid(unsafe_code)]
 
 mod files;
+mod heap;
 mod scan;
 mod symbols;
 
+use analysis::heap::allocators::Allocators;
+use analysis::heap::glibc::{Check, FreeLists, Locate, Walk};
+use analysis::heap::graph::Edges;
+use analysis::heap::leaks::LeakEdges;
+use analysis::heap::mark::Mark;
+use analysis::heap::refs::Pointers;
+use analysis::heap::types::HeapTypes;
 use analysis::{entropy::Entropy, find::Find, lines::Lines, lookup::Lookup, remote, strings::Strings, types::Types};
 use files::{FileScan, Inflate, Survey};
+use heap::HeapScan;
 use multiprocessing::{Registry, worker_main};
 use scan::Scan;
 use std::process::ExitCode;
@@ -22,6 +31,16 @@ fn main() -> ExitCode {
             .function::<Scan<Find>>()
             .function::<Scan<Strings>>()
             .function::<Scan<Entropy>>()
+            .function::<HeapScan<Allocators>>()
+            .function::<HeapScan<Locate>>()
+            .function::<HeapScan<Walk>>()
+            .function::<HeapScan<FreeLists>>()
+            .function::<HeapScan<Check>>()
+            .function::<HeapScan<Mark>>()
+            .function::<HeapScan<LeakEdges>>()
+            .function::<HeapScan<Edges>>()
+            .function::<HeapScan<Pointers>>()
+            .function::<HeapScan<HeapTypes>>()
             .function::<Symbols>()
             .function::<FileScan<analysis::symbols::Symbols>>()
             .function::<FileScan<Types>>()

@@ -29,4 +29,4 @@ mod view;
 pub use area::Area;
 pub use index::{Chunk, HEADER, Index, Lookup};
 pub use segments::{GRANULE, Segment, SegmentKind, Segments};
-pub use view::{Table, View, Words, table};
+pub use view::{Setup, Table, View, Words, table};

@@ -1,10 +1,12 @@
 //! What an analysis of the heap looks at.
 
-use super::Index;
+use super::{Index, Segments};
+use crate::plan::Analysis;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use target::ReadMemory;
+use target::{ReadMemory, Source};
 
 /// Words that all tasks of an analysis read and write at the same time, wherever on this machine they run.
 ///
@@ -13,9 +15,9 @@ pub trait Words: Send + Sync {
     fn words(&self) -> &[AtomicU64];
 }
 
-impl Words for Vec<AtomicU64> {
+impl<T: AsRef<[AtomicU64]> + Send + Sync> Words for T {
     fn words(&self) -> &[AtomicU64] {
-        self
+        self.as_ref()
     }
 }
 
@@ -41,4 +43,13 @@ impl fmt::Debug for View {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("View").field("index", &self.index).field("tables", &self.tables.len()).finish_non_exhaustive()
     }
+}
+
+/// What a worker is told once for a job. The index, the tables and the descriptors of the source travel beside it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(bound = "")]
+pub struct Setup<A: Analysis> {
+    pub analysis: A,
+    pub source: Source,
+    pub segments: Arc<Segments>,
 }

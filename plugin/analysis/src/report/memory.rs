@@ -1,12 +1,16 @@
 //! What `find`, `strings` and `map` show.
 
+use super::AllocationRow;
 use serde::{Deserialize, Serialize};
 use target::{AddressRange, Permissions};
 
 /// A place where `find` or `strings` found something.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Match {
+    /// 0 for what is in a register.
     pub address: u64,
+    /// The register of its thread that it is in; `None` for what lies in memory.
+    pub register: Option<String>,
     /// Length in bytes.
     pub size: u64,
     /// Index of the pattern, in the order of the command line.
@@ -17,6 +21,8 @@ pub struct Match {
     /// The name of its region: its file, or what Linux or we call it. `None` for nameless anonymous memory.
     pub region: Option<String>,
     pub region_permissions: Permissions,
+    /// The allocation that it lies in.
+    pub allocation: Option<AllocationRow>,
     /// Nearest symbol at or below it, in its module.
     pub symbol: Option<SymbolOffset>,
     /// The debugger's index of the thread whose stack it lies on.

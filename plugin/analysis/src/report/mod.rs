@@ -1,5 +1,6 @@
 //! What a command answers with, whatever the format it is shown in.
 
+mod heap;
 mod lookup;
 mod memory;
 mod status;
@@ -10,6 +11,9 @@ mod xrefs;
 use serde::{Deserialize, Serialize};
 use target::AddressRange;
 
+pub use heap::{
+    AllocationRow, FindingRow, HeapRow, HeapRows, HeapTotals, LeakGroup, LeakRow, LeakRows, ObjectRow, RefRow, Sum,
+};
 pub use lookup::{FrameRow, LineRow, LookupRow};
 pub use memory::{Content, Context, MappingRow, Match, SymbolOffset, Value};
 pub use status::{HostRow, JobRow, PoolStatus, WorkerRow};
@@ -129,6 +133,11 @@ pub enum Results {
     Xrefs(Vec<XrefRow>),
     Lookups(Vec<LookupRow>),
     Lines(Vec<LineRow>),
+    Heap(HeapRows),
+    Leaks(LeakRows),
+    Refs(Vec<RefRow>),
+    Objects(Vec<ObjectRow>),
+    Findings(Vec<FindingRow>),
     Jobs(Vec<JobRow>),
     Pool(PoolStatus),
     Hosts(Vec<HostRow>),
@@ -146,6 +155,11 @@ macro_rules! rows {
             Results::Xrefs($rows) => $each,
             Results::Lookups($rows) => $each,
             Results::Lines($rows) => $each,
+            Results::Refs($rows) => $each,
+            Results::Objects($rows) => $each,
+            Results::Findings($rows) => $each,
+            Results::Heap(HeapRows { rows: $rows, .. }) => $each,
+            Results::Leaks(LeakRows { rows: $rows, .. }) => $each,
             Results::Jobs(_) | Results::Pool(_) | Results::Hosts(_) | Results::Versions(_) => $other,
         }
     };
@@ -163,6 +177,9 @@ impl Results {
             rows.drain(..from.min(rows.len()));
             rows.truncate(limit);
         }
+        if let Self::Leaks(LeakRows { groups, .. }) = self {
+            cut(groups, from, limit);
+        }
         rows!(self, rows => cut(rows, from, limit), else ());
     }
 
@@ -176,6 +193,9 @@ impl Results {
             (Self::Xrefs(rows), Self::Xrefs(mut more)) => rows.append(&mut more),
             (Self::Lookups(rows), Self::Lookups(mut more)) => rows.append(&mut more),
             (Self::Lines(rows), Self::Lines(mut more)) => rows.append(&mut more),
+            (Self::Refs(rows), Self::Refs(mut more)) => rows.append(&mut more),
+            (Self::Objects(rows), Self::Objects(mut more)) => rows.append(&mut more),
+            (Self::Findings(rows), Self::Findings(mut more)) => rows.append(&mut more),
             _ => {}
         }
     }

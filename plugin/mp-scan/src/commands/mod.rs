@@ -1,11 +1,15 @@
 //! The commands, one a file, and how LLDB comes to know them.
 
 mod find;
+mod heap;
 mod jobs;
+mod leaks;
 mod lines;
 mod lookup;
 mod map;
+mod objects;
 mod pool;
+mod refs;
 mod strings;
 mod symbols;
 mod types;
@@ -38,6 +42,10 @@ pub fn register(debugger: &Debugger) -> Result<(), lldb::Error> {
     add::<find::Find>(&group)?;
     add::<strings::Strings>(&group)?;
     add::<map::Map>(&group)?;
+    add::<refs::Refs>(&group)?;
+    add::<heap::Heap>(&group)?;
+    add::<leaks::Leaks>(&group)?;
+    add::<objects::Objects>(&group)?;
     add::<symbols::Symbols>(&group)?;
     add::<types::Types>(&group)?;
     add::<xrefs::Xrefs>(&group)?;

@@ -2,7 +2,6 @@
 //! the report.
 
 mod describing;
-mod executor;
 mod surveyor;
 mod twofold;
 
@@ -14,11 +13,11 @@ use crate::jobs::{Progress, Scan};
 use crate::modules::Modules;
 use crate::session::Session;
 use crate::step::Step;
-use analysis::files::{FileAnalysis, Setup, in_files};
+use crate::task_executor::TaskExecutor;
+use analysis::files::{Answer, FileAnalysis, Request, Setup, in_files};
 use analysis::{Columns, Cut, Driver, Executor, InProcess, Outcome, Report, Results, Stats, Stop, TargetInfo};
 use anyhow::{Context as _, Result};
 use describing::{Describing, Hands, Local};
-use executor::FileExecutor;
 use multiprocessing::Pool;
 use multiprocessing::codec::{self, Descriptor};
 use std::os::fd::OwnedFd;
@@ -141,7 +140,11 @@ impl<A: FileAnalysis + Clone> FileScan<A> {
             Some(force) => {
                 let job = || self.job(&force.pool, &analysis, &inflated);
                 let hands = if A::DESCRIBES { Hands::Pool(job()?) } else { Hands::Nobody };
-                (Box::new(FileExecutor::new(job()?, force.here)), hands)
+                let scanned = |answer: Answer<A::Partial>| match answer {
+                    Answer::Scanned(scanned) => Some(scanned),
+                    Answer::Described(_) | Answer::Done => None,
+                };
+                (Box::new(TaskExecutor::new(job()?, force.here, Request::<A::Item>::Scan, scanned)), hands)
             }
             None => {
                 let threads = std::thread::available_parallelism().map_or(1, usize::from);

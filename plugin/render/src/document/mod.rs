@@ -1,10 +1,15 @@
 //! The fields of a report as scripts see them. Addresses are hex strings, sizes and counts numbers, bytes lower-case hex
 //! without spaces; a field that is not known is left out.
 
+mod heap;
 mod symbols;
 
 use analysis::{
     Content, HostRow, JobRow, MappingRow, Match, PoolStatus, Report, Results, Stop, TargetKind, Value, WorkerRow,
+};
+use heap::{
+    AllocationDocument, FindingDocument, HeapDocument, LeakDocument, ObjectDocument, RefDocument, Totals, allocation,
+    finding_row, heap_row, leak_row, object_row, ref_row, totals,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -44,6 +49,9 @@ struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     stopped: Option<&'static str>,
     skipped: Vec<Skipped<'a>>,
+    /// Sums over all there is, for the heap's commands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    totals: Option<Totals>,
     results: Vec<Row<'a>>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     notes: &'a [String],
@@ -104,6 +112,11 @@ enum Row<'a> {
     Xref(XrefDocument<'a>),
     Lookup(LookupDocument<'a>),
     Line(LineDocument<'a>),
+    Heap(HeapDocument<'a>),
+    Leak(LeakDocument<'a>),
+    Ref(RefDocument<'a>),
+    Object(ObjectDocument<'a>),
+    Finding(FindingDocument<'a>),
     Job(JobDocument<'a>),
     Worker(WorkerDocument<'a>),
     Host(HostDocument<'a>),
@@ -112,7 +125,11 @@ enum Row<'a> {
 
 #[derive(Serialize)]
 struct MatchRow<'a> {
-    address: String,
+    /// Left out for what lies in a register.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    register: Option<&'a str>,
     size: u64,
     pattern: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -124,7 +141,10 @@ struct MatchRow<'a> {
     /// Present, and true, where the string goes on after its text.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     cut: bool,
-    region: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    region: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allocation: Option<AllocationDocument<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     symbol: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -217,6 +237,11 @@ impl<'a> Document<'a> {
             Results::Xrefs(rows) => rows.iter().map(xref_row).map(Row::Xref).collect(),
             Results::Lookups(rows) => rows.iter().map(lookup_row).map(Row::Lookup).collect(),
             Results::Lines(rows) => rows.iter().map(line_row).map(Row::Line).collect(),
+            Results::Heap(heap) => heap.rows.iter().map(heap_row).map(Row::Heap).collect(),
+            Results::Leaks(leaks) => leaks.rows.iter().map(leak_row).map(Row::Leak).collect(),
+            Results::Refs(rows) => rows.iter().map(ref_row).map(Row::Ref).collect(),
+            Results::Objects(rows) => rows.iter().map(object_row).map(Row::Object).collect(),
+            Results::Findings(rows) => rows.iter().map(finding_row).map(Row::Finding).collect(),
             Results::Jobs(jobs) => jobs.iter().map(job_row).map(Row::Job).collect(),
             Results::Pool(pool) => pool.workers.iter().map(worker_row).map(Row::Worker).collect(),
             Results::Hosts(hosts) => hosts.iter().map(host_row).map(Row::Host).collect(),
@@ -276,6 +301,7 @@ impl<'a> Document<'a> {
                 Stop::TargetGone => "target gone",
             }),
             skipped: skipped.collect(),
+            totals: totals(&report.results),
             results: rows,
             notes: &report.notes,
             settings,
@@ -291,14 +317,16 @@ fn match_row(found: &Match) -> MatchRow<'_> {
         None => (None, None, false),
     };
     MatchRow {
-        address: hex(found.address),
+        address: found.register.is_none().then(|| hex(found.address)),
+        register: found.register.as_deref(),
         size: found.size,
         pattern: found.pattern,
         value: found.value.map(number),
         bytes,
         text,
         cut,
-        region: found.region.as_deref().unwrap_or("anonymous"),
+        region: found.register.is_none().then(|| found.region.as_deref().unwrap_or("anonymous")),
+        allocation: found.allocation.as_ref().map(allocation),
         symbol: found.symbol.as_ref().map(|symbol| symbol.name.as_str()),
         offset: found.symbol.as_ref().map(|symbol| symbol.offset),
         thread: found.thread,

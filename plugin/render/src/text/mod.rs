@@ -1,5 +1,6 @@
 //! Reports for people: one line a result, then one line that says what was scanned, and what was not.
 
+mod heap;
 mod symbols;
 mod types;
 
@@ -7,8 +8,8 @@ use crate::document::permission_letters;
 use crate::hexdump::hexdump;
 use crate::units::{bytes, plural, seconds, speed};
 use analysis::{
-    Columns, Content, HostRow, JobRow, MappingRow, Match, PoolStatus, Report, Results, Skip, Stats, Stop, TargetKind,
-    Value,
+    Columns, Content, HeapRows, HostRow, JobRow, LeakRows, MappingRow, Match, PoolStatus, Report, Results, Skip, Stats,
+    Stop, TargetKind, Value,
 };
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -53,6 +54,11 @@ pub fn results(results: &Results, columns: Columns, style: &Style) -> String {
         Results::Xrefs(rows) => rows.iter().map(|row| symbols::xref(row, style)).collect(),
         Results::Lookups(rows) => rows.iter().map(|row| symbols::lookup(row, style)).collect(),
         Results::Lines(rows) => rows.iter().map(|row| symbols::line(row, style)).collect(),
+        Results::Heap(rows) => heap::heap(rows, style),
+        Results::Leaks(rows) => heap::leaks(rows, style),
+        Results::Refs(rows) => rows.iter().map(|row| heap::reference(row, style)).collect(),
+        Results::Objects(rows) => rows.iter().map(|row| heap::object(row, style)).collect(),
+        Results::Findings(rows) => rows.iter().map(|row| heap::finding(row, style)).collect(),
         Results::Jobs(rows) => jobs(rows),
         Results::Pool(status) => pool(status),
         Results::Hosts(rows) => hosts(rows),
@@ -96,7 +102,7 @@ fn result_line(found: &Match, columns: Columns, style: &Style) -> String {
 /// The most columns of a symbol's name: C++ has long ones.
 const NAME: usize = 60;
 
-/// Where a match lies: its symbol, else its thread's stack, else its region.
+/// Where a match lies: its symbol, else its thread's stack, else its allocation, else its region.
 fn place(found: &Match) -> String {
     let region = found.region.as_deref().unwrap_or("anonymous");
     let file = escape(region.rsplit('/').next().unwrap_or(region));
@@ -108,6 +114,9 @@ fn place(found: &Match) -> String {
     }
     if let Some(thread) = found.thread {
         return format!("stack of thread {thread}");
+    }
+    if let Some(allocation) = &found.allocation {
+        return heap::allocation(allocation, found.address);
     }
     format!("{file} {}", &permission_letters(found.region_permissions, false)[..3])
 }
@@ -261,6 +270,11 @@ pub fn summary(report: &Report) -> String {
         Results::Xrefs(_) => parts.push(row_count(report, "reference")),
         Results::Lookups(_) => parts.push(row_count(report, "address")),
         Results::Lines(_) => parts.push(row_count(report, "range")),
+        Results::Refs(_) => parts.push(row_count(report, "pointer")),
+        Results::Objects(_) => parts.push(row_count(report, "object")),
+        Results::Findings(_) => parts.push(row_count(report, "finding")),
+        Results::Heap(rows) => parts.push(heap_count(report, rows)),
+        Results::Leaks(rows) => parts.push(leak_count(report, rows)),
     }
     if report.stats.bytes_scanned > 0 || matches!(report.results, Results::Matches(_)) {
         parts.push(scanned(&report.stats, is_of_files(&report.results)));
@@ -288,6 +302,7 @@ fn is_of_files(results: &Results) -> bool {
     match results {
         Results::Symbols(_) | Results::Types(_) | Results::Xrefs(_) | Results::Lookups(_) | Results::Lines(_) => true,
         Results::Matches(_) | Results::Mappings(_) => false,
+        Results::Heap(_) | Results::Leaks(_) | Results::Refs(_) | Results::Objects(_) | Results::Findings(_) => false,
         Results::Jobs(_) | Results::Pool(_) | Results::Hosts(_) | Results::Versions(_) => false,
     }
 }
@@ -300,12 +315,41 @@ fn row_count(report: &Report, what: &str) -> String {
         total if total > shown => format!("the first {shown} of {} (--limit N for more)", plural(total, what)),
         total => plural(total, what),
     };
+    cut_short(report, count)
+}
+
+/// As it is, or with why it is not all.
+fn cut_short(report: &Report, count: String) -> String {
     match report.stopped {
         Some(Stop::Timeout) => format!("{count}, cut short: its time was up"),
         Some(Stop::Cancelled) => format!("{count}, cut short: interrupted"),
         Some(Stop::TargetGone) => format!("{count}, cut short: the process has ended"),
         Some(Stop::Limit) | None => count,
     }
+}
+
+fn heap_count(report: &Report, rows: &HeapRows) -> String {
+    let kind = match rows.by.as_str() {
+        "size" => "size",
+        "arena" => "arena",
+        "region" => "region",
+        _ => "type",
+    };
+    row_count(report, kind)
+}
+
+/// The sum of what is lost, and how much of what it looks at is shown.
+fn leak_count(report: &Report, rows: &LeakRows) -> String {
+    let count = match report.total {
+        0 => "no leaks".to_owned(),
+        total => format!(
+            "{}, {}: {} that nothing refers to, and what they hold",
+            plural(total, "leaked allocation"),
+            bytes(rows.sum.bytes),
+            rows.unreferenced.count
+        ),
+    };
+    cut_short(report, count)
 }
 
 fn match_count(report: &Report) -> String {

@@ -24,6 +24,8 @@ pub enum Content {
     Absent,
     /// Beyond the end of a core file that is too short.
     Truncated,
+    /// In no copy: it could not be read when the copy was made.
+    Unread,
 }
 
 impl Content {

@@ -90,6 +90,7 @@ impl CoreMemory {
         match content {
             Content::Absent => Err(FaultReason::NotInCore),
             Content::Truncated => Err(FaultReason::Truncated),
+            Content::Unread => Err(FaultReason::Relay),
             Content::Core { offset } => match self.mapped_at(offset, length) {
                 Some(bytes) => {
                     buffer[..bytes.len()].copy_from_slice(bytes);

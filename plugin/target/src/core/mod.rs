@@ -11,12 +11,14 @@ mod memory;
 mod notes;
 mod parse;
 mod shared;
+mod snapshot;
 
 pub use extents::{Content, Extent};
 pub use memory::CoreMemory;
 pub use notes::{MappedFile, Notes};
 pub use parse::{Contents, CoreError, ReadAt, Segment, parse};
 pub use shared::{Fingerprint, SharedCore};
+pub use snapshot::Snapshot;
 
 use crate::source::{OpenError, Opened, Process, Source};
 use crate::{AddressSpace, Backing, Permissions, Region, auxv, maps};

@@ -4,6 +4,7 @@ use super::free_lists::{Wrong, WrongKind};
 use super::{Break, CheckMerge, FreeListsMerge, Located, Reason, WalkMerge};
 use crate::heap::{Chunk, Lookup};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use target::ReadMemory;
 
 /// As many are told apart.
@@ -53,6 +54,26 @@ pub enum FindingKind {
     Bin,
     /// A part that could not be looked at.
     Unread,
+}
+
+impl fmt::Display for FindingKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Arena => "arena",
+            Self::Heap => "heap",
+            Self::Top => "top",
+            Self::Count => "count",
+            Self::Size => "size",
+            Self::Previous => "previous size",
+            Self::Flags => "flags",
+            Self::Unmerged => "unmerged",
+            Self::Link => "link",
+            Self::Loop => "loop",
+            Self::DoubleFree => "double free",
+            Self::Bin => "bin",
+            Self::Unread => "unread",
+        })
+    }
 }
 
 /// The chunk before a finding.

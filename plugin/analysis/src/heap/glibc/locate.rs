@@ -6,7 +6,7 @@
 
 use super::arena::{self, Arena, Heap, State};
 use super::findings::{FindingKind, Problem};
-use super::layout::{BINS, HEAP_SIZES, align, bin, state};
+use super::layout::{BINS, HEAP_SIZES, PAGE, align, bin, state};
 use super::parameters::Parameters;
 use super::reader::Reader;
 use super::segments::Areas;
@@ -74,6 +74,15 @@ impl Located {
     /// Whether there is a malloc of glibc's, of which nothing was ever allocated.
     pub fn is_unused(&self) -> bool {
         !self.arenas.is_empty() && self.segments.is_empty()
+    }
+
+    /// Where malloc keeps its own books outside of chunks: arenas, and what heaps of threads begin with.
+    pub fn books(&self) -> Vec<AddressRange> {
+        let arenas = self.arenas.iter().map(|arena| AddressRange::sized(arena.address, state::SIZE));
+        let threads = self.segments.iter().filter(|segment| segment.kind == SegmentKind::Thread);
+        // Both together are shorter than a page.
+        let heads = threads.map(|segment| AddressRange::new(segment.range.start / PAGE * PAGE, segment.range.start));
+        arenas.chain(heads).collect()
     }
 }
 

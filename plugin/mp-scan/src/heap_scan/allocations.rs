@@ -1,0 +1,115 @@
+//! Names the allocations that matches lie in.
+
+use super::{Control, Failure, Ground, Known, Stages};
+use crate::engine::engine;
+use analysis::{Match, Stop};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use target::{Backing, Permissions};
+
+/// Matches are shown without allocations rather than later than this.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Looks up allocations. The heap is indexed for the first match that may lie in one, if nobody has before.
+pub enum Allocations {
+    /// Nothing has been found that may lie in a heap. What indexes it, but for a target where that would take a copy of all memory, or
+    /// that changes.
+    Unasked(Option<Box<Stages>>),
+    Indexing(Indexing),
+    Known(Arc<Known>),
+    /// They are not named, and why, if that is worth telling.
+    Unknown(Option<String>),
+}
+
+/// The heap is being indexed, on a thread of its own.
+pub struct Indexing {
+    control: Arc<Control>,
+    thread: Option<JoinHandle<()>>,
+    end: Receiver<Result<Arc<Known>, Failure>>,
+    since: Instant,
+}
+
+impl Allocations {
+    /// Whether these matches can be shown: whether their allocations are known, or will not be. It waits for at most `patience`.
+    pub fn ready(&mut self, ground: &Arc<Ground>, matches: &[Match], patience: Duration) -> bool {
+        if let Self::Unasked(stages) = self {
+            if !matches.iter().any(|found| may_be_heap(ground, found)) {
+                return true;
+            }
+            let stages = stages.take();
+            let known = ground.moment.as_ref().and_then(|moment| engine().heaps.at(moment));
+            *self = match (known, stages) {
+                (Some(known), _) => Self::Known(known),
+                (None, Some(stages)) => Indexing::start(*stages, ground).map_or(Self::Unknown(None), Self::Indexing),
+                (None, None) => Self::Unknown(None),
+            };
+        }
+        let Self::Indexing(indexing) = self else { return true };
+        *self = match indexing.end.recv_timeout(patience) {
+            Ok(Ok(known)) => Self::Known(known),
+            Ok(Err(Failure::Failed(error))) => Self::Unknown(Some(format!("allocations are not named: {error:#}"))),
+            Ok(Err(Failure::Stopped(_))) | Err(RecvTimeoutError::Disconnected) => Self::Unknown(None),
+            Err(RecvTimeoutError::Timeout) if indexing.since.elapsed() < PATIENCE => return false,
+            Err(RecvTimeoutError::Timeout) => {
+                let why = "allocations are not named, since it takes long to find them: they are after `mp-scan heap`";
+                Self::Unknown(Some(why.to_owned()))
+            }
+        };
+        true
+    }
+
+    /// Does without.
+    pub fn give_up(&mut self) {
+        if matches!(self, Self::Unasked(_) | Self::Indexing(_)) {
+            *self = Self::Unknown(None);
+        }
+    }
+
+    /// Puts allocations to those of `matches` that lie in one.
+    pub fn name(&self, ground: &Ground, matches: &mut [Match]) {
+        let Self::Known(known) = self else { return };
+        for found in matches.iter_mut().filter(|found| may_be_heap(ground, found)) {
+            found.allocation = known.allocation(found.address);
+        }
+    }
+
+    /// What the user should know.
+    pub fn note(self) -> Option<String> {
+        if let Self::Unknown(note) = self { note } else { None }
+    }
+}
+
+impl Indexing {
+    fn start(mut stages: Stages, ground: &Arc<Ground>) -> Option<Self> {
+        let control = Arc::clone(&stages.control);
+        let ground = Arc::clone(ground);
+        let (sender, end) = mpsc::channel();
+        let run = move || {
+            // Nobody may want to know any more.
+            let _ = sender.send(Known::of(&mut stages, &ground));
+        };
+        let thread = std::thread::Builder::new().name("mp-scan index".into()).spawn(run).ok()?;
+        Some(Self { control, thread: Some(thread), end, since: Instant::now() })
+    }
+}
+
+impl Drop for Indexing {
+    fn drop(&mut self) {
+        // The code that the thread runs may be unloaded after this.
+        self.control.stop(Stop::Cancelled);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Whether a match lies where allocators get their memory.
+fn may_be_heap(ground: &Ground, found: &Match) -> bool {
+    let region = ground.space.region_at(found.address);
+    region.is_some_and(|region| {
+        let memory = matches!(region.backing, Backing::Heap | Backing::Anonymous { .. } | Backing::Unknown);
+        memory && region.permissions.contains(Permissions::WRITE) && !region.shared
+    })
+}

@@ -1,0 +1,31 @@
+//! What `heap --check` does.
+
+use super::{Answer, Course, Known};
+use analysis::heap::glibc::{Before, Check, Finding, Findings};
+use analysis::{AllocationRow, FindingRow, Results};
+
+/// Checks the heap, and shows the first `limit` things that are wrong.
+pub fn course(limit: u64) -> Course {
+    Box::new(move |stages, ground| {
+        let known = Known::of(stages, ground)?;
+        known.check()?;
+        stages.control.expect(known.indexed.index.segments().bytes());
+        let checked = stages.run(&Check::new(&known.located, &ground.space), &known.indexed, &[])?.merge;
+        let lookup = known.indexed.index.lookup();
+        let findings = Findings::new(&known.located, &known.walked, &known.free, &checked, &*stages.memory, &lookup);
+        let total = findings.list.len() as u64 + findings.more;
+        let before = |before: Before| {
+            let known = known.allocation(before.address);
+            let type_name = known.and_then(|known| known.type_name);
+            (AllocationRow { start: before.address, size: before.size, used: before.used, type_name }, before.bytes)
+        };
+        let row = |Finding { address, kind, text, before: chunk }: Finding| {
+            let (before, bytes) = chunk.map(before).unzip();
+            FindingRow { address, kind: kind.to_string(), text, before, bytes: bytes.unwrap_or_default() }
+        };
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let rows = findings.list.into_iter().take(limit).map(row).collect();
+        // What does not add up is in the findings.
+        Ok(Answer { results: Results::Findings(rows), total, notes: known.state() })
+    })
+}

@@ -1,0 +1,59 @@
+//! What is known of the target before its heap is looked at, and how places in it are told.
+
+use super::kept::Moment;
+use super::{Known, Stages};
+use crate::naming::Namer;
+use analysis::describe::Describer;
+use analysis::heap::refs::{Place, Pointer};
+use analysis::heap::types::class_of;
+use analysis::place::ThreadStack;
+use analysis::{Match, TargetInfo, TargetKind, Value};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use target::AddressSpace;
+
+/// The target, as the debugger describes it.
+#[derive(Debug)]
+pub struct Ground {
+    pub info: TargetInfo,
+    pub space: AddressSpace,
+    pub stacks: Vec<ThreadStack>,
+    /// `None` if it changes while it is looked at.
+    pub moment: Option<Moment>,
+}
+
+impl Ground {
+    /// What is shown of pointers: where they lie, in what, and what that is.
+    pub fn describe(&self, stages: &Stages, known: &Known, pointers: &[&Pointer]) -> Vec<Match> {
+        let describer = Describer { space: &self.space, stacks: &self.stacks, memory: &*stages.memory, context: 0 };
+        let describe = |pointer: &&Pointer| {
+            let mut found = match &pointer.place {
+                Place::Memory { address, .. } => describer.place(*address, 8, 0),
+                Place::Register { thread, name } => {
+                    Match { register: Some(name.clone()), thread: Some(*thread), size: 8, ..Match::default() }
+                }
+            };
+            found.value = Some(Value::Pointer(pointer.value));
+            if let Place::Memory { address, .. } = pointer.place {
+                found.allocation = known.allocation(address);
+            }
+            found
+        };
+        let mut found: Vec<Match> = pointers.iter().map(describe).collect();
+        self.namer(stages).name(&self.space, &*stages.memory, &mut found);
+        found
+    }
+
+    /// The classes whose vtables lie at these addresses, where a symbol says so.
+    pub fn class_names(&self, stages: &Stages, vtables: impl Iterator<Item = u64>) -> BTreeMap<u64, String> {
+        let mut found: Vec<Match> = vtables.map(|address| Match { address, ..Match::default() }).collect();
+        self.namer(stages).name(&self.space, &*stages.memory, &mut found);
+        let class = |found: &Match| Some((found.address, class_of(&found.symbol.as_ref()?.name)?.to_owned()));
+        found.iter().filter_map(class).collect()
+    }
+
+    fn namer(&self, stages: &Stages) -> Namer {
+        let pid = self.info.pid.filter(|_| self.info.kind == TargetKind::Live);
+        Namer::new(stages.force.as_ref().map(|force| Arc::clone(&force.pool)), pid)
+    }
+}

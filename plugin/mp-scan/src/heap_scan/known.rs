@@ -1,0 +1,226 @@
+//! What is known of a heap: where its allocations are, and, once somebody has asked for it, what they are and who points to whom.
+
+use super::{Failure, Ground, Indexed, Registers, Stages, tables};
+use crate::engine::engine;
+use analysis::heap::allocators::{Allocators, Runtimes};
+use analysis::heap::glibc::{FreeLists, FreeListsMerge, Locate, Located, Walk, WalkMerge};
+use analysis::heap::graph::{Edges, Graph, ReverseGraph};
+use analysis::heap::roots::{Roots, Surroundings};
+use analysis::heap::types::{HeapTypes, Types};
+use analysis::heap::{Area, HEADER, Segments};
+use analysis::{AllocationRow, Skip};
+use anyhow::Context as _;
+use std::sync::{Arc, OnceLock};
+
+/// Bytes that the graph of a heap may take in this process.
+const GRAPH: u64 = 8 << 30;
+
+/// A heap that has been indexed.
+#[derive(Debug)]
+pub struct Known {
+    pub located: Located,
+    pub walked: WalkMerge,
+    pub free: FreeListsMerge,
+    pub indexed: Indexed,
+    /// What else the process allocates with, and what it is written in.
+    runtimes: Runtimes,
+    /// What could not be read of it.
+    skipped: Vec<Skip>,
+    types: OnceLock<Arc<Types>>,
+    pointers: OnceLock<Arc<Pointers>>,
+}
+
+/// Who points to whom, and where that was looked for.
+#[derive(Debug)]
+pub struct Pointers {
+    pub graph: ReverseGraph,
+    pub area: Area,
+}
+
+impl Known {
+    /// The heap of the stages' target: as it is known, or else indexed now, and kept while that is true.
+    ///
+    /// # Errors
+    /// As for [`Stages::run`].
+    pub fn of(stages: &mut Stages, ground: &Ground) -> Result<Arc<Self>, Failure> {
+        if let Some(known) = ground.moment.as_ref().and_then(|moment| engine().heaps.at(moment)) {
+            stages.skipped.extend(known.skipped.iter().cloned());
+            return Ok(known);
+        }
+        let before = stages.skipped.len();
+        let nothing = Indexed::new(Segments::default())?;
+        let located = stages.run(&Locate::new(&ground.space), &nothing, &[])?.merge;
+        let indexed = Indexed::new(Segments::new(located.segments.clone()))?;
+        let walk = Walk::new(&located, &ground.space);
+        let mut walked = stages.run(&walk, &indexed, &[])?.merge;
+        walk.finish(&mut walked, &indexed.index);
+        let free = stages.run(&FreeLists::new(&located, &walked), &indexed, &[])?.merge;
+        indexed.index.complete();
+        let allocators = Allocators::new(&ground.space);
+        let runtimes = allocators.finish(&stages.run(&allocators, &nothing, &[])?.merge);
+        let skipped = stages.skipped[before..].to_vec();
+        let (types, pointers) = (OnceLock::new(), OnceLock::new());
+        let known = Arc::new(Self { located, walked, free, indexed, runtimes, skipped, types, pointers });
+        if let Some(moment) = &ground.moment {
+            engine().heaps.keep(moment.clone(), Arc::clone(&known));
+        }
+        Ok(known)
+    }
+
+    /// Whether an allocator was found that is understood.
+    pub fn is_covered(&self) -> bool {
+        !self.located.arenas.is_empty() || !self.located.segments.is_empty()
+    }
+
+    /// Whether there is anything to tell of.
+    ///
+    /// # Errors
+    /// If no heap is found, or none that is understood.
+    pub fn check(&self) -> Result<(), Failure> {
+        if self.is_covered() {
+            return Ok(());
+        }
+        let others: Vec<String> =
+            self.runtimes.allocators.iter().map(|other| format!("{} ({})", other.name, other.evidence)).collect();
+        Err(Failure::Failed(match others.is_empty() {
+            true => anyhow::anyhow!("no heap of glibc's malloc is found, and no other allocator is recognised"),
+            false => anyhow::anyhow!(
+                "the process has no heap of glibc's malloc; it allocates with {}, which is not covered",
+                others.join(" and ")
+            ),
+        }))
+    }
+
+    /// What the user should know of it, a line each.
+    pub fn notes(&self) -> Vec<String> {
+        let problems = self.located.problems.len() as u64;
+        let breaks = self.walked.breaks.len() as u64 + self.walked.more_breaks;
+        let wrong = self.free.wrong.len() as u64 + self.free.more_wrong;
+        let mut notes = self.state();
+        match problems + breaks + wrong {
+            0 => {}
+            1 => notes.push("one place of the heap does not add up: see `mp-scan heap --check`".to_owned()),
+            count => notes.push(format!("{count} places of the heap do not add up: see `mp-scan heap --check`")),
+        }
+        notes
+    }
+
+    /// The same without what does not add up.
+    pub fn state(&self) -> Vec<String> {
+        let locked = self.located.arenas.iter().filter(|arena| arena.locked).map(|arena| {
+            let address = arena.address;
+            format!("the arena at {address:#x} is locked: a thread is in the middle of malloc, and some may not add up")
+        });
+        let others = self.runtimes.allocators.iter();
+        let others =
+            others.map(|other| format!("what {} has allocated is not covered ({})", other.name, other.evidence));
+        let unused = self.located.is_unused().then(|| "nothing has been allocated yet".to_owned());
+        locked.chain(others).chain(unused).collect()
+    }
+
+    /// What keeps allocations alive.
+    pub fn roots(&self, stages: &Stages, ground: &Ground, registers: &Registers) -> Roots {
+        let around = Surroundings {
+            threads: &registers.states(&ground.stacks),
+            books: &self.located.books(),
+            own: &self.free.caches.iter().map(|chunk| chunk + HEADER).collect::<Vec<_>>(),
+        };
+        Roots::new(&ground.space, self.indexed.index.segments(), around, &*stages.memory)
+    }
+
+    /// What its allocations are.
+    ///
+    /// # Errors
+    /// As for [`Stages::run`].
+    pub fn types(&self, stages: &mut Stages, ground: &Ground) -> Result<Arc<Types>, Failure> {
+        if let Some(types) = self.types.get() {
+            return Ok(Arc::clone(types));
+        }
+        let index = &self.indexed.index;
+        let roots = self.roots(stages, ground, &Registers::default());
+        let plan = HeapTypes::new(&ground.space, index.segments(), &roots.ranges, self.runtimes.languages);
+        let codes = tables(&HeapTypes::tables(index))?;
+        let facts = stages.run(&plan, &self.indexed, &codes)?.merge;
+        let names = ground.class_names(stages, facts.untyped());
+        let types = Arc::new(Types::new(&plan, &facts, &names, &stages.view(&self.indexed, &codes)));
+        Ok(Arc::clone(self.types.get_or_init(|| types)))
+    }
+
+    /// The types, if somebody has asked for them before.
+    pub fn known_types(&self) -> Option<&Types> {
+        self.types.get().map(|types| &**types)
+    }
+
+    /// Where pointers are looked for: in the heap and in its roots.
+    pub fn area(&self, stages: &Stages, ground: &Ground, registers: &Registers) -> Area {
+        let sparse = |range: target::AddressRange| {
+            let mut regions = ground.space.regions.iter().filter(|region| region.range.intersect(range).is_some());
+            regions.all(target::Region::is_sparse)
+        };
+        let roots = self.roots(stages, ground, registers);
+        Area::of(&roots.ranges, self.indexed.index.segments(), sparse)
+    }
+
+    /// Who points to whom.
+    ///
+    /// # Errors
+    /// As for [`Stages::run`], and if there is too much of it.
+    pub fn pointers(
+        &self,
+        stages: &mut Stages,
+        ground: &Ground,
+        registers: &Registers,
+    ) -> Result<Arc<Pointers>, Failure> {
+        if let Some(pointers) = self.known_pointers() {
+            return Ok(pointers);
+        }
+        let area = self.area(stages, ground, registers);
+        let graph = self.search(stages, area.clone(), registers)?;
+        let stop = stages.stop_signal();
+        let graph = ReverseGraph::of(graph, &|| stop.requested()).ok_or_else(|| stop.failure())?;
+        let pointers = Arc::new(Pointers { graph, area });
+        Ok(Arc::clone(self.pointers.get_or_init(|| pointers)))
+    }
+
+    /// Who points to whom, if somebody has asked before.
+    pub fn known_pointers(&self) -> Option<Arc<Pointers>> {
+        self.pointers.get().map(Arc::clone)
+    }
+
+    /// The same by who points, for what takes it apart.
+    ///
+    /// # Errors
+    /// As for [`pointers`](Self::pointers).
+    pub fn graph(&self, stages: &mut Stages, ground: &Ground, registers: &Registers) -> Result<Graph, Failure> {
+        let Some(pointers) = self.known_pointers() else {
+            let area = self.area(stages, ground, registers);
+            return self.search(stages, area, registers);
+        };
+        let stop = stages.stop_signal();
+        pointers.graph.forward(&|| stop.requested()).ok_or_else(|| stop.failure())
+    }
+
+    fn search(&self, stages: &mut Stages, area: Area, registers: &Registers) -> Result<Graph, Failure> {
+        let index = &self.indexed.index;
+        let edges = Edges::new(area, index.count(), GRAPH).context("who points to whom cannot be kept")?;
+        let merge = stages.run(&edges, &self.indexed, &[])?.merge;
+        let graph = merge.graph(&registers.named(), index.lookup());
+        Ok(graph.context("who points to whom cannot be kept")?)
+    }
+
+    /// The allocation that an address lies in, used or free.
+    pub fn allocation(&self, address: u64) -> Option<AllocationRow> {
+        let lookup = self.indexed.index.lookup();
+        let granule = lookup.used_at(address).or_else(|| lookup.granule_at(address))?;
+        let chunk = lookup.chunk(granule)?;
+        let usable = chunk.usable();
+        let types = self.known_types().filter(|_| chunk.used);
+        let kind = types.and_then(|types| types.type_of(lookup.number(granule)));
+        usable.contains(address).then(|| AllocationRow {
+            start: usable.start,
+            size: usable.len(),
+            used: chunk.used,
+            type_name: kind.map(|kind| kind.name.clone()),
+        })
+    }
+}

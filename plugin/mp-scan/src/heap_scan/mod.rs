@@ -1,0 +1,304 @@
+//! A scan of the heap, as a job sees it: analyses one after another, on a thread of its own.
+//!
+//! What a command does with the heap is a *course*: plain code that runs [`Stages`], each of them an analysis on the pool, and
+//! comes to an [`Answer`].
+
+mod allocations;
+pub mod check;
+pub mod contents;
+mod copying;
+mod ground;
+mod kept;
+mod known;
+pub mod leaks;
+pub mod objects;
+pub mod refs;
+mod registers;
+mod stages;
+
+use crate::cli::ScanOptions;
+use crate::conduct::{Before, conduct};
+use crate::engine::{Workforce, engine};
+use crate::inspect::{Access, Inspected};
+use crate::jobs::{Progress, Scan};
+use crate::session::Session;
+use crate::watch::Watch;
+pub use allocations::Allocations;
+use analysis::{Columns, Report, Results, Stats, Stop, TargetInfo};
+use anyhow::{Context as _, Result, bail};
+use copying::Copying;
+pub use ground::Ground;
+pub use kept::{Kept, Moment};
+pub use known::Known;
+use multiprocessing::Pool;
+pub use registers::{Registers, ThreadRegisters};
+pub use stages::{Control, Failure, Indexed, Stages, tables};
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use target::{ReadMemory, Source};
+
+/// MiB of its own that a worker may take for it at least.
+const MEMORY: u64 = 512;
+
+/// What a course comes to.
+#[derive(Debug)]
+pub struct Answer {
+    pub results: Results,
+    /// How many results there are, whatever the limit.
+    pub total: u64,
+    /// What else the user should know, a line each.
+    pub notes: Vec<String>,
+}
+
+/// What the stages are run for.
+pub type Course = Box<dyn FnOnce(&mut Stages, &Ground) -> Result<Answer, Failure> + Send>;
+
+/// What a command of the heap wants done.
+pub struct HeapPlan {
+    pub command: &'static str,
+    pub inspected: Inspected,
+    pub course: Course,
+    /// No results, of the kind that it has.
+    pub none: Results,
+}
+
+/// Runs it as the options say, and shows its report or where it will be.
+///
+/// # Errors
+/// If the workers cannot be started, or the report not be written; the report is then kept as a job.
+pub fn run(session: &mut Session, options: &ScanOptions, plan: HeapPlan) -> Result<()> {
+    let size = plan.inspected.space.layout.pointer_size;
+    if size != 8 {
+        bail!("the heap of a {}-bit process is not understood: heap commands cover 64-bit processes", 8 * size);
+    }
+    let relay = match &plan.inspected.access {
+        Access::Relayed(relay) => Some(relay.clone()),
+        Access::Direct { .. } => None,
+    };
+    let before = Before { warnings: plan.inspected.warnings.clone(), relay, ..Before::default() };
+    conduct(session, options, before, |session, workers| {
+        Ok(Box::new(HeapScan::start(session, options, plan, workers)?))
+    })
+}
+
+/// What runs analyses of the heap beside another scan, with that one's workers; `None` for a target that only the debugger can
+/// read, or that changes.
+///
+/// # Errors
+/// If descriptors run out.
+pub fn stages(inspected: &Inspected, force: Option<&Workforce>) -> Result<Option<Stages>> {
+    let Access::Direct { opened, identity, .. } = &inspected.access else { return Ok(None) };
+    if inspected.info.ran || inspected.space.layout.pointer_size != 8 {
+        return Ok(None);
+    }
+    let copies = opened.descriptors.iter().map(OwnedFd::try_clone).collect::<Result<_, _>>();
+    Ok(Some(Stages {
+        memory: Arc::clone(&inspected.memory),
+        source: opened.source.clone(),
+        descriptors: copies.context("out of file descriptors")?,
+        force: force.filter(|force| force.here > 0).cloned(),
+        control: Arc::default(),
+        watch: Watch::new(identity.clone(), false),
+        until: None,
+        stats: Stats::default(),
+        skipped: Vec::new(),
+    }))
+}
+
+/// A scan of the heap under way.
+struct HeapScan {
+    command: &'static str,
+    info: TargetInfo,
+    control: Arc<Control>,
+    phase: Phase,
+    none: Option<Results>,
+    pool: Option<Arc<Pool>>,
+    workers: usize,
+    deaths_before: u64,
+    notes: Vec<String>,
+    started: Instant,
+}
+
+enum Phase {
+    /// What only the debugger can read is copied first, by whoever may ask it.
+    Copying(Copying, Launch),
+    /// The course runs.
+    Running(JoinHandle<()>, Receiver<End>),
+    Ended(End),
+}
+
+/// Starts the course, with the source of its memory and the source's descriptors.
+type Launch = Box<dyn FnOnce(Arc<dyn ReadMemory>, Source, Vec<OwnedFd>) -> Result<Phase> + Send>;
+
+/// How a course has ended.
+struct End {
+    answer: Result<Answer, Failure>,
+    stats: Stats,
+    skipped: Vec<analysis::Skip>,
+    ran: bool,
+}
+
+impl End {
+    fn early(failure: Failure) -> Self {
+        Self { answer: Err(failure), stats: Stats::default(), skipped: Vec::new(), ran: false }
+    }
+}
+
+impl HeapScan {
+    fn start(session: &Session, options: &ScanOptions, plan: HeapPlan, workers: Option<usize>) -> Result<Self> {
+        let HeapPlan { command, inspected, course, none } = plan;
+        let force = match workers {
+            Some(workers) => Some(engine().workforce(workers, MEMORY, session)?),
+            None => None,
+        };
+        // The tables are this machine's memory.
+        let force = force.filter(|force| force.here > 0);
+        let pool = force.as_ref().map(|force| Arc::clone(&force.pool));
+        let workers = force.as_ref().map_or(0, |force| force.here);
+        let moment = Moment::of(&inspected);
+        let Inspected { info, space, stacks, memory, access, warnings, .. } = inspected;
+        let (direct, identity) = match access {
+            Access::Direct { opened, identity, .. } => (Some((opened.source, opened.descriptors)), identity),
+            Access::Relayed(_) => (None, None),
+        };
+        let control = Arc::new(Control::default());
+        let copying = direct.is_none().then(|| Copying::new(Arc::clone(&memory), &space)).transpose()?;
+        let ground = Ground { info: info.clone(), space, stacks, moment };
+        let watch = Watch::new(identity, info.ran);
+        let until = options.timeout.map(|timeout| session.started + timeout);
+        let launch = launch(Arc::clone(&control), force, watch, until, ground, course);
+        let phase = match (direct, copying) {
+            (Some((source, descriptors)), _) => launch(memory, source, descriptors)?,
+            (None, Some(copying)) => Phase::Copying(copying, launch),
+            (None, None) => bail!("the target cannot be read"),
+        };
+        Ok(Self {
+            command,
+            info,
+            control,
+            phase,
+            none: Some(none),
+            deaths_before: pool.as_ref().map_or(0, |pool| pool.deaths()),
+            pool,
+            workers,
+            notes: warnings,
+            started: session.started,
+        })
+    }
+}
+
+/// What starts a course on a thread of its own.
+fn launch(
+    control: Arc<Control>,
+    force: Option<Workforce>,
+    watch: Watch,
+    until: Option<Instant>,
+    ground: Ground,
+    course: Course,
+) -> Launch {
+    Box::new(move |memory, source, descriptors| {
+        let (stats, skipped) = (Stats::default(), Vec::new());
+        let mut stages = Stages { memory, source, descriptors, force, control, watch, until, stats, skipped };
+        let (sender, end) = mpsc::channel();
+        let run = move || {
+            let answer = catch_unwind(AssertUnwindSafe(|| course(&mut stages, &ground)));
+            let failed = |_| Err(Failure::Failed(anyhow::anyhow!("the analysis of the heap failed")));
+            let answer = answer.unwrap_or_else(failed);
+            let ran = stages.watch.ran();
+            let Stages { stats, skipped, .. } = stages;
+            // The job may have been left.
+            let _ = sender.send(End { answer, stats, skipped, ran });
+        };
+        let thread = std::thread::Builder::new().name("mp-scan heap".into()).spawn(run);
+        Ok(Phase::Running(thread.context("cannot start a thread")?, end))
+    })
+}
+
+impl Scan for HeapScan {
+    fn step(&mut self, patience: Duration, found: &mut dyn FnMut(Results)) -> bool {
+        let stopping = Failure::Stopped(self.control.stopping().unwrap_or(Stop::Cancelled));
+        let phase = std::mem::replace(&mut self.phase, Phase::Ended(End::early(stopping)));
+        self.phase = match phase {
+            Phase::Copying(..) if self.control.stopping().is_some() => return true,
+            Phase::Copying(mut copying, launch) => match copying.step(patience, &self.control) {
+                Ok(false) => Phase::Copying(copying, launch),
+                Ok(true) => {
+                    let launched =
+                        copying.finish().and_then(|(memory, source, file)| launch(memory, source, vec![file]));
+                    launched.unwrap_or_else(|error| Phase::Ended(End::early(Failure::Failed(error))))
+                }
+                Err(error) => Phase::Ended(End::early(Failure::Failed(error))),
+            },
+            Phase::Running(thread, end) => match end.recv_timeout(patience) {
+                Ok(end) => {
+                    let _ = thread.join();
+                    if let Ok(answer) = &end.answer {
+                        found(answer.results.clone());
+                    }
+                    Phase::Ended(end)
+                }
+                Err(RecvTimeoutError::Timeout) => Phase::Running(thread, end),
+                Err(RecvTimeoutError::Disconnected) => Phase::Ended(End::early(Failure::Stopped(Stop::Cancelled))),
+            },
+            ended @ Phase::Ended(_) => ended,
+        };
+        matches!(self.phase, Phase::Ended(_))
+    }
+
+    fn progress(&self) -> Progress {
+        let (done, total) = self.control.progress();
+        Progress::Scanned(done, total)
+    }
+
+    fn stop(&mut self, why: Stop) {
+        self.control.stop(why);
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<Report> {
+        let phase = std::mem::replace(&mut self.phase, Phase::Ended(End::early(Failure::Stopped(Stop::Cancelled))));
+        let Phase::Ended(end) = phase else { bail!("the scan has not ended") };
+        let none = self.none.take().context("the scan has no results")?;
+        let (answer, stopped) = match end.answer {
+            Ok(answer) => (answer, None),
+            Err(Failure::Stopped(stop)) => (Answer { results: none, total: 0, notes: Vec::new() }, Some(stop)),
+            Err(Failure::Failed(error)) => return Err(error),
+        };
+        let mut notes = std::mem::take(&mut self.notes);
+        notes.extend(answer.notes);
+        let mut info = self.info.clone();
+        info.ran |= end.ran;
+        Ok(Report {
+            command: self.command.to_owned(),
+            target: Some(info),
+            total: answer.total,
+            truncated: stopped.is_some(),
+            stopped,
+            skipped: end.skipped,
+            results: answer.results,
+            notes,
+            columns: Columns::default(),
+            stats: Stats {
+                workers: self.workers,
+                deaths: self.pool.as_ref().map_or(0, |pool| pool.deaths()) - self.deaths_before,
+                seconds: self.started.elapsed().as_secs_f64(),
+                ..end.stats
+            },
+        })
+    }
+}
+
+impl Drop for HeapScan {
+    fn drop(&mut self) {
+        // The code that the thread runs may be unloaded after this.
+        self.control.stop(Stop::Cancelled);
+        if let Phase::Running(thread, _) =
+            std::mem::replace(&mut self.phase, Phase::Ended(End::early(Failure::Stopped(Stop::Cancelled))))
+        {
+            let _ = thread.join();
+        }
+    }
+}

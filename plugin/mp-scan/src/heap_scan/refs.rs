@@ -1,0 +1,117 @@
+//! What `refs` does.
+
+use super::{Answer, Course, Ground, Known, Registers, Stages};
+use analysis::heap::Area;
+use analysis::heap::refs::{self, Pointers, Query, Reference};
+use analysis::{RefRow, Results, ScanRange};
+use target::{AddressRange, Permissions};
+
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Question {
+    pub target: Wanted,
+    /// Over how many pointers.
+    pub depth: u32,
+    /// Whether also the ways from roots are wanted.
+    pub to_roots: bool,
+    pub limit: u64,
+}
+
+/// What is pointed to.
+#[derive(Clone, Copy, Debug)]
+pub enum Wanted {
+    /// The allocation at an address, or the address.
+    Address(u64),
+    Range(AddressRange),
+}
+
+/// Ways from roots are shown over so many pointers.
+const LONGEST: usize = 64;
+
+/// Looks for pointers, as deep as is asked.
+pub fn course(question: Question, registers: Registers) -> Course {
+    Box::new(move |stages, ground| {
+        let known = Known::of(stages, ground)?;
+        let lookup = known.indexed.index.lookup();
+        let target = match question.target {
+            Wanted::Range(range) => range,
+            Wanted::Address(address) => refs::target(&lookup, address),
+        };
+        let limit = usize::try_from(question.limit).unwrap_or(usize::MAX);
+        let deep = question.depth > 1 || question.to_roots;
+        if deep && !known.is_covered() {
+            known.check()?;
+        }
+        let pointers = if deep { Some(known.pointers(stages, ground, &registers)?) } else { known.known_pointers() };
+        let view = stages.view(&known.indexed, &[]);
+        let stop = stages.stop_signal();
+        let requested = || stop.requested();
+        let mut query = pointers.as_ref().map(|kept| Query::new(&kept.graph, &view, &kept.area, &requested));
+        let found = query.as_mut().and_then(|query| query.pointers(target, question.limit));
+        let found = match found {
+            Some(found) => found,
+            None => {
+                let area = area(&known, stages, ground, &registers);
+                stages.run(&Pointers { area, target, most: question.limit }, &known.indexed, &[])?.merge
+            }
+        };
+        let mut direct = found.pointers(&lookup);
+        let named = registers.named();
+        let from_registers: Vec<_> = refs::in_registers(&named, target).collect();
+        let total = found.total + from_registers.len() as u64;
+        direct.extend(from_registers);
+        let mut answer = match &mut query {
+            Some(query) if question.depth > 1 => query.deeper(target, direct, total, question.depth, limit),
+            _ => refs::Answer::direct(direct, total, limit),
+        };
+        if let Some(query) = query.as_mut().filter(|_| question.to_roots)
+            && !query.chains(&mut answer.references, LONGEST)
+        {
+            return Err(stop.failure());
+        }
+        if answer.stopped {
+            return Err(stop.failure());
+        }
+        let rows = rows(&answer.references, stages, ground, &known);
+        let mut notes = known.notes();
+        let lost = rows.iter().filter(|row| row.chain.is_none()).count();
+        if question.to_roots && lost > 0 {
+            notes.push(format!("no root reaches {lost} of them: they lie in what has leaked or been freed"));
+        }
+        Ok(Answer { results: Results::Refs(rows), total: answer.total, notes })
+    })
+}
+
+/// Where pointers are looked for; where no allocator is known, in all that is readable and may be written.
+fn area(known: &Known, stages: &Stages, ground: &Ground, registers: &Registers) -> Area {
+    if known.is_covered() {
+        return known.area(stages, ground, registers);
+    }
+    let writable = ground
+        .space
+        .regions
+        .iter()
+        .filter(|region| region.is_readable() && region.permissions.contains(Permissions::WRITE));
+    let scan =
+        |region: &target::Region| ScanRange { range: region.range, region: region.range, sparse: region.is_sparse() };
+    Area { ranges: writable.map(scan).collect(), ..Area::default() }
+}
+
+fn rows(references: &[Reference], stages: &Stages, ground: &Ground, known: &Known) -> Vec<RefRow> {
+    let all = references.iter().flat_map(|reference| {
+        let links = reference.chain.iter().flat_map(|chain| &chain.links);
+        std::iter::once(&reference.pointer).chain(links)
+    });
+    let mut described = ground.describe(stages, known, &all.collect::<Vec<_>>()).into_iter();
+    let row = |reference: &Reference| {
+        let place = described.next().unwrap_or_default();
+        let links = reference.chain.as_ref().map(|chain| {
+            // The root's pointer comes first.
+            let mut links: Vec<_> = described.by_ref().take(chain.links.len()).collect();
+            links.reverse();
+            links
+        });
+        RefRow { place, depth: reference.depth, chain: links }
+    };
+    references.iter().map(row).collect()
+}

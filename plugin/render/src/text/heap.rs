@@ -1,0 +1,152 @@
+//! What the heap commands find.
+
+use super::{Style, escape, place, shorten};
+use crate::units::{bytes, plural};
+use analysis::{
+    AllocationRow, FindingRow, HeapRow, HeapRows, HeapTotals, LeakGroup, LeakRows, Match, ObjectRow, RefRow, Sum, Value,
+};
+use std::fmt::Write as _;
+
+/// What stands for a type that is not known.
+const UNKNOWN: &str = "?";
+
+/// The totals, and a line for each row.
+pub(super) fn heap(rows: &HeapRows, style: &Style) -> String {
+    let mut text = totals(&rows.totals);
+    if rows.rows.is_empty() {
+        return text;
+    }
+    let retained = rows.rows.iter().any(|row| row.retained.is_some());
+    let column = if retained { format!("{:>11}  ", "retained") } else { String::new() };
+    let _ = writeln!(text, "{:>10}  {:>11}  {column}{}", "count", "bytes", rows.by);
+    for row in &rows.rows {
+        text.push_str(&heap_row(row, retained, style));
+    }
+    text
+}
+
+fn totals(totals: &HeapTotals) -> String {
+    let mut text = format!("used      {}\n", sum(totals.used, "allocation"));
+    let _ = write!(text, "free      {}", sum(totals.free, "chunk"));
+    if totals.free.count > 0 {
+        let scattered = totals.fragmentation() * 100.0;
+        let _ = write!(text, ", the largest {}: {scattered:.0}% fragmented", bytes(totals.largest_free));
+    }
+    let share = totals.overhead as f64 * 100.0 / (totals.system.max(1)) as f64;
+    let _ = writeln!(text, "\noverhead  {} ({share:.0}%)", bytes(totals.overhead));
+    let _ = write!(text, "from the system  {} in {}", bytes(totals.system), plural(totals.arenas, "arena"));
+    if totals.mapped.count > 0 {
+        let _ = write!(text, " and {} with mappings of their own", sum(totals.mapped, "allocation"));
+    }
+    text.push('\n');
+    text
+}
+
+fn sum(sum: Sum, what: &str) -> String {
+    format!("{}, {}", plural(sum.count, what), bytes(sum.bytes))
+}
+
+fn heap_row(row: &HeapRow, retained: bool, style: &Style) -> String {
+    let mut line = format!("{:>10}  {:>11}  ", row.count, bytes(row.bytes));
+    if retained {
+        let _ = write!(line, "{:>11}  ", row.retained.map(bytes).unwrap_or_default());
+    }
+    let room = style.width.saturating_sub(line.chars().count()).max(24);
+    line.push_str(&shorten(&escape(&row.key), room));
+    line.push('\n');
+    line
+}
+
+/// A line for each group: what was lost, and what is lost with it.
+pub(super) fn leaks(rows: &LeakRows, style: &Style) -> String {
+    rows.groups.iter().map(|group| leak_group(group, style)).collect()
+}
+
+fn leak_group(group: &LeakGroup, style: &Style) -> String {
+    let total = group.heads.bytes + group.holds.bytes;
+    let mut line = format!("{:>11}  {:>7} × ", bytes(total), group.heads.count);
+    if let Some(size) = group.size {
+        let _ = write!(line, "{} of ", bytes(size));
+    }
+    line.push_str(&escape(group.type_name.as_deref().unwrap_or(UNKNOWN)));
+    if group.holds.count > 0 {
+        let _ = write!(line, ", holding {}", sum(group.holds, "allocation"));
+    }
+    if group.ring {
+        line.push_str(", in rings");
+    }
+    let example = format!("  e.g. {:#x}", group.example);
+    let room = style.width.saturating_sub(example.len()).max(40);
+    format!("{}{example}\n", shorten(&line, room))
+}
+
+/// The pointer's line, and those of its chain from a root under it.
+pub(super) fn reference(row: &RefRow, style: &Style) -> String {
+    let mut text = String::new();
+    let depth = if row.depth > 1 { format!("{}", row.depth) } else { String::new() };
+    let _ = writeln!(text, "{depth:>2} {}", pointer(&row.place, style));
+    for (step, link) in row.chain.iter().flatten().enumerate() {
+        let mark = if step == 0 { "from" } else { "then" };
+        let _ = writeln!(text, "     {mark} {}", pointer(link, style));
+    }
+    text
+}
+
+fn pointer(found: &Match, style: &Style) -> String {
+    let value = match found.value {
+        Some(Value::Pointer(value)) => format!(" -> {value:#x}"),
+        _ => String::new(),
+    };
+    match &found.register {
+        Some(register) => format!("register {register} of thread {}{value}", found.thread.unwrap_or_default()),
+        None => format!("{}{value}  {}", style.address(found.address), place(found)),
+    }
+}
+
+pub(super) fn object(row: &ObjectRow, style: &Style) -> String {
+    let mut line = format!("{}  {:>9}  {}", style.address(row.address), bytes(row.size), escape(&row.type_name));
+    if let Some(owner) = &row.owner {
+        let by = match &owner.register {
+            Some(register) => format!("register {register} of thread {}", owner.thread.unwrap_or_default()),
+            None => format!("{:#x} {}", owner.address, place(owner)),
+        };
+        let _ = write!(line, "  held by {by}");
+    }
+    let room = style.width.max(40);
+    let escapes = if style.color { 9 } else { 0 };
+    format!("{}\n", shorten(&line, room + escapes))
+}
+
+/// What is wrong, and under it what lies before: who may have written beyond its end.
+pub(super) fn finding(row: &FindingRow, style: &Style) -> String {
+    let mut text = format!("{}  {}: {}\n", style.address(row.address), row.kind, escape(&row.text));
+    if let Some(before) = &row.before {
+        let state = if before.used { "in use" } else { "free" };
+        let kind = before.type_name.as_deref().map(|name| format!(", {}", escape(name))).unwrap_or_default();
+        let shown: String = row.bytes.iter().fold(String::new(), |mut shown, byte| {
+            let _ = write!(shown, " {byte:02x}");
+            shown
+        });
+        let letters: String = row.bytes.iter().map(|byte| letter(*byte)).collect();
+        let _ = writeln!(text, "    before it: {:#x}, {}, {state}{kind}", before.start, bytes(before.size));
+        if !shown.is_empty() {
+            let _ = writeln!(text, "   {shown}  {letters}");
+        }
+    }
+    text
+}
+
+fn letter(byte: u8) -> char {
+    if byte.is_ascii_graphic() || byte == b' ' { char::from(byte) } else { '.' }
+}
+
+/// Where in which allocation something lies.
+pub(super) fn allocation(row: &AllocationRow, address: u64) -> String {
+    let kind = row.type_name.as_deref().map(|name| format!(" {}", escape(name))).unwrap_or_default();
+    let state = if row.used { "" } else { " (freed)" };
+    let offset = match address.wrapping_sub(row.start) {
+        0 => String::new(),
+        offset => format!("+{offset:#x}"),
+    };
+    format!("heap {:#x}{offset} of {}{kind}{state}", row.start, bytes(row.size))
+}
