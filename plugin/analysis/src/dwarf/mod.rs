@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub use names::{FunctionName, Names};
 pub use paths::{file_path, joined};
 pub use ranges::{RangeAttributes, UnitRanges};
-pub use source::{ModuleSource, ObjectSource, Part, Source, debug_role};
+pub use source::{Briefly, ModuleSource, ObjectSource, Part, Source, debug_role};
 pub use split::Split;
 pub use units::{Abbreviations, Broken, UnitTable};
 

@@ -1,9 +1,11 @@
 //! Units whose entries are elsewhere: in the .dwp, or in a .dwo file of their own.
 
 use super::{DebugInfo, Dwarf, DwarfError, Slice, Source, Unit, paths};
-use gimli::SectionId;
-use object::{Object, ObjectSection};
+use gimli::{RunTimeEndian, SectionId};
+use object::{CompressionFormat, Object, ObjectSection, ReadRef};
+use std::borrow::Cow;
 use std::collections::HashMap;
+use target::modules::{Format, InflatedSections};
 
 /// The part of a split unit that is not in the module.
 #[derive(Debug)]
@@ -15,11 +17,19 @@ pub struct Split<'a> {
 }
 
 impl<'a> DebugInfo<'a> {
-    /// The split part of `skeleton`; `None` if it is a whole unit.
+    /// The split part of `skeleton`; `None` if it is a whole unit. What is compressed in its .dwo file is inflated into `inflated`.
     ///
     /// # Errors
     /// If there should be one, and it is in no .dwp and there is no such .dwo file, or they are malformed.
-    pub fn split(&self, skeleton: &Unit<'a>, source: &dyn Source<'a>) -> Result<Option<Split<'a>>, DwarfError> {
+    pub fn split<'b>(
+        &self,
+        skeleton: &Unit<'a>,
+        source: &dyn Source<'a>,
+        inflated: &'b InflatedSections,
+    ) -> Result<Option<Split<'b>>, DwarfError>
+    where
+        'a: 'b,
+    {
         let Some(id) = skeleton.dwo_id else { return Ok(None) };
         let Some(name) = skeleton.dwo_name()? else { return Ok(None) };
         if let Some(package) = &self.package
@@ -38,7 +48,7 @@ impl<'a> DebugInfo<'a> {
         let bytes = source.other(&path).map_err(DwarfError::Unread)?;
         let mut found = None;
         let mut types = Vec::new();
-        for mut dwarf in load(&path, bytes, source)? {
+        for mut dwarf in load(&path, bytes, source.endian(), inflated)? {
             dwarf.make_dwo(&self.dwarf);
             match found {
                 None => match unit_of(&dwarf, skeleton, id) {
@@ -55,7 +65,12 @@ impl<'a> DebugInfo<'a> {
 }
 
 /// The sections of a .dwo file, once for each of those with units.
-fn load<'a>(path: &str, bytes: &'a [u8], source: &dyn Source<'a>) -> Result<Vec<Dwarf<'a>>, DwarfError> {
+fn load<'a>(
+    path: &str,
+    bytes: &'a [u8],
+    endian: RunTimeEndian,
+    inflated: &'a InflatedSections,
+) -> Result<Vec<Dwarf<'a>>, DwarfError> {
     let unread = |error: &dyn std::fmt::Display| DwarfError::Unread(format!("{path}: {error}"));
     let file = object::File::parse(bytes).map_err(|error| unread(&error))?;
     let (mut infos, mut types, mut others) = (Vec::new(), Vec::new(), HashMap::new());
@@ -64,18 +79,21 @@ fn load<'a>(path: &str, bytes: &'a [u8], source: &dyn Source<'a>) -> Result<Vec<
         if !name.ends_with(b".dwo") {
             continue;
         }
-        let range = section.compressed_file_range().map_err(|error| unread(&error))?;
-        if range.format != object::CompressionFormat::None {
-            return Err(unread(&format_args!("{} is compressed", String::from_utf8_lossy(name))));
-        }
-        let slice = Slice::new(section.data().map_err(|error| unread(&error))?, source.endian());
-        match name {
+        let content = content(&section, bytes, inflated);
+        let content = content.map_err(|error| unread(&format_args!("{}: {error}", String::from_utf8_lossy(name))))?;
+        let slice = Slice::new(content, endian);
+        // What older tools have compressed has a name of its own.
+        let name = match name.strip_prefix(b".z") {
+            Some(rest) => Cow::Owned([b".", rest].concat()),
+            None => Cow::Borrowed(name),
+        };
+        match &*name {
             b".debug_info.dwo" => infos.push(slice),
             b".debug_types.dwo" => types.push(slice),
-            _ => drop(others.entry(name.to_vec()).or_insert(slice)),
+            _ => drop(others.entry(name).or_insert(slice)),
         }
     }
-    let empty = Slice::new(&[], source.endian());
+    let empty = Slice::new(&[], endian);
     let whole = |info: Slice<'a>, types: Slice<'a>| {
         let load = |id: SectionId| {
             Ok(match id {
@@ -88,6 +106,24 @@ fn load<'a>(path: &str, bytes: &'a [u8], source: &dyn Source<'a>) -> Result<Vec<
     };
     let infos = infos.into_iter().map(|info| whole(info, empty));
     infos.chain(types.into_iter().map(|types| whole(empty, types))).collect()
+}
+
+/// The content of a section of a file with these bytes, inflated where it is compressed.
+fn content<'a>(
+    section: &object::Section<'a, '_>,
+    bytes: &'a [u8],
+    inflated: &'a InflatedSections,
+) -> Result<&'a [u8], String> {
+    let range = section.compressed_file_range().map_err(|error| error.to_string())?;
+    let format = match range.format {
+        CompressionFormat::None => return section.data().map_err(|error| error.to_string()),
+        CompressionFormat::Zlib => Format::Zlib,
+        CompressionFormat::Zstandard => Format::Zstd,
+        _ => return Err("it is compressed neither with zlib nor with zstd".to_owned()),
+    };
+    let compressed = bytes.read_bytes_at(range.offset, range.compressed_size);
+    let compressed = compressed.map_err(|()| "it lies outside of the file".to_owned())?;
+    inflated.inflate(compressed, format, range.uncompressed_size).map_err(|error| error.to_string())
 }
 
 /// The unit of that id: the only one, as a rule, but type units may come before it.

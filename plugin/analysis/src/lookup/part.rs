@@ -9,6 +9,7 @@ use crate::dwarf::{Abbreviations, DebugInfo, DwarfError, Names, Source, Unit, Un
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
+use target::modules::InflatedSections;
 
 /// A place in the source. Line and column are 0 where they are not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,8 +155,8 @@ struct Search<'a, 'd> {
     source: &'d dyn Source<'a>,
     question: &'d Question<'d>,
     part: Part,
-    /// Which of the part's texts a name, as it is in the file, has become.
-    names: HashMap<&'a [u8], u32>,
+    /// Which of the part's texts a name, as it is in the file, has become. Those of a split part are not there for long.
+    names: HashMap<Box<[u8]>, u32>,
     /// Which of the part's texts a path has become.
     paths: HashMap<Vec<u8>, u32>,
     table: &'d UnitTable,
@@ -195,7 +196,8 @@ impl<'a> Search<'a, '_> {
         if !functions {
             return Ok(End::Done);
         }
-        let split = self.debug.split(&unit, self.source)?;
+        let inflated = InflatedSections::default();
+        let split = self.debug.split(&unit, self.source, &inflated)?;
         let (holder, entries) = match &split {
             // It has offsets of its own, and so no parts.
             Some(split) if begins => (&split.dwarf, (&split.unit, 0..usize::MAX)),
@@ -231,15 +233,18 @@ impl<'a> Search<'a, '_> {
         end
     }
 
-    fn functions(
+    fn functions<'b>(
         &mut self,
-        skeleton: &Unit<'a>,
-        dwarf: &crate::dwarf::Dwarf<'a>,
-        unit: &Unit<'a>,
+        skeleton: &Unit<'b>,
+        dwarf: &crate::dwarf::Dwarf<'b>,
+        unit: &Unit<'b>,
         offset: u64,
         wanted: &Wanted,
         found: &Functions,
-    ) -> Result<(), DwarfError> {
+    ) -> Result<(), DwarfError>
+    where
+        'a: 'b,
+    {
         // A split part shares its skeleton's line table, unless there is none.
         let lines = if skeleton.line_program.is_some() { skeleton } else { unit };
         let mut names = Names::new(&self.debug.dwarf, self.table);
@@ -264,15 +269,18 @@ impl<'a> Search<'a, '_> {
         outcome
     }
 
-    fn name(&mut self, name: &'a [u8]) -> u32 {
-        let (texts, spelling) = (&mut self.part.texts, self.question.spelling);
-        *self.names.entry(name).or_insert_with(|| {
-            texts.push(spelled(name, spelling));
-            (texts.len() - 1) as u32
-        })
+    fn name(&mut self, name: &[u8]) -> u32 {
+        if let Some(known) = self.names.get(name) {
+            return *known;
+        }
+        let texts = &mut self.part.texts;
+        let number = texts.len() as u32;
+        texts.push(spelled(name, self.question.spelling));
+        self.names.insert(name.into(), number);
+        number
     }
 
-    fn location(&mut self, unit: &Unit<'a>, place: Place, files: &mut HashMap<u64, Option<u32>>) -> Location {
+    fn location(&mut self, unit: &Unit<'_>, place: Place, files: &mut HashMap<u64, Option<u32>>) -> Location {
         let (debug, texts, paths) = (self.debug, &mut self.part.texts, &mut self.paths);
         let file = *files.entry(place.file).or_insert_with(|| {
             let header = unit.line_program.as_ref()?.header();

@@ -11,7 +11,7 @@ use crate::dwarf::ModuleSource;
 use crate::report::{LayoutRow, MemberRow, TypeRow};
 use gimli::constants as dw;
 use std::rc::Rc;
-use target::modules::{FileSet, Files};
+use target::modules::{FileSet, Files, InflatedSections};
 
 /// The row of an item, without what has to be read for it.
 pub(super) fn plain(set: &FileSet, item: &Item) -> TypeRow {
@@ -35,15 +35,18 @@ pub(super) fn rows(
     stop: &dyn Fn() -> bool,
 ) -> Vec<TypeRow> {
     let mut rows: Vec<TypeRow> = items.iter().map(|item| plain(set, item)).collect();
-    let mut modules: Vec<usize> = items.iter().map(|item| item.module).collect();
-    modules.sort_unstable();
-    modules.dedup();
-    for module in modules {
-        let source = ModuleSource::new(files, module);
+    // What a .dwo file takes is given back before the next one is read.
+    let group = |number: &usize| (items[*number].module, items[*number].place.scope.skeleton());
+    let mut order: Vec<usize> = (0..items.len()).collect();
+    order.sort_by_key(group);
+    for together in order.chunk_by(|one, other| group(one) == group(other)) {
+        let module = items[together[0]].module;
+        let (inflated, source) = (InflatedSections::default(), ModuleSource::new(files, module));
         // What cannot be read has been reported by the scan.
-        let Ok(program) = Program::new(&source) else { continue };
+        let Ok(program) = Program::new(&source, &inflated) else { continue };
         let (mut speller, mut lines) = (Speller::new(&program), Lines::new(&program));
-        for (item, row) in items.iter().zip(&mut rows).filter(|(item, _)| item.module == module) {
+        for number in together {
+            let (item, row) = (&items[*number], &mut rows[*number]);
             if stop() {
                 return rows;
             }

@@ -41,7 +41,7 @@ use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 use target::AddressRange;
-use target::modules::{FileSet, Files, Role};
+use target::modules::{FileSet, Files, InflatedSections, Role};
 
 pub use item::{Item, Sort};
 pub use merge::{TypesMerge, TypesPartial};
@@ -151,13 +151,15 @@ impl Analysis for Types {
             return Scanned::unread(task, "it is in no section".to_owned());
         };
         let source = ModuleSource::new(files, module);
-        let program = match Program::new(&source) {
+        let inflated = InflatedSections::default();
+        let program = match Program::new(&source, &inflated) {
             Ok(program) => program,
             Err(error) => return Scanned::unread(task, error.to_string()),
         };
         let name = self.set.modules[module].sections[section].name.as_str();
         let part = offset..offset + task.range.len();
-        let mut scan = Scan::new(&program, scanner, module, Collected::new(module, self.wanted()), stop);
+        let mut taker = Collected::new(module, self.wanted());
+        let mut scan = Scan::new(&program, scanner, module, &mut taker, stop);
         let types = name.starts_with(".debug_types");
         let missing = RefCell::new(Vec::new());
         let kept = |shard: u64| {
@@ -182,7 +184,7 @@ impl Analysis for Types {
         let skipped: Vec<Skip> = scan.unread.into_iter().filter_map(clip).collect();
         let lost: u64 = skipped.iter().map(|skip| skip.range.len()).sum();
         let bytes = done.len().saturating_sub(lost);
-        Scanned { partial: scan.taker.finish(missing.into_inner()), bytes, skipped, rest, gone: false }
+        Scanned { partial: taker.finish(missing.into_inner()), bytes, skipped, rest, gone: false }
     }
 
     fn merge(&self) -> TypesMerge {
@@ -266,14 +268,15 @@ impl FileAnalysis for Types {
         };
         let surveyed = &self.set.modules[module];
         let source = ModuleSource::new(files, module);
-        let (Ok(program), Ok(pattern)) = (Program::new(&source), Pattern::new("")) else { return };
-        let mut scanner = TypesScanner::new(pattern);
-        let mut scan = Scan::new(&program, &mut scanner, module, Builder::default(), stop);
+        let inflated = InflatedSections::default();
+        let (Ok(program), Ok(pattern)) = (Program::new(&source, &inflated), Pattern::new("")) else { return };
+        let (mut scanner, mut taker) = (TypesScanner::new(pattern), Builder::default());
+        let mut scan = Scan::new(&program, &mut scanner, module, &mut taker, stop);
         let types = surveyed.sections[section].name.starts_with(".debug_types");
         if scan.index(types, offset..offset + part.len()).is_some() {
             return;
         }
-        if let Some(content) = scan.taker.finish().filter(|_| !stop()) {
+        if let Some(content) = taker.finish().filter(|_| !stop()) {
             cache.keep(&index::key(surveyed, section, offset / SHARD), &content);
         }
     }

@@ -4,7 +4,7 @@ use super::abbreviations::{Shapes, Text, Value};
 use super::cursor::{Encoding, Malformed};
 use super::unit::{Entry, Unit, UnitPlace, read};
 use super::walk::{Outline, Quiet, walk};
-use crate::dwarf::{DebugInfo, Dwarf, DwarfError, Slice, Source, UnitTable};
+use crate::dwarf::{Briefly, DebugInfo, Dwarf, DwarfError, Slice, Source, UnitTable};
 use gimli::constants as dw;
 use gimli::{DebugInfo as InfoSection, DebugTypes, Reader as _, Section as _, UnitType};
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,7 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use target::modules::InflatedSections;
 
 /// As many units are kept.
 const MOST_UNITS: usize = 4096;
@@ -39,6 +40,16 @@ pub(super) enum ScopeId {
     PackageTypes(u32),
 }
 
+impl ScopeId {
+    /// The skeleton unit of the .dwo file that they are in.
+    pub(super) fn skeleton(self) -> Option<u64> {
+        match self {
+            Self::Split(skeleton) | Self::SplitTypes(skeleton, _) => Some(skeleton),
+            Self::Own | Self::Alternate | Self::Package(_) | Self::PackageTypes(_) => None,
+        }
+    }
+}
+
 /// The sections of one file, or a part of one, with what has been found out about them.
 #[derive(Debug)]
 pub(super) struct Scope<'a> {
@@ -52,6 +63,8 @@ pub(super) struct Scope<'a> {
 /// The debug information of one module. It is made for one task, and keeps what it reads.
 pub(super) struct Program<'a> {
     source: &'a dyn Source<'a>,
+    /// The compressed sections of .dwo files.
+    inflated: &'a InflatedSections,
     info: DebugInfo<'a>,
     scopes: RefCell<HashMap<ScopeId, Rc<Scope<'a>>>>,
     units: RefCell<HashMap<(ScopeId, UnitPlace), Rc<Unit<'a>>>>,
@@ -137,14 +150,19 @@ impl<'a> Scope<'a> {
 }
 
 impl<'a> Program<'a> {
-    /// Of the module whose sections `source` has.
+    /// Of the module whose sections `source` has; those that are compressed in .dwo files are inflated into `inflated`.
     ///
     /// # Errors
     /// If a section cannot be read.
-    pub(super) fn new(source: &'a dyn Source<'a>) -> Result<Self, DwarfError> {
+    pub(super) fn new(source: &'a dyn Source<'a>, inflated: &'a InflatedSections) -> Result<Self, DwarfError> {
         let info = DebugInfo::load(source)?;
         let (scopes, units, outlines, split_types, shapes) = Default::default();
-        Ok(Self { source, info, scopes, units, outlines, split_types, shapes })
+        Ok(Self { source, inflated, info, scopes, units, outlines, split_types, shapes })
+    }
+
+    /// Where its sections come from, for those who need them for less long.
+    pub(super) fn source(&self) -> Briefly<'a> {
+        Briefly(self.source)
     }
 
     /// The .dwp, where there is one.
@@ -156,7 +174,7 @@ impl<'a> Program<'a> {
     fn open_split(&self, skeleton: u64) -> Result<(), DwarfError> {
         let own = &self.info.dwarf;
         let unit = own.unit(own.unit_header(gimli::DebugInfoOffset(skeleton as usize))?)?;
-        let split = self.info.split(&unit, self.source)?;
+        let split = self.info.split(&unit, self.source, self.inflated)?;
         let split = split.ok_or_else(|| DwarfError::Unread("it is no skeleton".to_owned()))?;
         let mut scopes = self.scopes.borrow_mut();
         let mut signatures = HashMap::new();
@@ -182,15 +200,6 @@ impl<'a> Program<'a> {
         types.dedup();
         types.push(ScopeId::Split(skeleton));
         Ok(types)
-    }
-
-    /// Forgets a skeleton's split part, which is not needed any more.
-    pub(super) fn close_split(&self, skeleton: u64) {
-        let of_it = |id: &ScopeId| matches!(id, ScopeId::Split(of) | ScopeId::SplitTypes(of, _) if *of == skeleton);
-        self.scopes.borrow_mut().retain(|id, _| !of_it(id));
-        self.units.borrow_mut().retain(|(id, _), _| !of_it(id));
-        self.outlines.borrow_mut().retain(|(id, _), _| !of_it(id));
-        self.split_types.borrow_mut().remove(&skeleton);
     }
 
     /// Whether the package has the split part of the skeleton unit at this offset.

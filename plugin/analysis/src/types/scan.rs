@@ -18,6 +18,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
+use target::modules::InflatedSections;
 
 /// Whether to stop is asked once in so many matches.
 const OFTEN: usize = 64;
@@ -74,7 +75,7 @@ type Visit<'v, 'a, S> = dyn FnMut(&mut S, &Rc<Scope<'a>>, UnitPlace) -> Result<(
 pub(super) struct Scan<'s, 'a, T> {
     pub(super) program: &'s Program<'a>,
     pub(super) scanner: &'s mut TypesScanner,
-    pub(super) taker: T,
+    pub(super) taker: &'s mut T,
     pub(super) unread: Vec<Unread>,
     digests: Digests,
     stop: &'s dyn Fn() -> bool,
@@ -85,7 +86,7 @@ impl<'s, 'a, T: Taker> Scan<'s, 'a, T> {
         program: &'s Program<'a>,
         scanner: &'s mut TypesScanner,
         module: usize,
-        taker: T,
+        taker: &'s mut T,
         stop: &'s dyn Fn() -> bool,
     ) -> Self {
         scanner.turn_to(module);
@@ -99,7 +100,7 @@ impl<'s, 'a, T: Taker> Scan<'s, 'a, T> {
             let key = (types, place.offset / SHARD);
             let index = scan.scanner.indexes.entry(key).or_insert_with(|| kept(key.1).map(Arc::new));
             let index = index.as_ref().map(Arc::clone);
-            match index.is_some_and(|index| index.search(place.offset, &mut scan.scanner.pattern, &mut scan.taker)) {
+            match index.is_some_and(|index| index.search(place.offset, &mut scan.scanner.pattern, scan.taker)) {
                 true => Ok(()),
                 false => scan.unit(scope, place),
             }
@@ -179,11 +180,23 @@ impl<'s, 'a, T: Taker> Scan<'s, 'a, T> {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Goes through all units of a skeleton's split part.
+    /// Goes through all units of a skeleton's split part, with a program of its own: there may be hundreds of them, and what each
+    /// takes is given back with that.
     fn split(&mut self, skeleton: u64) -> Result<(), Malformed> {
-        let parts = self.program.split(skeleton).map_err(|error| Malformed::Header(error.to_string()))?;
-        let done = parts.into_iter().map(|id| self.all_of(id)).collect::<Vec<_>>();
-        self.program.close_split(skeleton);
+        let (source, inflated) = (self.program.source(), InflatedSections::default());
+        let malformed = |error: DwarfError| Malformed::Header(error.to_string());
+        let program = Program::new(&source, &inflated).map_err(malformed)?;
+        let mut scan = Scan {
+            program: &program,
+            scanner: self.scanner,
+            taker: self.taker,
+            unread: Vec::new(),
+            digests: Digests::default(),
+            stop: self.stop,
+        };
+        let parts = program.split(skeleton).map_err(malformed)?;
+        // One that is malformed costs none of the others.
+        let done: Vec<_> = parts.into_iter().map(|id| scan.all_of(id)).collect();
         done.into_iter().collect()
     }
 

@@ -63,6 +63,17 @@ fn code_elsewhere_is_found_by_skeletons() {
             let options = format!("{options} {version} -gsplit-dwarf");
             let program = build.compile(compiler, source, "program", &options);
             let whole = checked(&program);
+            for compression in ["zlib", "zlib-gnu", "zstd"] {
+                // Only older ones know the older kind, and only newer ones the newer.
+                let unknown = if compiler.starts_with('g') { "zstd" } else { "zlib-gnu" };
+                if compression == unknown {
+                    continue;
+                }
+                build.compile(compiler, source, "program", &format!("{options} -gz={compression}"));
+                let (compressed, skipped) = look_up(&program, &addresses(&program), TASK);
+                assert_eq!(skipped, [], "{compiler} {version} {compression}");
+                assert!(compressed == whole, "{compiler} {version} {compression}");
+            }
             // dwp and llvm-dwp crash or never end at what GCC writes in version 5.
             if compiler.starts_with('g') && version == "-gdwarf-5" {
                 continue;

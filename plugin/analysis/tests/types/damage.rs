@@ -67,3 +67,34 @@ fn a_malformed_unit_is_named_and_others_are_searched() {
     let names = answer.names();
     assert!(names.contains(&"second") && names.contains(&"kind") && !names.contains(&"first"), "{names:?}");
 }
+
+#[test]
+fn a_damaged_compressed_section_costs_the_split_unit_that_it_is_in() {
+    let build = Build::new();
+    for (name, kind) in [("first", "int"), ("second", "long"), ("third", "short")] {
+        let members: String = (0..200).map(|number| format!("{kind} member_{number};")).collect();
+        let function = if name == "first" { "int main(void) { return 0; }" } else { "" };
+        std::fs::write(build.path(&format!("{name}.c")), format!("struct {name} {{ {members} }} {name}; {function}"))
+            .unwrap();
+    }
+    let dwo = "small-second.dwo";
+    for (compiler, compression) in [("gcc", "zlib"), ("clang-22", "zstd")] {
+        build.run(&format!("{compiler} -g -gsplit-dwarf -gz={compression} first.c second.c third.c -o small"));
+        let whole = std::fs::read(build.path(dwo)).unwrap();
+        let all = build.all("small");
+        assert!(["first", "second", "third"].iter().all(|name| all.names().contains(name)), "{all:?}");
+        let info = section(&whole, ".debug_info.dwo");
+        // The kind of compression, the size of what is compressed in two ways, and the first byte of that.
+        for (at, expected) in [(0, "compression type"), (8, ""), (12, "it says that it has "), (24, "")] {
+            let mut bytes = whole.clone();
+            bytes[info.start + at] ^= 0x55;
+            std::fs::write(build.path(dwo), bytes).unwrap();
+            let answer = build.search("small", layouts("."));
+            let [problem] = &answer.problems[..] else { panic!("{compiler} {at}: {:?}", answer.problems) };
+            let named = problem.contains(dwo) && problem.contains(".debug_info.dwo: ");
+            assert!(named && problem.contains(expected), "{compiler} {at}: {problem}");
+            let names = answer.names();
+            assert!(names.contains(&"first") && names.contains(&"third") && !names.contains(&"second"), "{names:?}");
+        }
+    }
+}

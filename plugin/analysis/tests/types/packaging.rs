@@ -3,6 +3,7 @@
 use crate::programs::{Answer, Build, layouts, search_by, sorted};
 use analysis::types::Sort;
 use analysis::{MemberRow, TypeRow};
+use object::{Object, ObjectSection};
 
 /// What has to be the same. Paths of modules and the order of definitions are not.
 fn essence(answer: &Answer) -> Vec<String> {
@@ -26,6 +27,25 @@ fn assert_same(ours: &[String], plain: &[String], what: &str) {
     };
     let (more, less) = (only(ours, plain), only(plain, ours));
     assert!(more.is_empty() && less.is_empty() && ours.len() == plain.len(), "{what}: {more:#?} in place of {less:#?}");
+}
+
+/// The .dwo file that `program` has been made with.
+fn read_dwo(build: &Build, program: &str) -> Vec<u8> {
+    let files = std::fs::read_dir(build.path(".")).unwrap().flatten().map(|entry| entry.path());
+    let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|extension| extension == "dwo")).collect();
+    files.retain(|path| path.file_name().unwrap().to_str().unwrap().starts_with(&format!("{program}-")));
+    let [file] = &files[..] else { panic!("{files:?}") };
+    std::fs::read(file).unwrap()
+}
+
+/// Whether a section of that name, or of that of old compressed ones, is compressed.
+fn is_compressed(file: &[u8], name: &[u8]) -> bool {
+    let file = object::File::parse(file).unwrap();
+    let mut sections = file.sections().filter(|section| {
+        let own = section.name_bytes().unwrap();
+        own == name || own.strip_prefix(b".z") == name.strip_prefix(b".")
+    });
+    sections.any(|section| section.compressed_file_range().unwrap().format != object::CompressionFormat::None)
 }
 
 #[test]
@@ -52,6 +72,17 @@ fn where_debug_information_is_makes_no_difference() {
             same("split");
             build.run(&format!("{compile} -gsplit-dwarf -fdebug-types-section -o split_type_units"));
             same("split_type_units");
+            for (compression, able) in [("zlib", "clang++-22 g++"), ("zlib-gnu", "g++"), ("zstd", "clang++-22")] {
+                if able.split(' ').all(|able| able != gxx) {
+                    continue;
+                }
+                for units in ["", "-fdebug-types-section"] {
+                    build.run(&format!("{compile} -gsplit-dwarf {units} -gz={compression} -o compressed"));
+                    let compressed = read_dwo(&build, "compressed");
+                    assert!(is_compressed(&compressed, b".debug_info.dwo"), "{gxx} {version} {units} {compression}");
+                    same("compressed");
+                }
+            }
             // dwp and llvm-dwp crash or never end at what GCC writes in version 5.
             if (gxx, version) == ("g++", 5) {
                 continue;
@@ -68,6 +99,13 @@ fn where_debug_information_is_makes_no_difference() {
                     .filter(|entry| entry.path().extension().is_some_and(|ext| ext == "dwo"));
                 dwo.for_each(|entry| std::fs::remove_file(entry.path()).unwrap());
                 same(name);
+                for format in ["zlib", "zstd"] {
+                    build.run(&format!("llvm-objcopy-22 --compress-debug-sections={format} {name}.dwp"));
+                    let package = std::fs::read(build.path(&format!("{name}.dwp"))).unwrap();
+                    assert!(is_compressed(&package, b".debug_str.dwo"), "{gxx} {version} {name} {format}");
+                    same(name);
+                    build.run(&format!("llvm-objcopy-22 --decompress-debug-sections {name}.dwp"));
+                }
                 std::fs::remove_file(build.path(&format!("{name}.dwp"))).unwrap();
             }
             let missing = build.search("split", layouts("store::"));

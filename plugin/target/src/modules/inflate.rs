@@ -2,17 +2,23 @@
 
 use super::data::{Data, reopen};
 use super::surveyed::{Compression, Content, Format, Surveyed};
+use elsa::FrozenVec;
 use libdeflater::Decompressor;
 use memmap2::{Mmap, MmapMut};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use object::ReadRef;
+use std::cell::Cell;
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// No section is inflated to more bytes.
 const LONGEST: u64 = 8 << 30;
+
+/// Nor are those of a file that is not of a module's set, all together.
+const LONGEST_OTHER: u64 = 1 << 30;
 
 /// No more bytes than these are made of one: by deflate, and by Zstandard, of whose blocks the densest are 4 bytes for 128 KiB.
 const DEFLATE_RATIO: u64 = 1032;
@@ -87,6 +93,46 @@ impl Inflated {
     }
 }
 
+/// The inflated sections of a file that is not of a module's set, such as a `.dwo`: at most 1 GiB. A worker reads hundreds of such
+/// files, so their sections are not kept with those of modules, and what they take is given back with this.
+pub struct InflatedSections {
+    sections: FrozenVec<Vec<u8>>,
+    /// So many bytes may still be added.
+    left: Cell<u64>,
+}
+
+impl Default for InflatedSections {
+    fn default() -> Self {
+        Self { sections: FrozenVec::new(), left: Cell::new(LONGEST_OTHER) }
+    }
+}
+
+impl fmt::Debug for InflatedSections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InflatedSections").field("left", &self.left).finish_non_exhaustive()
+    }
+}
+
+impl InflatedSections {
+    /// The `size` bytes that `compressed`, which has no header any more, is made of.
+    ///
+    /// # Errors
+    /// If it is damaged, or too long together with those before.
+    pub fn inflate(&self, compressed: &[u8], format: Format, size: u64) -> io::Result<&[u8]> {
+        let compression = Compression { format, header: 0 };
+        let left = self.left.get().checked_sub(check_size(compressed, compression, size)?);
+        let left = left.ok_or_else(|| invalid("the sections of its file are too long"))?;
+        let length = usize::try_from(size).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        // Some files have thousands of small sections, so none gets a mapping of its own.
+        let mut inflated = Vec::new();
+        inflated.try_reserve_exact(length)?;
+        inflated.resize(length, 0);
+        fill(compressed, compression, &mut inflated)?;
+        self.left.set(left);
+        Ok(self.sections.push_get(inflated))
+    }
+}
+
 /// Checks the size that a section says that it has, before anything is made so big.
 fn check_size(compressed: &[u8], compression: Compression, size: u64) -> io::Result<u64> {
     let ratio = match compression.format {
@@ -116,4 +162,36 @@ fn fill(compressed: &[u8], compression: Compression, inflated: &mut [u8]) -> io:
 
 fn invalid(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 1000 bytes, compressed.
+    fn compressed(format: Format) -> Vec<u8> {
+        let mut bytes = vec![0; 2000];
+        let length = match format {
+            Format::Zlib => libdeflater::Compressor::default().zlib_compress(&[7; 1000], &mut bytes).unwrap(),
+            Format::Zstd => zstd_safe::compress(&mut bytes[..], &[7; 1000], 3).unwrap(),
+        };
+        bytes.truncate(length);
+        bytes
+    }
+
+    #[test]
+    fn the_sections_of_other_files_are_inflated_as_long_as_there_is_room() {
+        for format in [Format::Zlib, Format::Zstd] {
+            let sections = InflatedSections { left: Cell::new(2500), ..InflatedSections::default() };
+            let bytes = compressed(format);
+            let first = sections.inflate(&bytes, format, 1000).unwrap();
+            assert!(sections.inflate(&bytes[1..], format, 1000).is_err(), "damaged ones take no room");
+            assert!(sections.inflate(&bytes, format, 1001).is_err(), "it is not so long");
+            assert!(sections.inflate(&bytes, format, u64::MAX).is_err(), "nothing can be so long");
+            let second = sections.inflate(&bytes, format, 1000).unwrap();
+            assert_eq!((first, second), (&[7; 1000][..], &[7; 1000][..]));
+            let full = sections.inflate(&bytes, format, 1000).unwrap_err();
+            assert_eq!(full.to_string(), "the sections of its file are too long");
+        }
+    }
 }

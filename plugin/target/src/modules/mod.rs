@@ -19,7 +19,7 @@ mod surveyed;
 pub use data::{Data, Pieces};
 pub(crate) use elf::build_id_in;
 pub use files::{FileError, Files};
-pub use inflate::inflate;
+pub use inflate::{InflatedSections, inflate};
 pub use loaded::loaded_build_id;
 pub use set::FileSet;
 pub(crate) use survey::hex;
