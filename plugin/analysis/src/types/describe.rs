@@ -1,16 +1,21 @@
 //! Rows for types that are shown: their layouts, and where they are defined.
 
+use super::Types;
 use super::item::Item;
 use super::layout::layout;
 use super::lines::Lines;
+use super::pattern::Pattern;
 use super::program::{Located, Program};
+use super::scan::TypesScanner;
 use super::search::has_layout;
 use super::spelling::{Speller, lossy};
 use super::unit::{Entry, Unit};
 use crate::dwarf::ModuleSource;
 use crate::report::{LayoutRow, MemberRow, TypeRow};
 use gimli::constants as dw;
+use rustc_hash::FxHashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use target::modules::{FileSet, Files, InflatedSections};
 
 /// The row of an item, without what has to be read for it.
@@ -26,44 +31,57 @@ pub(super) fn plain(set: &FileSet, item: &Item) -> TypeRow {
     }
 }
 
-/// The rows of items, in their order.
+/// The rows of items, in their order. What their units only declare is looked up in all of the module.
 pub(super) fn rows(
-    set: &FileSet,
-    members: bool,
+    types: &Types,
+    scanner: &mut TypesScanner,
     items: &[Item],
     files: &Files,
     stop: &dyn Fn() -> bool,
 ) -> Vec<TypeRow> {
-    let mut rows: Vec<TypeRow> = items.iter().map(|item| plain(set, item)).collect();
+    let mut rows: Vec<TypeRow> = items.iter().map(|item| plain(&types.set, item)).collect();
     // What a .dwo file takes is given back before the next one is read.
     let group = |number: &usize| (items[*number].module, items[*number].place.scope.skeleton());
     let mut order: Vec<usize> = (0..items.len()).collect();
     order.sort_by_key(group);
-    for together in order.chunk_by(|one, other| group(one) == group(other)) {
-        let module = items[together[0]].module;
-        let (inflated, source) = (InflatedSections::default(), ModuleSource::new(files, module));
-        // What cannot be read has been reported by the scan.
-        let Ok(program) = Program::new(&source, &inflated) else { continue };
-        let (mut speller, mut lines) = (Speller::new(&program), Lines::new(&program));
-        for number in together {
-            let (item, row) = (&items[*number], &mut rows[*number]);
-            if stop() {
-                return rows;
+    for of_module in order.chunk_by(|one, other| items[*one].module == items[*other].module) {
+        let module = items[of_module[0]].module;
+        scanner.turn_to(module);
+        let mut left = of_module.to_vec();
+        // A class that has been found may have bases that are only declared where it is.
+        loop {
+            let (mut lacking, mut incomplete) = (FxHashMap::default(), Vec::new());
+            for together in left.chunk_by(|one, other| group(one) == group(other)) {
+                let (inflated, source) = (InflatedSections::default(), ModuleSource::new(files, module));
+                // What cannot be read has been reported by the scan.
+                let Ok(program) = Program::new(&source, &inflated) else { continue };
+                program.know(scanner.defined.clone());
+                let (mut speller, mut lines) = (Speller::new(&program), Lines::new(&program));
+                for number in together {
+                    if stop() {
+                        return rows;
+                    }
+                    if let Some(Located { unit, entry }) = program.at(&items[*number].place) {
+                        describe(&mut speller, &mut lines, &unit, &entry, types.options.layout, &mut rows[*number]);
+                    }
+                    let more = program.take_lacking();
+                    if !more.is_empty() {
+                        incomplete.push(*number);
+                        lacking.extend(more);
+                    }
+                }
             }
-            if let Some(Located { unit, entry }) = find(&program, item) {
-                describe(&mut speller, &mut lines, &unit, &entry, members, row);
+            if lacking.is_empty() {
+                break;
             }
+            let names = Pattern::of_names(lacking.values().cloned().collect());
+            let Some(found) = types.defined(files, module, names, stop) else { return rows };
+            let places = Arc::make_mut(&mut scanner.defined.places);
+            places.extend(lacking.keys().map(|hash| (*hash, found.get(hash).copied().flatten())));
+            left = incomplete;
         }
     }
     rows
-}
-
-/// Where an item is.
-fn find<'a>(program: &Program<'a>, item: &Item) -> Option<Located<'a>> {
-    let scope = program.scope(item.place.scope).ok()?;
-    let unit = program.unit(&scope, item.place.unit).ok()?;
-    let entry = unit.entry_at(item.place.entry).ok()?;
-    Some(Located { unit, entry })
 }
 
 pub(super) fn describe<'a>(
@@ -76,13 +94,16 @@ pub(super) fn describe<'a>(
 ) {
     row.file = entry.file.and_then(|file| lines.file(unit, file));
     row.line = entry.line.filter(|line| *line > 0 && row.file.is_some());
+    if row.size.is_none() && entry.tag == dw::DW_TAG_typedef {
+        row.size = entry.kind.and_then(|kind| speller.program.size(unit, kind));
+    }
     match entry.tag {
         tag if has_layout(tag) && members => {
             let layout = layout(speller, unit, entry);
             row.padding = layout.padding;
             row.layout = Some(layout.row);
         }
-        tag if has_layout(tag) => row.padding = super::layout::padding(speller.program, unit, entry),
+        tag if has_layout(tag) => row.padding = super::layout::padding(speller.program, unit, entry).bytes,
         dw::DW_TAG_enumeration_type if members => row.layout = Some(enumerators(unit, entry)),
         dw::DW_TAG_typedef if members => {
             let member = MemberRow { type_name: speller.spell(unit, entry.kind), ..MemberRow::default() };

@@ -9,7 +9,7 @@
 //! A fact has a header, a row for each unit, a row for each definition, and all names one after another. Numbers have the least
 //! significant byte first.
 
-use super::item::{Candidate, Key, Kind, Place};
+use super::item::{Candidate, Key, Kind, Padding, Place};
 use super::merge::Taker;
 use super::pattern::Pattern;
 use super::program::ScopeId;
@@ -31,7 +31,7 @@ const LONGEST: usize = 256 << 20;
 
 /// The word and the version that facts are kept under. Whatever changes what a walk finds, or how it is written here, changes
 /// the version.
-const FACTS: (&str, u32) = ("types", 1);
+const FACTS: (&str, u32) = ("types", 2);
 
 /// The numbers of units, definitions and bytes of names.
 const HEADER: usize = 12;
@@ -72,6 +72,8 @@ struct Row {
     /// Whether it is in the alternate file, and in .debug_types.
     alternate: bool,
     types: bool,
+    /// Whether there is a member or a base that its unit only declares: the padding is what can be said without.
+    declared: bool,
     unit: u64,
     entry: u64,
     size: u64,
@@ -102,19 +104,32 @@ impl<B: Deref<Target = [u8]>> Index<B> {
         sound.then_some(index)
     }
 
-    /// Gives what the unit at `offset` defines first in its shard, and is matched, to `taker`. Returns whether the unit is here.
-    pub(super) fn search(&self, offset: u64, pattern: &mut Pattern, taker: &mut impl Taker) -> bool {
+    /// Whether something that the unit at `offset` defines has a part that the unit only declares.
+    pub(super) fn declares(&self, offset: u64) -> bool {
+        let mut rows = self.rows_of(offset).into_iter().flatten();
+        rows.any(|row| self.row(row).is_some_and(|row| row.declared))
+    }
+
+    /// Gives what the unit at `offset` defines first in its shard, and is matched, to `taker`. Of those with parts that the unit
+    /// only declares, `padding` works out how many bytes no member takes. Returns whether the unit is here.
+    pub(super) fn search(
+        &self,
+        offset: u64,
+        pattern: &mut Pattern,
+        taker: &mut impl Taker,
+        padding: &mut impl FnMut(&Candidate<'_>) -> Padding,
+    ) -> bool {
         let Some(rows) = self.rows_of(offset) else { return false };
         let names = self.name_at(rows.start)..self.name_at(rows.end);
         let text = self.names().get(names.clone()).unwrap_or_default();
         match pattern.literal.as_deref().map(|literal| Finder::new(literal).into_owned()) {
-            None => rows.for_each(|row| self.offer(row, pattern, taker)),
+            None => rows.for_each(|row| self.offer(row, pattern, taker, padding)),
             Some(finder) => {
                 let (mut row, mut at) = (rows.start, 0);
                 while let Some(found) = finder.find(&text[at..]) {
                     // The name that it begins in. If it goes on in the next one, that is not what the pattern says.
                     row += self.rows_before(row..rows.end, names.start + at + found);
-                    self.offer(row, pattern, taker);
+                    self.offer(row, pattern, taker, padding);
                     row += 1;
                     at = self.name_at(row) - names.start;
                 }
@@ -123,7 +138,13 @@ impl<B: Deref<Target = [u8]>> Index<B> {
         true
     }
 
-    fn offer(&self, number: usize, pattern: &mut Pattern, taker: &mut impl Taker) {
+    fn offer(
+        &self,
+        number: usize,
+        pattern: &mut Pattern,
+        taker: &mut impl Taker,
+        padding: &mut impl FnMut(&Candidate<'_>) -> Padding,
+    ) {
         let Some(row) = self.row(number) else { return };
         let known = |number: u64| Some(number).filter(|number| *number != UNKNOWN);
         let name = self.names().get(row.name as usize..self.name_at(number + 1)).unwrap_or_default();
@@ -134,7 +155,11 @@ impl<B: Deref<Target = [u8]>> Index<B> {
         let unit = UnitPlace { types: row.types, offset: row.unit };
         let place = Place { scope, unit, entry: row.entry as usize };
         let Row { kind, key, .. } = row;
-        taker.take(&Candidate { name, kind, size: known(row.size), key, place }, || known(row.padding));
+        let candidate = Candidate { name, kind, size: known(row.size), key, place };
+        taker.take(&candidate, || match row.declared {
+            true => padding(&candidate),
+            false => Padding { bytes: known(row.padding), declared: false },
+        });
     }
 
     /// Of the definitions from the first of `rows` on, how many lie before the one whose name has the byte at `at`.
@@ -173,6 +198,7 @@ impl<B: Deref<Target = [u8]>> Index<B> {
             kind: Kind::from_number(bytes[4])?,
             alternate: bytes[5] != 0,
             types: bytes[6] != 0,
+            declared: bytes[7] != 0,
             unit: number(8)?,
             entry: number(16)?,
             size: number(24)?,
@@ -195,7 +221,7 @@ impl<B: Deref<Target = [u8]>> Index<B> {
 impl Row {
     fn write(&self, rows: &mut Vec<u8>) {
         rows.extend_from_slice(&self.name.to_le_bytes());
-        rows.extend_from_slice(&[self.kind as u8, self.alternate.into(), self.types.into(), 0]);
+        rows.extend_from_slice(&[self.kind as u8, self.alternate.into(), self.types.into(), self.declared.into()]);
         for number in [self.unit, self.entry, self.size, self.padding, self.key.name, self.key.digest] {
             rows.extend_from_slice(&number.to_le_bytes());
         }
@@ -254,20 +280,22 @@ impl Taker for Builder {
         self.names.len() <= LONGEST
     }
 
-    fn take(&mut self, candidate: &Candidate<'_>, padding: impl FnOnce() -> Option<u64>) {
+    fn take(&mut self, candidate: &Candidate<'_>, padding: impl FnOnce() -> Padding) {
         let Candidate { name, kind, size, key, place } = *candidate;
         if !self.known.insert((key, size)) {
             return;
         }
+        let padding = padding();
         let row = Row {
             name: self.names.len() as u32,
             kind,
             alternate: place.scope == ScopeId::Alternate,
             types: place.unit.types,
+            declared: padding.declared,
             unit: place.unit.offset,
             entry: place.entry as u64,
             size: size.unwrap_or(UNKNOWN),
-            padding: padding().unwrap_or(UNKNOWN),
+            padding: padding.bytes.unwrap_or(UNKNOWN),
             key,
         };
         row.write(&mut self.rows);
@@ -304,10 +332,20 @@ mod tests {
             size.unwrap_or(0) >= self.0
         }
 
-        fn take(&mut self, candidate: &Candidate<'_>, padding: impl FnOnce() -> Option<u64>) {
+        fn take(&mut self, candidate: &Candidate<'_>, padding: impl FnOnce() -> Padding) {
             let Candidate { name, kind, size, place, .. } = candidate;
-            self.1.push((place.unit.offset, name.to_vec(), *kind as u8, *size, padding()));
+            self.1.push((place.unit.offset, name.to_vec(), *kind as u8, *size, padding().bytes));
         }
+    }
+
+    /// What has an even number has parts that its unit only declares.
+    fn of(bytes: Option<u64>) -> Padding {
+        let declared = bytes.is_some_and(|bytes| bytes % 2 == 0);
+        Padding { bytes, declared }
+    }
+
+    fn worked_out(_: &Candidate<'_>) -> Padding {
+        Padding { bytes: Some(100), declared: true }
     }
 
     fn name() -> impl Strategy<Value = Vec<u8>> {
@@ -328,7 +366,7 @@ mod tests {
                 let key = Key { name: super::super::digest::hash(name), digest: kind as u64 };
                 let unit = UnitPlace { types: false, offset };
                 let place = Place { scope: ScopeId::Own, unit, entry: 7 };
-                builder.take(&Candidate { name, kind, size: *size, key, place }, || *padding);
+                builder.take(&Candidate { name, kind, size: *size, key, place }, || of(*padding));
             }
             if *whole { builder.end_unit(mark, offset) } else { builder.drop_unit(mark) }
         }
@@ -354,13 +392,14 @@ mod tests {
                     }
                     seen.push(known);
                     if size.unwrap_or(0) >= least && pattern.is_match(name) {
-                        expected.push((offset, name.clone(), *kind, *size, *padding));
+                        let padding = if of(*padding).declared { Some(100) } else { *padding };
+                        expected.push((offset, name.clone(), *kind, *size, padding));
                     }
                 }
                 let mut all = All(least, Vec::new());
-                prop_assert_eq!(index.search(offset, &mut pattern, &mut all), *whole);
+                prop_assert_eq!(index.search(offset, &mut pattern, &mut all, &mut worked_out), *whole);
                 prop_assert_eq!(all.1, if *whole { expected } else { Vec::new() });
-                prop_assert!(!index.search(offset + 1, &mut pattern, &mut All(0, Vec::new())));
+                prop_assert!(!index.search(offset + 1, &mut pattern, &mut All(0, Vec::new()), &mut worked_out));
             }
         }
 
@@ -380,7 +419,7 @@ mod tests {
             }
             if let Some(index) = Index::new(fact) {
                 for (regex, offset) in [("ab", 0), (".", 0), ("ab", 100), ("a", 200)] {
-                    index.search(offset, &mut Pattern::new(regex).unwrap(), &mut All(0, Vec::new()));
+                    index.search(offset, &mut Pattern::new(regex).unwrap(), &mut All(0, Vec::new()), &mut worked_out);
                 }
             }
         }

@@ -81,6 +81,15 @@ pub(super) struct Place {
     pub(super) entry: usize,
 }
 
+/// How many bytes of a type no member takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Padding {
+    /// At least; `None` if nothing can be said.
+    pub(super) bytes: Option<u64>,
+    /// Whether there is a member or a base that its unit only declares.
+    pub(super) declared: bool,
+}
+
 /// A definition that may become an item.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate<'a> {

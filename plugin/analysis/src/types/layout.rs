@@ -1,6 +1,7 @@
 //! What lies where in a type.
 
 use super::abbreviations::{Role, Text, Value, role};
+use super::item::Padding;
 use super::program::{Located, Program};
 use super::sizes::{bit_field, location};
 use super::spelling::{Speller, lossy};
@@ -44,11 +45,12 @@ pub(super) fn layout<'a>(speller: &mut Speller<'_, 'a>, unit: &Rc<Unit<'a>>, ent
     Layout { row: LayoutRow { members, holes }, padding }
 }
 
-/// Bytes of the type that `entry` defines which certainly no member takes; `None` if that is not known.
-pub(super) fn padding<'a>(program: &Program<'a>, unit: &Rc<Unit<'a>>, entry: &Entry) -> Option<u64> {
+/// Bytes of the type that `entry` defines which certainly no member takes.
+pub(super) fn padding<'a>(program: &Program<'a>, unit: &Rc<Unit<'a>>, entry: &Entry) -> Padding {
+    program.take_asked();
     let mut lay = Lay { program, speller: None, cover: Cover::default(), members: 0 };
     lay.members(unit, entry, 0, DEEPEST);
-    lay.cover.left(entry.size).1
+    Padding { bytes: lay.cover.left(entry.size).1, declared: program.take_asked() }
 }
 
 struct Lay<'s, 'p, 'a> {
@@ -244,7 +246,8 @@ fn is_known<'a>(program: &Program<'a>, located: &Located<'a>, depth: u32) -> boo
 /// Whether `holds` is true of each member and base of a type, and of those of its bases. It is not of one that is only declared.
 fn every_part<'a>(program: &Program<'a>, located: &Located<'a>, depth: u32, holds: &dyn Fn(&Entry) -> bool) -> bool {
     let Some(depth) = depth.checked_sub(1) else { return false };
-    let Located { unit, entry } = located;
+    let definition = program.completed(located);
+    let Located { unit, entry } = definition.as_ref().unwrap_or(located);
     if entry.declaration {
         return false;
     }

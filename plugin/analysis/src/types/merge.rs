@@ -1,7 +1,7 @@
 //! What tasks bring, and how it comes together: each definition counts once, whichever units it is in.
 
 use super::best::{Best, Rank};
-use super::item::{Candidate, Item, Key, Sort};
+use super::item::{Candidate, Item, Key, Padding, Sort};
 use super::scan::Wanted;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,7 @@ pub(super) trait Taker {
     fn wants(&self, size: Option<u64>) -> bool;
 
     /// Takes one that is wanted. `padding` works out how many of its bytes no member takes.
-    fn take(&mut self, candidate: &Candidate<'_>, padding: impl FnOnce() -> Option<u64>);
+    fn take(&mut self, candidate: &Candidate<'_>, padding: impl FnOnce() -> Padding);
 }
 
 /// The definitions of one task.
@@ -60,12 +60,12 @@ impl Taker for Collected {
         size.unwrap_or(0) >= self.wanted.min_size
     }
 
-    fn take(&mut self, candidate: &Candidate<'_>, padding: impl FnOnce() -> Option<u64>) {
+    fn take(&mut self, candidate: &Candidate<'_>, padding: impl FnOnce() -> Padding) {
         let Candidate { name, kind, size, key, place } = *candidate;
         if !self.known.insert(key) {
             return;
         }
-        let padding = if self.wanted.sort == Sort::Padding { padding() } else { None };
+        let padding = if self.wanted.sort == Sort::Padding { padding().bytes } else { None };
         if self.best.takes(&Rank { name, size, padding, kind: kind as u8, digest: key.digest }) {
             let (name, module) = (name.to_vec(), self.module);
             self.best.add(Item { name, kind, size, padding, key, module, place, definitions: 1 });

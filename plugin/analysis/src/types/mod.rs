@@ -4,12 +4,16 @@
 //! tells whether it is a type or may contain one, until a name matches. A definition that several units have counts once: its
 //! key is the hash of its name and that of what is defined, so that tasks bring 16 bytes for each, and all that is shown of
 //! those few which may come first.
+//!
+//! A member or a base that its unit only declares is looked up in all of its module, for rows that are shown and, where types
+//! are ranked by padding, for all of them. What the module does not define, or defines in several ways, has no known size.
 
 mod abbreviations;
 mod best;
 mod cursor;
 mod describe;
 mod digest;
+mod elsewhere;
 mod index;
 mod item;
 mod layout;
@@ -32,6 +36,7 @@ use crate::files::{FileAnalysis, section_range};
 use crate::find::PatternError;
 use crate::plan::{Analysis, ScanRange, Scanned, Task};
 use crate::report::{Results, Skip, Stop};
+use elsewhere::{Definitions, Known, Places};
 use index::{Builder, Index, LEAST, SHARD};
 use merge::Collected;
 use pattern::Pattern;
@@ -40,6 +45,7 @@ use scan::{Scan, Wanted};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use target::AddressRange;
 use target::modules::{FileSet, Files, InflatedSections, Role};
 
@@ -118,6 +124,32 @@ impl Types {
         Index::new(files.cache()?.find(&index::key(surveyed, section, shard))?)
     }
 
+    /// Where a module defines the classes whose names match; `None` if told to stop. What of it cannot be read, the search
+    /// reports.
+    fn defined(&self, files: &Files, module: usize, pattern: Pattern, stop: &dyn Fn() -> bool) -> Option<Places> {
+        let source = ModuleSource::new(files, module);
+        let inflated = InflatedSections::default();
+        let Ok(program) = Program::new(&source, &inflated) else { return Some(Places::default()) };
+        let (mut scanner, mut taker) = (TypesScanner::new(pattern), Definitions::default());
+        let mut scan = Scan::new(&program, &mut scanner, module, &mut taker, stop);
+        for range in &self.ranges {
+            let Some((_, section, _)) = self.set.locate(range.range.start).filter(|place| place.0 == module) else {
+                continue;
+            };
+            let surveyed = &self.set.modules[module].sections[section];
+            let (name, all) = (surveyed.name.as_str(), 0..surveyed.size);
+            let types = name.starts_with(".debug_types");
+            let stopped = match PACKAGE_SECTIONS.contains(&name) {
+                true => scan.package(types, all),
+                false => scan.own(types, all, &|shard| self.kept(files, module, section, shard)),
+            };
+            if stopped.is_some() {
+                return None;
+            }
+        }
+        (!stop()).then(|| taker.finish())
+    }
+
     fn wanted(&self) -> Wanted {
         Wanted { min_size: self.options.min_size, sort: self.options.sort, limit: self.options.limit }
     }
@@ -160,6 +192,13 @@ impl Analysis for Types {
         let part = offset..offset + task.range.len();
         let mut taker = Collected::new(module, self.wanted());
         let mut scan = Scan::new(&program, scanner, module, &mut taker, stop);
+        let all = || {
+            let places = self.defined(files, module, Pattern::new("").ok()?, stop)?;
+            Some(Known { places: Arc::new(places), all: true })
+        };
+        if self.options.sort == Sort::Padding {
+            scan.looks_up(&all);
+        }
         let types = name.starts_with(".debug_types");
         let missing = RefCell::new(Vec::new());
         let kept = |shard: u64| {
@@ -240,8 +279,8 @@ impl FileAnalysis for Types {
         notes
     }
 
-    fn describe(&self, _: &mut TypesScanner, items: &[Item], files: &Files, stop: &dyn Fn() -> bool) -> Results {
-        Results::Types(describe::rows(&self.set, self.options.layout, items, files, stop))
+    fn describe(&self, scanner: &mut TypesScanner, items: &[Item], files: &Files, stop: &dyn Fn() -> bool) -> Results {
+        Results::Types(describe::rows(self, scanner, items, files, stop))
     }
 
     fn plain(&self, items: &[Item]) -> Results {

@@ -22,6 +22,12 @@ pub(super) fn is_nameless(name: &[u8]) -> bool {
     name.ends_with(b")") && NAMELESS[1..].iter().any(|nameless| name.ends_with(nameless.as_bytes()))
 }
 
+/// Whether a qualified name is that of a type which only its own unit can define.
+pub(super) fn is_local(name: &[u8]) -> bool {
+    let has = |part: &[u8]| memchr::memmem::find(name, part).is_some();
+    has(b"()::") || NAMELESS.iter().any(|nameless| has(nameless.as_bytes()))
+}
+
 /// Spells names of one module.
 pub(super) struct Namer<'n, 'p, 'a> {
     pub(super) program: &'p Program<'a>,

@@ -4,12 +4,12 @@ use super::names::NAMELESS;
 use crate::find::{PatternError, regex};
 use regex_automata::{Input, meta};
 use regex_syntax::hir::{Hir, HirKind};
+use rustc_hash::FxHashSet;
 
 /// A regex over qualified names.
 #[derive(Debug)]
 pub(super) struct Pattern {
-    regex: meta::Regex,
-    cache: meta::Cache,
+    names: Names,
     /// Bytes that every name which it matches contains, within the name of one namespace or type of those that the
     /// qualified name is made of. `None` if there are none.
     pub(super) literal: Option<Vec<u8>>,
@@ -20,18 +20,43 @@ impl Pattern {
         let (regex, hir) = regex::filter_and_hir(regex)?;
         let literal = literal(&hir);
         let cache = regex.create_cache();
-        Ok(Self { regex, cache, literal })
+        Ok(Self { names: Names::Matched(Box::new((regex, cache))), literal })
+    }
+
+    /// Of these names, in full.
+    pub(super) fn of_names(names: FxHashSet<Vec<u8>>) -> Self {
+        let only = names.iter().next().filter(|_| names.len() == 1);
+        let literal = only.and_then(|name| longest_piece(std::slice::from_ref(name)));
+        Self { literal, names: Names::Exact(names) }
     }
 
     pub(super) fn is_match(&mut self, name: &[u8]) -> bool {
-        self.regex.search_half_with(&mut self.cache, &Input::new(name).earliest(true)).is_some()
+        match &mut self.names {
+            Names::Exact(names) => names.contains(name),
+            Names::Matched(matched) => {
+                let (regex, cache) = &mut **matched;
+                regex.search_half_with(cache, &Input::new(name).earliest(true)).is_some()
+            }
+        }
     }
+}
+
+/// Which names match.
+#[derive(Debug)]
+enum Names {
+    Exact(FxHashSet<Vec<u8>>),
+    Matched(Box<(meta::Regex, meta::Cache)>),
 }
 
 /// The longest bytes that are in every match, and in one part of a qualified name.
 fn literal(hir: &Hir) -> Option<Vec<u8>> {
     let mut literals = Vec::new();
     required(hir, &mut literals);
+    longest_piece(&literals)
+}
+
+/// The longest bytes of any of `literals` that are in one part of a qualified name.
+fn longest_piece(literals: &[Vec<u8>]) -> Option<Vec<u8>> {
     let usable = |literal: &&[u8]| {
         // What a name without one is written as may hold it as well.
         literal.len() >= 2

@@ -2,6 +2,7 @@
 
 use super::abbreviations::{Shapes, Text, Value};
 use super::cursor::{Encoding, Malformed};
+use super::elsewhere::Elsewhere;
 use super::unit::{Entry, Unit, UnitPlace, read};
 use super::walk::{Outline, Quiet, walk};
 use crate::dwarf::{Briefly, DebugInfo, Dwarf, DwarfError, Slice, Source, UnitTable};
@@ -73,6 +74,7 @@ pub(super) struct Program<'a> {
     split_types: RefCell<HashMap<u64, HashMap<u64, ScopeId>>>,
     /// By section of abbreviations, offset and encoding.
     shapes: RefCell<HashMap<(usize, usize, Encoding), Rc<Shapes>>>,
+    pub(super) elsewhere: RefCell<Elsewhere>,
 }
 
 /// An entry and the unit that it is in.
@@ -156,8 +158,8 @@ impl<'a> Program<'a> {
     /// If a section cannot be read.
     pub(super) fn new(source: &'a dyn Source<'a>, inflated: &'a InflatedSections) -> Result<Self, DwarfError> {
         let info = DebugInfo::load(source)?;
-        let (scopes, units, outlines, split_types, shapes) = Default::default();
-        Ok(Self { source, inflated, info, scopes, units, outlines, split_types, shapes })
+        let (scopes, units, outlines, split_types, shapes, elsewhere) = Default::default();
+        Ok(Self { source, inflated, info, scopes, units, outlines, split_types, shapes, elsewhere })
     }
 
     /// Where its sections come from, for those who need them for less long.

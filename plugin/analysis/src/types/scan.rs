@@ -2,8 +2,9 @@
 
 use super::cursor::Malformed;
 use super::digest::{Definition, Digests, hash};
+use super::elsewhere::Known;
 use super::index::{Builder, Index, SHARD};
-use super::item::{Candidate, Key, Kind, Place, Sort};
+use super::item::{Candidate, Key, Kind, Padding, Place, Sort};
 use super::layout::padding;
 use super::merge::Taker;
 use super::pattern::Pattern;
@@ -35,22 +36,24 @@ pub struct TypesScanner {
     strings: HashMap<ScopeId, Arc<Strings>>,
     /// Units of its alternate file that have been gone through. What was found there is with an earlier task.
     imported: FxHashSet<u64>,
-    paddings: FxHashMap<Key, Option<u64>>,
+    paddings: FxHashMap<Key, Padding>,
     /// What is kept of its units, by whether they are type units', and by shard.
     indexes: HashMap<(bool, u64), Option<Arc<Index>>>,
+    /// Where it defines what units of it only declare, as far as that was looked for.
+    pub(super) defined: Known,
 }
 
 impl TypesScanner {
     pub(super) fn new(pattern: Pattern) -> Self {
-        let (tables, strings, imported, paddings, indexes) = Default::default();
-        Self { pattern, module: None, tables, strings, imported, paddings, indexes }
+        let (tables, strings, imported, paddings, indexes, defined) = Default::default();
+        Self { pattern, module: None, tables, strings, imported, paddings, indexes, defined }
     }
 
     /// Forgets what is not about `module`.
     pub(super) fn turn_to(&mut self, module: usize) {
         if self.module != Some(module) {
-            let Self { tables, strings, imported, paddings, indexes, .. } = self;
-            (*tables, *strings, *imported, *paddings, *indexes) = Default::default();
+            let Self { tables, strings, imported, paddings, indexes, defined, .. } = self;
+            (*tables, *strings, *imported, *paddings, *indexes, *defined) = Default::default();
             self.module = Some(module);
         }
         self.strings.retain(|scope, _| !matches!(scope, ScopeId::Split(_) | ScopeId::SplitTypes(..)));
@@ -78,6 +81,8 @@ pub(super) struct Scan<'s, 'a, T> {
     pub(super) taker: &'s mut T,
     pub(super) unread: Vec<Unread>,
     digests: Digests,
+    /// Looks for all classes of the module; `None` if nobody asks how large what a unit only declares is.
+    lookup: Option<&'s dyn Fn() -> Option<Known>>,
     stop: &'s dyn Fn() -> bool,
 }
 
@@ -90,7 +95,29 @@ impl<'s, 'a, T: Taker> Scan<'s, 'a, T> {
         stop: &'s dyn Fn() -> bool,
     ) -> Self {
         scanner.turn_to(module);
-        Self { program, scanner, taker, unread: Vec::new(), digests: Digests::default(), stop }
+        Self { program, scanner, taker, unread: Vec::new(), digests: Digests::default(), lookup: None, stop }
+    }
+
+    /// Has `lookup` look for all classes of the module, once there is a member or a base that its unit only declares. It returns
+    /// `None` if told to stop.
+    pub(super) fn looks_up(&mut self, lookup: &'s dyn Fn() -> Option<Known>) {
+        self.lookup = Some(lookup);
+        if self.scanner.defined.all {
+            self.program.know(self.scanner.defined.clone());
+        }
+    }
+
+    /// What units only declare is to be known from now on, if anybody asks for it.
+    fn complete(&mut self) -> Result<(), Malformed> {
+        if let Some(lookup) = self.lookup
+            && !self.program.knows_all()
+        {
+            if !self.scanner.defined.all {
+                self.scanner.defined = lookup().ok_or(Malformed::Stopped)?;
+            }
+            self.program.know(self.scanner.defined.clone());
+        }
+        Ok(())
     }
 
     /// Goes through the units that begin in `part` of the module's own section, those that are kept in what `kept` finds of their
@@ -100,7 +127,19 @@ impl<'s, 'a, T: Taker> Scan<'s, 'a, T> {
             let key = (types, place.offset / SHARD);
             let index = scan.scanner.indexes.entry(key).or_insert_with(|| kept(key.1).map(Arc::new));
             let index = index.as_ref().map(Arc::clone);
-            match index.is_some_and(|index| index.search(place.offset, &mut scan.scanner.pattern, scan.taker)) {
+            let Some(index) = index else { return scan.unit(scope, place) };
+            if scan.lookup.is_some() && !scan.program.knows_all() && index.declares(place.offset) {
+                scan.complete()?;
+            }
+            let Self { program, scanner, taker, .. } = scan;
+            let TypesScanner { pattern, paddings, .. } = &mut **scanner;
+            let mut worked_out = |candidate: &Candidate<'_>| {
+                *paddings.entry(candidate.key).or_insert_with(|| {
+                    let found = program.at(&candidate.place);
+                    found.map_or_else(Padding::default, |found| padding(program, &found.unit, &found.entry))
+                })
+            };
+            match index.search(place.offset, pattern, &mut **taker, &mut worked_out) {
                 true => Ok(()),
                 false => scan.unit(scope, place),
             }
@@ -192,8 +231,12 @@ impl<'s, 'a, T: Taker> Scan<'s, 'a, T> {
             taker: self.taker,
             unread: Vec::new(),
             digests: Digests::default(),
+            lookup: self.lookup,
             stop: self.stop,
         };
+        if scan.lookup.is_some() && scan.scanner.defined.all {
+            program.know(scan.scanner.defined.clone());
+        }
         let parts = program.split(skeleton).map_err(malformed)?;
         // One that is malformed costs none of the others.
         let done: Vec<_> = parts.into_iter().map(|id| scan.all_of(id)).collect();
@@ -266,10 +309,18 @@ impl<'s, 'a, T: Taker> Scan<'s, 'a, T> {
         let own = if hit.nameless { digest } else { u64::from(kind == Kind::Typedef) };
         let key = Key { name: hash(name) ^ own, digest };
         let place = Place { scope: unit.scope.id, unit: unit.place, entry: hit.offset };
+        if self.lookup.is_some() && has_layout(hit.tag) && !self.scanner.paddings.contains_key(&key) {
+            let mut found = padding(self.program, unit, &entry);
+            if found.declared && !self.program.knows_all() {
+                self.complete()?;
+                found = padding(self.program, unit, &entry);
+            }
+            self.scanner.paddings.insert(key, found);
+        }
         let (program, paddings) = (self.program, &mut self.scanner.paddings);
         let padding = || match has_layout(hit.tag) {
             true => *paddings.entry(key).or_insert_with(|| padding(program, unit, &entry)),
-            false => None,
+            false => Padding::default(),
         };
         self.taker.take(&Candidate { name, kind, size, key, place }, padding);
         Ok(())

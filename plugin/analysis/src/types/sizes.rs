@@ -26,6 +26,9 @@ impl<'a> Program<'a> {
         if let (true, Some(signature)) = (entry.declaration, entry.signature) {
             return self.size_of(&self.resolve(unit, signature).ok()?, chain);
         }
+        if let Some(definition) = self.completed(located) {
+            return self.size_of(&definition, chain);
+        }
         let inner = || self.size_of(&self.resolve(unit, entry.kind?).ok()?, chain);
         match entry.tag {
             dw::DW_TAG_pointer_type | dw::DW_TAG_reference_type | dw::DW_TAG_rvalue_reference_type => {

@@ -186,6 +186,29 @@ impl<'a> Unit<'a> {
         Children { unit: self, at }
     }
 
+    /// Whether an entry right below `parent` has a tag for which `holds` is true.
+    pub(super) fn has_below(&self, parent: &Entry, holds: impl Fn(DwTag) -> bool) -> bool {
+        let mut at = parent.end;
+        let mut next = || -> Result<Option<DwTag>, Malformed> {
+            let code = leb(self.bytes, &mut at)?;
+            if code == 0 {
+                return Ok(None);
+            }
+            let shape = self.shapes.shape(code)?;
+            let mut sibling = None;
+            at = shape.brief(self.bytes, at, self.encoding, |slot, value| {
+                if let (Slot::Sibling, Value::Unit(offset)) = (slot, value) {
+                    sibling = Some(offset);
+                }
+            })?;
+            if shape.children {
+                at = self.skip(at, sibling)?;
+            }
+            Ok(Some(shape.tag))
+        };
+        parent.children && std::iter::from_fn(|| next().ok().flatten()).any(holds)
+    }
+
     /// The next entry of a list that is of a type's parts; `at` is moved behind it.
     fn next_member(&self, at: &mut usize) -> Result<Option<Entry>, Malformed> {
         loop {

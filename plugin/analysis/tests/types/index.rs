@@ -39,7 +39,11 @@ fn program(build: &Build) -> String {
         fs::write(build.path(&format!("unit{unit}.c")), text).unwrap();
         let _ = write!(units, " unit{unit}.c");
     }
-    build.run(&format!("gcc -g -O0 {units} -Wl,--build-id -o large"));
+    // One unit only declares what the other defines.
+    for (define, object) in [("MAIN", "user.o"), ("HOME", "home.o"), ("OTHER", "other.o")] {
+        build.run(&format!("clang++-22 -g -D{define} -Dmain=user -c FIXTURES/homed.cpp -o {object}"));
+    }
+    build.run(&format!("gcc -g -O0 user.o {units} home.o other.o -lstdc++ -Wl,--build-id -o large"));
     build.path("large")
 }
 
@@ -58,10 +62,15 @@ fn what_is_kept_changes_nothing() {
         sorted(".", Sort::Size, 40),
         sorted("common", Sort::Padding, 40),
         sorted("_1", Sort::Name, 7),
+        layouts("^homed::"),
+        sorted("^homed::", Sort::Padding, 40),
+        sorted("^homed::", Sort::Padding, 2),
     ];
     let expected = searches.each_ref().map(|options| search(std::slice::from_ref(&path), options.clone()));
     assert!(expected[0].total > 9000 && expected[0].problems.is_empty(), "{}", expected[0].total);
     assert!(expected[5].rows.iter().any(|row| row.name == "late" && row.size == Some(20)), "{:?}", expected[5].rows);
+    let boxes = [9, 10].map(|search: usize| expected[search].row("homed::Boxes").padding);
+    assert_eq!(boxes, [Some(4 + 7), Some(4 + 7)]);
     let all = || searches.iter().zip(&expected);
     // Nothing is kept yet, and then it is.
     let (first, chores) = search_kept(&path, searches[0].clone(), folder.path(), true);

@@ -237,3 +237,21 @@ fn classes_of_cpp_lie_as_pahole_prints_them() {
         assert!(compared >= 12, "{options}: {compared}");
     }
 }
+
+#[test]
+fn classes_that_other_units_define_lie_as_pahole_prints_them() {
+    let build = Build::new();
+    let source = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/homed.cpp")).unwrap();
+    std::fs::write(build.path("flat.cpp"), source.replace("namespace homed {", "extern \"C++\" {")).unwrap();
+    for (options, name) in [("-g -fstandalone-debug", "whole"), ("-g", "limited")] {
+        for unit in ["MAIN", "HOME"] {
+            build.run(&format!("clang++-22 {options} -D{unit} -c flat.cpp -o {name}_{unit}.o"));
+        }
+        build.run(&format!("clang++-22 -r {name}_MAIN.o {name}_HOME.o -o {name}"));
+    }
+    // Of what is only declared it knows no size, and it makes up places of virtual bases.
+    let mut theirs = pahole(&build, "whole");
+    theirs.retain(|name, _| !matches!(name.as_str(), "Parted" | "Split" | "Either" | "Unsure"));
+    let compared = compare(&build.all("limited"), &theirs, |_| false);
+    assert!(compared >= 9, "{compared}: {theirs:?}");
+}

@@ -118,6 +118,14 @@ pub fn search_by(paths: &[String], options: TypesOptions, threads: usize) -> Ans
     answer(&analysis, &files, outcome)
 }
 
+/// The same, but cut into the smallest tasks.
+pub fn search_by_in_parts(paths: &[String], options: TypesOptions, threads: usize) -> Answer {
+    let (analysis, files) = prepare(paths, options);
+    let mut executor = InProcess::new(Arc::clone(&analysis), Arc::clone(&files), threads);
+    let outcome = run(&*analysis, &mut executor, &files, CUT, &mut Quiet);
+    answer(&analysis, &files, outcome)
+}
+
 fn run_on(analysis: &Types, executor: &mut dyn Executor<Types>, files: &Files) -> Outcome<<Types as Analysis>::Merge> {
     let cut = Cut { block: 64 << 10, task: 4 << 20, sparse: 4 << 20 };
     run(analysis, executor, files, cut, &mut Quiet)

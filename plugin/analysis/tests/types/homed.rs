@@ -1,0 +1,94 @@
+//! Classes that a unit only declares, because the compiler expects another unit to define them.
+
+use crate::programs::{Answer, Build, layouts, search_by, search_by_in_parts, sorted};
+use analysis::TypeRow;
+use analysis::types::Sort;
+
+/// Links the fixture's units, of which the one with `main` comes first or last.
+pub fn build(build: &Build, options: &str, first: bool, name: &str) {
+    for (define, object) in [("-DMAIN", "main"), ("-DHOME", "home"), ("-DOTHER", "other")] {
+        build.run(&format!("clang++-22 {options} {define} -c FIXTURES/homed.cpp -o {name}_{object}.o"));
+    }
+    let order = if first { ["main", "home", "other"] } else { ["other", "home", "main"] };
+    let objects = order.map(|object| format!("{name}_{object}.o")).join(" ");
+    build.run(&format!("clang++-22 {objects} -o {name}"));
+}
+
+/// Those that have members or bases which other units define, all of them in one way.
+const USERS: [&str; 7] = ["Member", "Table", "Base", "Nothing", "Split", "Boxes", "Plain"];
+
+/// They, whichever module they are of.
+fn users(answer: &Answer) -> Vec<TypeRow> {
+    USERS.map(|name| TypeRow { module: String::new(), ..answer.row(&format!("homed::{name}")).clone() }).to_vec()
+}
+
+fn sizes(row: &TypeRow) -> Vec<Option<u64>> {
+    row.layout.as_ref().unwrap().members.iter().map(|member| member.size).collect()
+}
+
+#[test]
+fn what_another_unit_defines_is_as_large_as_it_says() {
+    let folder = Build::new();
+    for version in ["-gdwarf-4", "-gdwarf-5", "-gdwarf-5 -gsplit-dwarf", "-gdwarf-4 -fdebug-types-section"] {
+        build(&folder, &format!("{version} -fstandalone-debug"), true, "whole");
+        let whole = folder.search("whole", layouts("^homed::"));
+        for first in [true, false] {
+            build(&folder, version, first, "limited");
+            let limited = folder.search("limited", layouts("^homed::"));
+            assert_eq!(limited.problems, [] as [String; 0]);
+            assert_eq!(users(&limited), users(&whole), "{version}");
+            assert!(users(&limited).iter().flat_map(sizes).all(|size| size.is_some()));
+        }
+    }
+    // By itself, the unit does not say.
+    build(&folder, "-g", true, "limited");
+    let [alone, linked] = ["limited_main.o", "limited"].map(|name| folder.search(name, layouts("^homed::")));
+    assert_eq!(sizes(alone.row("homed::Member")), [Some(1), None, Some(1)]);
+    let boxes = [&alone, &linked].map(|answer| answer.row("homed::Boxes").padding);
+    assert_eq!(boxes, [Some(7), Some(4 + 7)]);
+    let alias = [&alone, &linked].map(|answer| answer.rows.iter().find(|row| row.name == "homed::Alias").unwrap().size);
+    assert_eq!(alias, [None, Some(12)]);
+}
+
+#[test]
+fn what_two_units_define_in_two_ways_is_of_unknown_size() {
+    let folder = Build::new();
+    build(&folder, "-g", true, "limited");
+    let limited = folder.search("limited", layouts("^homed::"));
+    assert_eq!(limited.rows.iter().filter(|row| row.name == "homed::Either").count(), 2);
+    assert_eq!(sizes(limited.row("homed::Unsure")), [Some(1), None, Some(1)]);
+    assert_eq!(limited.row("homed::Unsure").padding, Some(7 + 7));
+}
+
+#[test]
+fn an_instance_whose_name_does_not_say_of_what_is_of_unknown_size() {
+    let folder = Build::new();
+    build(&folder, "-g -gsimple-template-names", true, "limited");
+    let limited = folder.search("limited", layouts("^homed::"));
+    assert_eq!(sizes(limited.row("homed::Boxes")), [None, None, Some(1)]);
+    assert_eq!(sizes(limited.row("homed::Member")), [Some(1), Some(12), Some(1)]);
+}
+
+#[test]
+fn types_are_ranked_by_what_other_units_define_whoever_finds_them() {
+    let folder = Build::new();
+    build(&folder, "-g -fstandalone-debug", true, "whole");
+    let ranked = |answer: &Answer| -> Vec<(String, Option<u64>)> {
+        answer.rows.iter().map(|row| (row.name.clone(), row.padding)).collect()
+    };
+    let expected = ranked(&folder.search("whole", sorted("^homed::[^EU]", Sort::Padding, 100)));
+    assert!(expected.len() >= 12 && expected[3].1 > Some(0), "{expected:?}");
+    for first in [true, false] {
+        build(&folder, "-g", first, "limited");
+        for limit in [1, 2, 3, 100] {
+            let options = || sorted("^homed::[^EU]", Sort::Padding, limit);
+            let found = folder.search("limited", options());
+            assert_eq!(ranked(&found), expected[..limit.min(expected.len())]);
+            let path = [folder.path("limited")];
+            for threads in [1, 2, 7] {
+                assert_eq!(search_by(&path, options(), threads), found);
+                assert_eq!(search_by_in_parts(&path, options(), threads), found);
+            }
+        }
+    }
+}
