@@ -4,6 +4,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::process::Command;
 use std::time::Duration;
+use tests::heap::{LEAKS, assert_leaks};
 use tests::report::{addresses, assert_finds, find_needles, skipped};
 use tests::{Process, Session, Truth, until};
 
@@ -20,11 +21,16 @@ fn session() -> (Session, Truth) {
 
 /// Waits for a worker that is in the midst of its work, and returns it.
 fn busy(session: &mut Session) -> Process {
+    busy_for(session, 10)
+}
+
+/// The same, for one that has worked for so many hundredths of a second.
+fn busy_for(session: &mut Session, ticks: u64) -> Process {
     let before: Vec<(Process, u64)> = session.workers().into_iter().map(|worker| (worker, worker.ticks())).collect();
     until("a worker at work", PATIENCE, || {
         session.workers().into_iter().find(|worker| {
             let start = before.iter().find(|(known, _)| known == worker).map_or(0, |(_, ticks)| *ticks);
-            worker.state() == Some('R') && worker.ticks() >= start + 10
+            worker.state() == Some('R') && worker.ticks() >= start + ticks
         })
     })
 }
@@ -136,6 +142,24 @@ fn every_worker_killed_again_and_again() {
         .collect();
     assert_eq!(addresses(&disturbed), expected);
     full_again(&mut session, 2);
+}
+
+#[test]
+fn a_worker_killed_in_the_midst_of_a_search_for_leaks() {
+    // Early, where chunks are walked over; later, where they are marked.
+    for ticks in [2, 8, 16] {
+        let mut session = Session::start();
+        let truth = session.launch("heap_mix.cpp", &["chunks=4000"]);
+        let pending = session.send(&format!("{LEAKS} --workers 2 --format json"));
+        let victim = busy_for(&mut session, ticks);
+        victim.signal(Signal::SIGKILL);
+        let answer = session.wait(pending);
+        assert!(answer.ok, "{}", answer.error);
+        let report: Value = serde_json::from_str(&answer.output).expect("it is JSON");
+        assert!(report["stats"]["deaths"].as_u64() > Some(0), "{}", report["stats"]);
+        assert_leaks(&report, &truth);
+        full_again(&mut session, 2);
+    }
 }
 
 #[test]

@@ -182,7 +182,7 @@ fn problem_of_list(wrong: &Wrong) -> Problem {
         }
         WrongKind::Link(to) => (FindingKind::Link, format!("{on} leads to {to:#x}, where no chunk is")),
         WrongKind::Size(size) => (FindingKind::Bin, format!("{on} has {size:#x} bytes, and the list is for others")),
-        WrongKind::Loop => (FindingKind::Loop, format!("{on} is on it twice: the list leads into itself")),
+        WrongKind::Loop => (FindingKind::Loop, format!("{on} is on it twice, which a double free does")),
         WrongKind::Twice(other) => {
             (FindingKind::DoubleFree, format!("{on} is on that at {other:#x} as well: it was freed twice"))
         }

@@ -1,0 +1,214 @@
+//! `heap`: what fills it, and what in it does not add up; and allocations as other commands name them.
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use tests::heap::allocations;
+use tests::report::{essence, find_needles, number, results};
+use tests::{Debuggee, Session, Truth, compile, gcore};
+
+const WORKERS: [usize; 4] = [0, 1, 2, 7];
+
+/// Count and bytes by key.
+fn rows(report: &Value) -> BTreeMap<String, (u64, u64)> {
+    let row = |row: &Value| {
+        let [count, bytes] = ["count", "bytes"].map(|field| row[field].as_u64().unwrap_or_else(|| panic!("{row}")));
+        (row["key"].as_str().unwrap_or_else(|| panic!("{row}")).to_owned(), (count, bytes))
+    };
+    let rows: BTreeMap<_, _> = results(report).iter().map(row).collect();
+    assert_eq!(rows.len(), results(report).len(), "two rows of one key in {report}");
+    rows
+}
+
+#[track_caller]
+fn assert_sums(report: &Value) {
+    let rows = rows(report);
+    let sum = rows.values().fold((0, 0), |sum, row| (sum.0 + row.0, sum.1 + row.1));
+    let used = &report["totals"]["used"];
+    assert_eq!((used["count"].as_u64(), used["bytes"].as_u64()), (Some(sum.0), Some(sum.1)), "{}", report["totals"]);
+}
+
+#[test]
+fn all_that_is_allocated_is_in_one_row_however_it_is_summed_up() {
+    let mut session = Session::start();
+    let truth = session.launch("heap.cpp", &[]);
+    let known = ["leak", "kept"].map(|kind| allocations(&truth, kind));
+    let bytes: u64 = known.iter().flat_map(BTreeMap::values).map(|allocation| allocation.0).sum();
+    let count: usize = known.iter().map(BTreeMap::len).sum();
+    let mut totals = None;
+    for by in ["size", "type", "arena", "region"] {
+        let mut first = None;
+        for workers in WORKERS {
+            let report = session.json(&format!("mp-scan heap --by {by} --top 100000 --workers {workers}"));
+            assert_sums(&report);
+            let first = first.get_or_insert_with(|| essence(&report));
+            assert!(*first == essence(&report), "by {by}: another report by {workers} workers");
+            let totals = totals.get_or_insert_with(|| report["totals"].clone());
+            assert_eq!(&report["totals"], totals);
+        }
+    }
+    let totals = totals.expect("there were reports");
+    let used = &totals["used"];
+    // What is not told of are containers' nodes, and what the library has for itself.
+    let others = used["count"].as_u64().unwrap_or(0).checked_sub(count as u64);
+    assert!(others.is_some_and(|others| others < 2000), "{used} for {count} known ones");
+    assert!(used["bytes"].as_u64() > Some(bytes), "{used} for {bytes} known bytes");
+    // What has a mapping of its own: those that leaked, the one that is kept; of more than 128 KiB.
+    let mapped = known.iter().flat_map(BTreeMap::values).filter(|allocation| allocation.0 > 128 << 10).count();
+    assert_eq!(totals["mapped"]["count"], mapped, "{totals}");
+    // The main one, and one each for the threads that allocate while others do.
+    assert!(totals["arenas"].as_u64() >= Some(2), "{totals}");
+}
+
+#[test]
+fn objects_are_counted_by_their_type_live_and_in_a_core_file() {
+    let debuggee = Debuggee::start("heap.cpp", &["count=2000"]);
+    debuggee.dump_everything();
+    let mut session = Session::start();
+    session.attach(&debuggee);
+    let live = session.json("mp-scan heap --top 100000");
+    session.ok("process detach");
+    let mut session = Session::start();
+    let core = gcore(debuggee.pid(), session.folder());
+    session.open_core(Some(&debuggee.program), &core);
+    for workers in WORKERS {
+        let report = session.json(&format!("mp-scan heap --top 100000 --workers {workers}"));
+        assert!(live["results"] == report["results"], "another answer in the core file by {workers} workers");
+        assert_eq!(live["totals"], report["totals"]);
+    }
+    let rows = rows(&live);
+    for name in ["Square", "RoundedSquare"] {
+        let objects = debuggee.truth.labelled("object", |label| label.starts_with(&format!("{name}:")));
+        assert_eq!(rows.get(name).map(|row| row.0), Some(objects.len() as u64), "{name} in {rows:#?}");
+    }
+}
+
+#[test]
+fn a_match_says_which_allocation_it_lies_in() {
+    let mut session = Session::start();
+    let truth = session.launch("heap.cpp", &["count=2000"]);
+    for workers in [0, 2] {
+        let report = session.json(&format!("{} --workers {workers}", find_needles()));
+        for state in ["used", "freed"] {
+            let needle = truth.address("needle", state);
+            let row = results(&report).iter().find(|row| number(&row["address"]) == needle).expect("it is found");
+            let allocation = &row["allocation"];
+            assert_eq!(allocation["used"], state == "used", "{row}");
+            if state == "used" {
+                assert_eq!(number(&allocation["start"]), truth.address("edge", state), "{row}");
+                assert_eq!(allocation["size"], 1000, "{row}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_string_says_which_allocation_it_lies_in() {
+    let mut session = Session::start();
+    let truth = session.launch("heap.cpp", &["count=2000"]);
+    let strings = truth.labelled("kept", |label| label.starts_with("global-table:"));
+    let report = session.json("mp-scan strings --min 90 --regex '^t{100}$' --in heap --limit 100000");
+    let owned = |row: &&Value| strings.binary_search(&number(&row["address"])).is_ok();
+    let rows: Vec<&Value> = results(&report).iter().filter(owned).collect();
+    assert_eq!(rows.len(), strings.len(), "{report}");
+    for row in rows {
+        assert_eq!(row["allocation"]["start"], row["address"], "{row}");
+        assert_eq!(row["allocation"]["used"], true, "{row}");
+    }
+}
+
+#[test]
+fn what_is_retained_is_freed_with_it() {
+    let mut session = Session::start();
+    session.launch("heap.cpp", &["count=2000"]);
+    let report = session.json("mp-scan heap --retained --top 100000");
+    assert_sums(&report);
+    for row in results(&report) {
+        // At least what it has itself.
+        assert!(row["retained"].as_u64() >= row["bytes"].as_u64(), "{row}");
+    }
+}
+
+#[test]
+fn a_process_that_has_not_called_malloc_has_an_empty_heap() {
+    let mut session = Session::start();
+    session.ok(&format!("target create {}", compile("heap_tree.c").display()));
+    session.ok("breakpoint set --name main");
+    session.ok("process launch --stdin /dev/null -- nowhere");
+    session.look_at_process();
+    let report = session.json("mp-scan heap");
+    assert_eq!(report["totals"]["used"]["count"], 0, "{report}");
+    assert_eq!(session.json("mp-scan heap --check")["total"], 0);
+}
+
+#[test]
+fn each_of_200_threads_has_an_arena() {
+    let mut session = Session::start();
+    session.launch("heap_arenas.c", &["200", "400"]);
+    let report = session.json("mp-scan heap --by arena --top 1000");
+    assert_sums(&report);
+    assert_eq!(report["totals"]["arenas"], 201, "{}", report["totals"]);
+    assert_eq!(rows(&report).len(), 201);
+}
+
+/// What `heap --check` says of a heap in which this is wrong.
+fn findings(session: &mut Session, what: &str) -> (Value, Truth) {
+    let truth = session.launch("heap_broken.c", &[what]);
+    let mut first = None;
+    for workers in [0, 2] {
+        let report = session.json(&format!("mp-scan heap --check --workers {workers}"));
+        let first = first.get_or_insert_with(|| essence(&report));
+        assert!(*first == essence(&report), "{what}: another report by {workers} workers");
+    }
+    (first.expect("there were reports"), truth)
+}
+
+#[test]
+fn nothing_is_found_in_a_heap_that_is_well() {
+    let mut session = Session::start();
+    let (report, _) = findings(&mut session, "nothing");
+    assert_eq!(report["total"], 0, "{report}");
+    for (name, arguments) in [("heap.cpp", &[][..]), ("heap_arenas.c", &["50", "100"]), ("heap_locked.c", &[])] {
+        let mut session = Session::start();
+        session.launch(name, arguments);
+        let report = session.json("mp-scan heap --check");
+        assert_eq!(report["total"], 0, "{name}: {report}");
+    }
+}
+
+#[test]
+fn every_corruption_is_found_and_named() {
+    for (what, word) in [
+        ("size", "size"),
+        ("size-inside", "size"),
+        ("tcache-link", "link"),
+        ("tcache-double-free", "double"),
+        ("fast-link", "link"),
+        ("fast-double-free", "double"),
+        ("bin-link", "link"),
+        ("size-before", "size"),
+        ("top", "top"),
+        ("arena", "arena"),
+    ] {
+        let mut session = Session::start();
+        let (report, truth) = findings(&mut session, what);
+        let found = results(&report);
+        assert!(!found.is_empty(), "{what}: nothing is found");
+        let place = truth.address("broken", what);
+        // By the chunk, by what malloc returned of it, or as the one before the place where none begins.
+        let is_near = |address: u64| (place..=place + 16).contains(&address);
+        let before = |row: &Value| row["before"]["start"].is_string().then(|| number(&row["before"]["start"]));
+        let named = |row: &&Value| is_near(number(&row["address"])) || before(row).is_some_and(is_near);
+        let finding = found.iter().find(named).unwrap_or_else(|| panic!("{what}: {place:#x} is not in {report}"));
+        let said = format!("{} {}", finding["kind"], finding["text"]);
+        assert!(said.contains(word), "{what}: {said}");
+        // An overrun comes from before: that block and what is in it are shown.
+        if what == "size" {
+            assert_eq!(before(finding), Some(truth.address("writer", &format!("{what}:40"))), "{finding}");
+            let text: String = "written beyond".bytes().map(|byte| format!("{byte:02x}")).collect();
+            assert!(finding["bytes"].as_str().is_some_and(|bytes| bytes.starts_with(&text)), "{finding}");
+        }
+        // The rest of the heap is still reported.
+        let totals = &session.json("mp-scan heap --by size")["totals"];
+        assert!(totals["used"]["count"].as_u64() >= Some(1000), "{what}: {totals}");
+    }
+}

@@ -1,0 +1,88 @@
+//! `objects`: the live objects of a type, and of those that derive from it.
+
+use serde_json::Value;
+use tests::report::{addresses, essence, number, results};
+use tests::{Debuggee, Session, Truth, gcore};
+
+const WORKERS: [usize; 4] = [0, 1, 2, 7];
+
+/// Where the objects of these types are, those that `std::make_shared` made among them.
+fn true_objects(truth: &Truth, types: &[&str]) -> Vec<u64> {
+    let wanted = |label: &str| label.split(':').next().is_some_and(|name| types.contains(&name));
+    let mut all = truth.labelled("object", wanted);
+    all.extend(truth.labelled("shared", wanted));
+    all.sort_unstable();
+    all
+}
+
+#[track_caller]
+fn assert_objects(report: &Value, truth: &Truth, types: &[&str]) {
+    let expected = true_objects(truth, types);
+    assert!(!expected.is_empty());
+    assert_eq!(addresses(report), expected, "objects of {types:?}");
+    assert_eq!(report["total"], expected.len());
+    for row in results(report) {
+        assert_eq!(row["allocation"]["used"], true, "{row}");
+        let start = number(&row["allocation"]["start"]);
+        let size = row["allocation"]["size"].as_u64().unwrap_or_else(|| panic!("no size in {row}"));
+        assert!((start..start + size).contains(&number(&row["address"])), "{row}");
+        assert!(types.contains(&row["type"].as_str().unwrap_or_default()), "{row}");
+    }
+}
+
+fn finds_all_objects(session: &mut Session, truth: &Truth) {
+    let all = ["Circle", "Square", "RoundedSquare"];
+    for (options, types) in [
+        ("^Circle$", &all[..1]),
+        ("^Square$", &all[1..2]),
+        ("^Square$ --subclasses", &all[1..]),
+        ("^Shape$ --subclasses", &all[..]),
+    ] {
+        let mut first = None;
+        for workers in WORKERS {
+            let report = session.json(&format!("mp-scan objects {options} --limit 100000 --workers {workers}"));
+            assert_objects(&report, truth, types);
+            let first = first.get_or_insert_with(|| essence(&report));
+            assert!(*first == essence(&report), "{options}: another report by {workers} workers");
+        }
+    }
+    // Of the type itself there is none.
+    assert_eq!(session.json("mp-scan objects ^Shape$")["total"], 0);
+}
+
+#[test]
+fn finds_all_objects_of_a_type_in_a_process() {
+    for reader in ["vm", "mem"] {
+        let mut session = Session::with_environment([("MP_SCAN_READER", reader)]);
+        let truth = session.launch("heap.cpp", &["count=2000"]);
+        finds_all_objects(&mut session, &truth);
+    }
+}
+
+#[test]
+fn finds_all_objects_of_a_type_through_the_debugger() {
+    let mut session = Session::with_environment([("MP_SCAN_READER", "relay")]);
+    let truth = session.launch("heap.cpp", &["count=100"]);
+    let report = session.json("mp-scan objects ^Shape$ --subclasses --limit 100000");
+    assert_objects(&report, &truth, &["Circle", "Square", "RoundedSquare"]);
+}
+
+#[test]
+fn finds_all_objects_of_a_type_in_a_core_file() {
+    let debuggee = Debuggee::start("heap.cpp", &["count=2000"]);
+    debuggee.dump_everything();
+    let mut session = Session::start();
+    let core = gcore(debuggee.pid(), session.folder());
+    session.open_core(Some(&debuggee.program), &core);
+    finds_all_objects(&mut session, &debuggee.truth);
+}
+
+#[test]
+fn what_was_freed_is_no_object() {
+    let mut session = Session::start();
+    let truth = session.launch("heap.cpp", &["count=2000"]);
+    let freed = truth.addresses("freed");
+    let found = addresses(&session.json("mp-scan objects . --limit 1000000"));
+    assert!(!found.is_empty());
+    assert!(freed.iter().all(|freed| found.binary_search(freed).is_err()));
+}
