@@ -70,6 +70,7 @@ impl Engine {
     pub fn workforce(&self, workers: usize, memory: u64, session: &Session) -> Result<Workforce> {
         let mut settings = session.settings()?;
         settings.memory = settings.memory.max(memory);
+        self.heaps.rest();
         let mut state = self.lock();
         // A worker that is at one stops within milliseconds; what it would have kept is worked out another time.
         state.chores = None;
@@ -118,6 +119,7 @@ impl Engine {
 
     /// Ends the pool; the next command that needs one starts it anew.
     pub fn drop_pool(&self) {
+        self.heaps.rest();
         let state = std::mem::take(&mut *self.lock());
         drop(state);
     }

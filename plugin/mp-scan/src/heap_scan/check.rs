@@ -26,6 +26,6 @@ pub fn course(limit: u64) -> Course {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let rows = findings.list.into_iter().take(limit).map(row).collect();
         // What does not add up is in the findings.
-        Ok(Answer { results: Results::Findings(rows), total, notes: known.state() })
+        Ok(Answer::new(Results::Findings(rows), total, known.state()))
     })
 }

@@ -85,7 +85,7 @@ pub fn course(by: By, retained: Option<Registers>, top: u64) -> Course {
         let total = rows.len() as u64;
         rows.truncate(usize::try_from(top).unwrap_or(usize::MAX));
         let rows = HeapRows { totals, by: by.name().to_owned(), rows };
-        Ok(Answer { results: Results::Heap(rows), total, notes })
+        Ok(Answer::new(Results::Heap(rows), total, notes))
     })
 }
 

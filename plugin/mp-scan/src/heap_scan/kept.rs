@@ -1,9 +1,11 @@
 //! What is known of a heap, for as long as it is true: of a process until it runs, of a core file for the session.
 
-use super::Known;
+use super::{Control, Known};
 use crate::inspect::{Access, Inspected};
+use analysis::Stop;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::SystemTime;
 
 /// A target at a moment at which it did not change.
@@ -34,13 +36,33 @@ impl Moment {
     }
 }
 
-/// What is known of the heap that was looked at last.
+/// What is known of the heap that was looked at last, and what is being found out of it.
 #[derive(Debug, Default)]
-pub struct Kept(Mutex<Option<(Moment, Arc<Known>)>>);
+pub struct Kept {
+    known: Mutex<Option<(Moment, Arc<Known>)>>,
+    chore: Mutex<Option<Chore>>,
+}
+
+/// A thread that nobody waits for.
+#[derive(Debug)]
+struct Chore {
+    control: Arc<Control>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Chore {
+    fn drop(&mut self) {
+        self.control.stop(Stop::Cancelled);
+        if let Some(thread) = self.thread.take() {
+            // What it panics of is caught in it.
+            let _ = thread.join();
+        }
+    }
+}
 
 impl Kept {
     fn lock(&self) -> MutexGuard<'_, Option<(Moment, Arc<Known>)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is known of the heap at this moment.
@@ -51,5 +73,18 @@ impl Kept {
     /// Keeps it, in the place of what was known before.
     pub fn keep(&self, moment: Moment, known: Arc<Known>) {
         *self.lock() = Some((moment, known));
+    }
+
+    /// Leaves a thread to what it does, until the workers are wanted.
+    pub fn leave(&self, control: Arc<Control>, thread: JoinHandle<()>) {
+        let chore = Chore { control, thread: Some(thread) };
+        let before = self.chore.lock().unwrap_or_else(PoisonError::into_inner).replace(chore);
+        drop(before);
+    }
+
+    /// Ends what is being found out: within milliseconds, since the analyses ask often.
+    pub fn rest(&self) {
+        let chore = self.chore.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(chore);
     }
 }

@@ -50,7 +50,7 @@ pub fn course(grouping: Grouping, registers: Registers, limit: u64) -> Course {
             notes.push("workers died of parts of the heap, so what is shown may be reached after all".to_owned());
         }
         let rows = rows(&leaks, &types, grouping, limit);
-        Ok(Answer { results: Results::Leaks(rows), total: leaks.len() as u64, notes })
+        Ok(Answer::new(Results::Leaks(rows), leaks.len() as u64, notes))
     })
 }
 

@@ -45,14 +45,24 @@ use target::{ReadMemory, Source};
 const MEMORY: u64 = 512;
 
 /// What a course comes to.
-#[derive(Debug)]
 pub struct Answer {
     pub results: Results,
     /// How many results there are, whatever the limit.
     pub total: u64,
     /// What else the user should know, a line each.
     pub notes: Vec<String>,
+    /// What is worth finding out for the next command, while nobody waits.
+    pub afterwards: Option<Chore>,
 }
+
+impl Answer {
+    pub fn new(results: Results, total: u64, notes: Vec<String>) -> Self {
+        Self { results, total, notes, afterwards: None }
+    }
+}
+
+/// What is found out behind the prompt, until another command wants the workers.
+pub type Chore = Box<dyn FnOnce(&mut Stages, &Ground) + Send>;
 
 /// What the stages are run for.
 pub type Course = Box<dyn FnOnce(&mut Stages, &Ground) -> Result<Answer, Failure> + Send>;
@@ -207,11 +217,20 @@ fn launch(
         let run = move || {
             let answer = catch_unwind(AssertUnwindSafe(|| course(&mut stages, &ground)));
             let failed = |_| Err(Failure::Failed(anyhow::anyhow!("the analysis of the heap failed")));
-            let answer = answer.unwrap_or_else(failed);
-            let ran = stages.watch.ran();
-            let Stages { stats, skipped, .. } = stages;
+            let mut answer = answer.unwrap_or_else(failed);
+            let afterwards = answer.as_mut().ok().and_then(|answer| answer.afterwards.take());
+            let end = End {
+                answer,
+                stats: stages.stats.clone(),
+                skipped: std::mem::take(&mut stages.skipped),
+                ran: stages.watch.ran(),
+            };
             // The job may have been left.
-            let _ = sender.send(End { answer, stats, skipped, ran });
+            let wanted = sender.send(end).is_ok();
+            if let Some(afterwards) = afterwards.filter(|_| wanted) {
+                // Nobody waits for it, so nobody misses it either.
+                let _ = catch_unwind(AssertUnwindSafe(|| afterwards(&mut stages, &ground)));
+            }
         };
         let thread = std::thread::Builder::new().name("mp-scan heap".into()).spawn(run);
         Ok(Phase::Running(thread.context("cannot start a thread")?, end))
@@ -235,7 +254,7 @@ impl Scan for HeapScan {
             },
             Phase::Running(thread, end) => match end.recv_timeout(patience) {
                 Ok(end) => {
-                    let _ = thread.join();
+                    engine().heaps.leave(Arc::clone(&self.control), thread);
                     if let Ok(answer) = &end.answer {
                         found(answer.results.clone());
                     }
@@ -264,7 +283,7 @@ impl Scan for HeapScan {
         let none = self.none.take().context("the scan has no results")?;
         let (answer, stopped) = match end.answer {
             Ok(answer) => (answer, None),
-            Err(Failure::Stopped(stop)) => (Answer { results: none, total: 0, notes: Vec::new() }, Some(stop)),
+            Err(Failure::Stopped(stop)) => (Answer::new(none, 0, Vec::new()), Some(stop)),
             Err(Failure::Failed(error)) => return Err(error),
         };
         let mut notes = std::mem::take(&mut self.notes);

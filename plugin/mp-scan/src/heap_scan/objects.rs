@@ -62,6 +62,6 @@ pub fn course(matches: Matches, subclasses: bool, registers: Registers, limit: u
                 types.list().len()
             ));
         }
-        Ok(Answer { results: Results::Objects(rows), total, notes })
+        Ok(Answer::new(Results::Objects(rows), total, notes))
     })
 }

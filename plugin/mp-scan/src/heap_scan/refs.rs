@@ -4,6 +4,7 @@ use super::{Answer, Course, Ground, Known, Registers, Stages};
 use analysis::heap::Area;
 use analysis::heap::refs::{self, Pointers, Query, Reference};
 use analysis::{RefRow, Results, ScanRange};
+use std::sync::Arc;
 use target::{AddressRange, Permissions};
 
 /// What is asked.
@@ -27,6 +28,10 @@ pub enum Wanted {
 
 /// Ways from roots are shown over so many pointers.
 const LONGEST: usize = 64;
+
+/// Of so many chunks at most it is found out, after the first answer, who points to whom, so that the next one takes no scan: that
+/// takes some 20 bytes a chunk.
+const MOST_CHUNKS: u64 = 12 << 20;
 
 /// Looks for pointers, as deep as is asked.
 pub fn course(question: Question, registers: Registers) -> Course {
@@ -78,7 +83,16 @@ pub fn course(question: Question, registers: Registers) -> Course {
         if question.to_roots && lost > 0 {
             notes.push(format!("no root reaches {lost} of them: they lie in what has leaked or been freed"));
         }
-        Ok(Answer { results: Results::Refs(rows), total: answer.total, notes })
+        let mut answer = Answer::new(Results::Refs(rows), answer.total, notes);
+        let small = known.is_covered() && known.indexed.index.count() <= MOST_CHUNKS;
+        if pointers.is_none() && small && ground.moment.is_some() {
+            let known = Arc::clone(&known);
+            answer.afterwards = Some(Box::new(move |stages, ground| {
+                // Without it the next question is answered as this one was.
+                let _ = known.pointers(stages, ground, &registers);
+            }));
+        }
+        Ok(answer)
     })
 }
 
