@@ -90,7 +90,7 @@ fn prepare<A: Analysis<Input = dyn ReadMemory> + Clone, P: Presenter<A>>(
             (Box::new(executor), Some(force), workers)
         }
     };
-    let allocations = Allocations::Unasked(heap_scan::stages(&inspected, force.as_ref())?.map(Box::new));
+    let allocations = Allocations::Unasked(heap_scan::beside(&inspected, force.as_ref())?);
     Ok(Box::new(RangeScan::new(Start {
         analysis,
         presenter,

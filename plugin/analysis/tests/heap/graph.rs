@@ -98,7 +98,8 @@ fn check(debuggee: &Debuggee, opened: &Opened) {
             .sum()
     };
     let mut seen = 0;
-    for (_, label, address) in debuggee.truth.iter().filter(|(kind, ..)| kind == "head") {
+    let is_top = |kind: &str| kind == "head" || kind == "ring";
+    for (_, label, address) in debuggee.truth.iter().filter(|(kind, ..)| is_top(kind)) {
         let bytes = match label.split_once(':').unwrap().0 {
             "chain/4999" => leaked(&["chain"]),
             "owner/103" => leaked(&["owner", "name", "map-node", "shapes", "shape"]),

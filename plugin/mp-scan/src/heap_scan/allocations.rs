@@ -1,6 +1,6 @@
 //! Names the allocations that matches lie in.
 
-use super::{Control, Failure, Ground, Known, Stages};
+use super::{Control, Failure, Ground, Known, MakeStages, Stages};
 use crate::engine::engine;
 use analysis::{Match, Stop};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub enum Allocations {
     /// Nothing has been found that may lie in a heap. What indexes it, but for a target where that would take a copy of all memory, or
     /// that changes.
-    Unasked(Option<Box<Stages>>),
+    Unasked(Option<MakeStages>),
     Indexing(Indexing),
     Known(Arc<Known>),
     /// They are not named, and why, if that is worth telling.
@@ -42,7 +42,7 @@ impl Allocations {
             let known = ground.moment.as_ref().and_then(|moment| engine().heaps.at(moment));
             *self = match (known, stages) {
                 (Some(known), _) => Self::Known(known),
-                (None, Some(stages)) => Indexing::start(*stages, ground).map_or(Self::Unknown(None), Self::Indexing),
+                (None, Some(stages)) => Indexing::start(stages(), ground).map_or(Self::Unknown(None), Self::Indexing),
                 (None, None) => Self::Unknown(None),
             };
         }

@@ -80,6 +80,10 @@ impl Known {
         if self.is_covered() {
             return Ok(());
         }
+        if let Some(skip) = self.skipped.first() {
+            let reason = &skip.reason;
+            return Err(Failure::Failed(anyhow::anyhow!("the heap could not be looked for: {reason}; try it again")));
+        }
         let others: Vec<String> =
             self.runtimes.allocators.iter().map(|other| format!("{} ({})", other.name, other.evidence)).collect();
         Err(Failure::Failed(match others.is_empty() {

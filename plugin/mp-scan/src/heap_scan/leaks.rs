@@ -4,7 +4,7 @@ use super::{Answer, Course, Known, Registers, tables};
 use analysis::heap::leaks::{Leak, LeakEdges, Leaks};
 use analysis::heap::mark::{Mark, Marking};
 use analysis::heap::types::Types;
-use analysis::{LeakGroup, LeakRow, LeakRows, Results, Sum};
+use analysis::{LeakGroup, LeakRow, LeakRows, Results, ScanRange, Sum};
 use std::collections::BTreeMap;
 
 /// What is put in one line.
@@ -35,7 +35,10 @@ pub fn course(grouping: Grouping, registers: Registers, limit: u64) -> Course {
         known.check()?;
         let index = &known.indexed.index;
         stages.control.expect(2 * index.segments().bytes());
-        let roots = known.roots(stages, ground, &registers);
+        let mut roots = known.roots(stages, ground, &registers);
+        // What others had from brk lies between chunks, and is no chunk.
+        roots.ranges.extend(known.walked.gaps.iter().map(|gap| ScanRange { range: *gap, region: *gap, sparse: false }));
+        roots.ranges.sort_unstable_by_key(|scan| scan.range.start);
         let marks = tables(&Mark::tables(index.segments()))?;
         let view = stages.view(&known.indexed, &marks);
         let marked = Marking::new(roots.clone()).run(&view, |mark| stages.run(mark, &known.indexed, &marks))?;

@@ -95,28 +95,34 @@ pub fn run(session: &mut Session, options: &ScanOptions, plan: HeapPlan) -> Resu
     })
 }
 
+/// What makes stages, once they are wanted.
+pub type MakeStages = Box<dyn FnOnce() -> Stages + Send>;
+
 /// What runs analyses of the heap beside another scan, with that one's workers; `None` for a target that only the debugger can
 /// read, or that changes.
 ///
 /// # Errors
 /// If descriptors run out.
-pub fn stages(inspected: &Inspected, force: Option<&Workforce>) -> Result<Option<Stages>> {
+pub fn beside(inspected: &Inspected, force: Option<&Workforce>) -> Result<Option<MakeStages>> {
     let Access::Direct { opened, identity, .. } = &inspected.access else { return Ok(None) };
     if inspected.info.ran || inspected.space.layout.pointer_size != 8 {
         return Ok(None);
     }
     let copies = opened.descriptors.iter().map(OwnedFd::try_clone).collect::<Result<_, _>>();
-    Ok(Some(Stages {
-        memory: Arc::clone(&inspected.memory),
-        source: opened.source.clone(),
-        descriptors: copies.context("out of file descriptors")?,
-        force: force.filter(|force| force.here > 0).cloned(),
+    let descriptors = copies.context("out of file descriptors")?;
+    let (memory, source, identity) = (Arc::clone(&inspected.memory), opened.source.clone(), identity.clone());
+    let force = force.filter(|force| force.here > 0).cloned();
+    Ok(Some(Box::new(move || Stages {
+        memory,
+        source,
+        descriptors,
+        force,
         control: Arc::default(),
-        watch: Watch::new(identity.clone(), false),
+        watch: Watch::new(identity, false),
         until: None,
         stats: Stats::default(),
         skipped: Vec::new(),
-    }))
+    })))
 }
 
 /// A scan of the heap under way.
