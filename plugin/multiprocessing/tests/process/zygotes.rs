@@ -61,7 +61,8 @@ fn what_a_zygote_made_goes_on_without_it() {
     let zygote = Zygote::new(&program());
     let process = by(&zygote).start(until_closed, &reader.into()).expect("a process");
     drop(zygote);
-    assert_eq!(children(), [process.pid()]);
+    // The kernel's list leaves out one now and then while another ends.
+    until("what the zygote made is the only child", || children() == [process.pid()]);
     drop(writer);
     assert_eq!(ended(&process), DONE);
 }
