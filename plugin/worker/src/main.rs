@@ -22,12 +22,14 @@ use std::process::ExitCode;
 use symbols::Symbols;
 
 fn main() -> ExitCode {
+    // It is a text in this file, as tools that look for it expect, and not spread over instructions.
+    let build = std::hint::black_box(remote::BUILD);
     if std::env::args().nth(1).as_deref() == Some("--version") {
-        println!("{}", remote::BUILD);
+        println!("{build}");
         return ExitCode::SUCCESS;
     }
     worker_main(
-        Registry::new(remote::BUILD)
+        Registry::new(build)
             .function::<Scan<Find>>()
             .function::<Scan<Strings>>()
             .function::<Scan<Entropy>>()

@@ -2,7 +2,7 @@
 
 use super::{Control, Failure, Ground, Known, MakeStages, Stages};
 use crate::engine::engine;
-use analysis::{Match, Stop};
+use analysis::{Match, Stop, TargetKind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
@@ -12,7 +12,7 @@ use target::{Backing, Permissions};
 /// Matches are shown without allocations rather than later than this.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Looks up allocations. The heap is indexed for the first match that may lie in one, if nobody has before.
+/// Looks up allocations. The heap is indexed for the first match that surely lies in it, if nobody has before.
 pub enum Allocations {
     /// Nothing has been found that may lie in a heap. What indexes it, but for a target where that would take a copy of all memory, or
     /// that changes.
@@ -35,11 +35,11 @@ impl Allocations {
     /// Whether these matches can be shown: whether their allocations are known, or will not be. It waits for at most `patience`.
     pub fn ready(&mut self, ground: &Arc<Ground>, matches: &[Match], patience: Duration) -> bool {
         if let Self::Unasked(stages) = self {
-            if !matches.iter().any(|found| may_be_heap(ground, found)) {
+            let known = ground.moment.as_ref().and_then(|moment| engine().heaps.at(moment));
+            if known.is_none() && !matches.iter().any(|found| is_worth_indexing(ground, found)) {
                 return true;
             }
             let stages = stages.take();
-            let known = ground.moment.as_ref().and_then(|moment| engine().heaps.at(moment));
             *self = match (known, stages) {
                 (Some(known), _) => Self::Known(known),
                 (None, Some(stages)) => Indexing::start(stages(), ground).map_or(Self::Unknown(None), Self::Indexing),
@@ -103,6 +103,14 @@ impl Drop for Indexing {
             let _ = thread.join();
         }
     }
+}
+
+/// Whether the heap is indexed for a match: to look for arenas in memory of any kind takes longer than most searches, and reads
+/// pages of a live process that may never have been touched. What brk has extended is the heap.
+fn is_worth_indexing(ground: &Ground, found: &Match) -> bool {
+    let region = ground.space.region_at(found.address);
+    let is_core = ground.info.kind == TargetKind::Core;
+    region.is_some_and(|region| region.backing == Backing::Heap) || is_core && may_be_heap(ground, found)
 }
 
 /// Whether a match lies where allocators get their memory.
