@@ -89,8 +89,7 @@ impl Analysis for Entropy {
         memory: &dyn ReadMemory,
         stop: &dyn Fn() -> bool,
     ) -> Scanned<Histogram> {
-        let scan = self.ranges.get(task.index).copied();
-        let scan = scan.unwrap_or(ScanRange { range: task.range, region: task.range, sparse: false });
+        let scan = task.scan_range(&self.ranges);
         let walk = Walk {
             memory,
             range: task.range,

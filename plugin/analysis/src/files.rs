@@ -117,7 +117,7 @@ pub(crate) fn part(numbers: impl Iterator<Item = u64>) -> u64 {
 /// The range of a section, as an analysis has it among its ranges.
 pub fn section_range(set: &FileSet, module: usize, section: usize) -> ScanRange {
     let range = set.range(module, section);
-    ScanRange { range, region: range, sparse: false }
+    ScanRange::alone(range)
 }
 
 /// What a task brings whose range begins `offset` bytes into a section: its partial, what of the section could not be read and

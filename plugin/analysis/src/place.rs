@@ -82,7 +82,7 @@ impl Atlas<'_> {
                 Some(last) if last.region == region.range && range.start <= last.range.end => {
                     last.range.end = last.range.end.max(range.end);
                 }
-                _ => coverage.ranges.push(ScanRange { range, region: region.range, sparse: region.is_sparse() }),
+                _ => coverage.ranges.push(ScanRange::within(range, region)),
             }
         }
         Ok(coverage)

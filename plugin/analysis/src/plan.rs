@@ -4,7 +4,7 @@ use crate::driver::Sink;
 use crate::report::{Skip, Stop};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::ops::ControlFlow;
-use target::AddressRange;
+use target::{AddressRange, Region};
 
 /// A contiguous part of a region that an analysis covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,18 @@ pub struct ScanRange {
     pub sparse: bool,
 }
 
+impl ScanRange {
+    /// A range that has nothing around it, and of which every page is read.
+    pub const fn alone(range: AddressRange) -> Self {
+        Self { range, region: range, sparse: false }
+    }
+
+    /// A range within a region.
+    pub fn within(range: AddressRange, region: &Region) -> Self {
+        Self { range, region: region.range, sparse: region.is_sparse() }
+    }
+}
+
 /// A piece of work: addresses within one of the plan's ranges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Task {
@@ -26,6 +38,13 @@ pub struct Task {
     pub index: usize,
     /// Where what it finds may begin. It reads on beyond the ends as far as it must.
     pub range: AddressRange,
+}
+
+impl Task {
+    /// The one of the plan's `ranges` that it is cut from; what is not in the plan is looked at alone.
+    pub fn scan_range(&self, ranges: &[ScanRange]) -> ScanRange {
+        ranges.get(self.index).copied().unwrap_or(ScanRange::alone(self.range))
+    }
 }
 
 /// What a task brought.

@@ -52,7 +52,7 @@ pub struct Carried {
 
 /// What an analysis looks at for a task: its range, and so far beyond.
 pub fn seen<A: Analysis>(analysis: &A, task: &Task) -> AddressRange {
-    let region = scan_range(analysis, task).region;
+    let region = task.scan_range(analysis.ranges()).region;
     let margin = margin(analysis);
     let around = AddressRange::new(task.range.start.saturating_sub(margin), task.range.end.saturating_add(margin));
     around.intersect(region).unwrap_or(task.range)
@@ -63,15 +63,10 @@ fn margin<A: Analysis>(analysis: &A) -> u64 {
     analysis.reach().checked_next_multiple_of(PAGE).unwrap_or(u64::MAX).saturating_add(PAGE)
 }
 
-fn scan_range<A: Analysis>(analysis: &A, task: &Task) -> ScanRange {
-    let missing = ScanRange { range: task.range, region: task.range, sparse: false };
-    analysis.ranges().get(task.index).copied().unwrap_or(missing)
-}
-
 impl Carried {
     /// Reads a task's memory; of its range `most` bytes, if there are more.
     pub fn read<A: Analysis>(analysis: &A, task: &Task, memory: &dyn ReadMemory, most: u64) -> Self {
-        let ScanRange { region, sparse, .. } = scan_range(analysis, task);
+        let ScanRange { region, sparse, .. } = task.scan_range(analysis.ranges());
         let swapped = analysis.reads_swapped();
         let wanted = Wanted { range: task.range, region, margin: margin(analysis), sparse, swapped, most };
         let (memory, covers) = Streamed::read(memory, &wanted);

@@ -62,7 +62,7 @@ impl Feed {
     pub fn fill(&mut self, task: &Task) -> Option<Filled> {
         let wanted =
             AddressRange::new(task.range.start.saturating_sub(self.margin), task.range.end.saturating_add(self.margin));
-        let region = self.ranges.get(task.index).map_or(task.range, |range| range.region);
+        let region = task.scan_range(&self.ranges).region;
         let filled = self.slots.fill(&*self.memory, wanted.intersect(region).unwrap_or(task.range))?;
         self.filled.insert(task.id, filled.clone());
         Some(filled)

@@ -99,6 +99,14 @@ pub struct AddressSpace {
 }
 
 impl AddressSpace {
+    /// Whether pages of `range` that are neither present nor swapped hold zeros: whether all regions that it touches are
+    /// [sparse](Region::is_sparse).
+    pub fn is_sparse(&self, range: AddressRange) -> bool {
+        let first = self.regions.partition_point(|region| region.range.end <= range.start);
+        let mut touched = self.regions[first..].iter().take_while(|region| region.range.start < range.end);
+        touched.all(Region::is_sparse)
+    }
+
     /// The region that `address` lies in.
     pub fn region_at(&self, address: u64) -> Option<&Region> {
         let after = self.regions.partition_point(|region| region.range.start <= address);

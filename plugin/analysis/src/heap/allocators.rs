@@ -208,7 +208,7 @@ impl Analysis for Allocators {
         view: &View,
         stop: &dyn Fn() -> bool,
     ) -> Scanned<BTreeSet<u32>> {
-        let region = self.ranges.get(task.index).map_or(task.range, |scan| scan.region);
+        let region = task.scan_range(&self.ranges).region;
         let longest = TEXTS.iter().map(|(text, _)| text.len()).max().unwrap_or(1);
         let walk = Walk {
             memory: &*view.memory,

@@ -52,9 +52,7 @@ impl Area {
         stop: &dyn Fn() -> bool,
         visit: impl FnMut(u64, &[[u8; 8]]) -> ControlFlow<()>,
     ) -> Scanned<()> {
-        let scan = self.ranges.get(task.index).copied();
-        let scan = scan.unwrap_or(ScanRange { range: task.range, region: task.range, sparse: false });
-        let scan = ScanRange { range: task.range, ..scan };
+        let scan = ScanRange { range: task.range, ..task.scan_range(&self.ranges) };
         self.walk(scan, memory, buffer, stop, visit)
     }
 

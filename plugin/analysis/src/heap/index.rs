@@ -206,8 +206,7 @@ impl<'a> Lookup<'a> {
     /// the allocator's own words.
     #[inline]
     pub fn owner_at(&self, address: u64) -> Option<u64> {
-        let segment = self.segments.segment_at(address)?;
-        let inner = self.segments.granule(address)?;
+        let (segment, inner) = self.segments.find(address)?;
         let start = self.start_before(inner)?;
         if inner == start {
             // Within the header. Its first word is the chunk's before.

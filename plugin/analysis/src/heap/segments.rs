@@ -80,10 +80,16 @@ impl Segments {
         self.list[index].range.contains(address).then_some(index)
     }
 
+    /// The index of the segment that `address` lies in, and the number of the granule.
+    #[inline]
+    pub fn find(&self, address: u64) -> Option<(usize, u64)> {
+        let index = self.segment_at(address)?;
+        Some((index, self.first[index] + (address - self.list[index].range.start) / GRANULE))
+    }
+
     /// The number of the granule that `address` lies in.
     pub fn granule(&self, address: u64) -> Option<u64> {
-        let index = self.segment_at(address)?;
-        Some(self.first[index] + (address - self.list[index].range.start) / GRANULE)
+        self.find(address).map(|(_, granule)| granule)
     }
 
     /// The numbers of a segment's granules.

@@ -9,7 +9,7 @@ use analysis::heap::retained::{Retained, sizes};
 use analysis::heap::{Area, Lookup, Segments, View};
 use analysis::{Analysis, Cut, ScanRange, Serial, run};
 use std::collections::BTreeMap;
-use target::{AddressRange, AddressSpace, Opened, Region};
+use target::{AddressRange, AddressSpace, Opened};
 
 /// All that may be written and is not heap: more than counts as roots elsewhere, but nothing of what this asks for.
 fn roots(space: &AddressSpace, segments: &Segments) -> Vec<ScanRange> {
@@ -40,11 +40,7 @@ impl Subject {
     pub fn new(opened: &Opened) -> Self {
         let memory = opened.memory().unwrap();
         let Heap { index, .. } = survey(&memory, &opened.space);
-        let regions = &opened.space.regions;
-        let sparse = |range: AddressRange| {
-            let mut parts = regions.iter().filter(|region| region.range.intersect(range).is_some());
-            parts.all(Region::is_sparse)
-        };
+        let sparse = |range| opened.space.is_sparse(range);
         let area = Area::of(&roots(&opened.space, index.segments()), index.segments(), sparse);
         Self { view: View { memory, index, tables: Vec::new() }, area }
     }

@@ -44,9 +44,7 @@ impl Command for Map {
     fn run(session: &mut Session, arguments: Arguments) -> Result<()> {
         let inspected = session.inspect()?;
         let read = inspected.space.regions.iter().filter(|region| arguments.entropy && region.is_readable());
-        let ranges: Vec<ScanRange> = read
-            .map(|region| ScanRange { range: region.range, region: region.range, sparse: region.is_sparse() })
-            .collect();
+        let ranges: Vec<ScanRange> = read.map(|region| ScanRange::within(region.range, region)).collect();
         let indices = ranges.iter().enumerate().map(|(index, part)| (part.range.start, index)).collect();
         let presenter = Regions { summary: arguments.summary, ranges: indices };
         let analysis = Entropy { ranges, ..Entropy::default() };

@@ -157,12 +157,8 @@ impl Known {
 
     /// Where pointers are looked for: in the heap and in its roots.
     pub fn area(&self, stages: &Stages, ground: &Ground, registers: &Registers) -> Area {
-        let sparse = |range: target::AddressRange| {
-            let mut regions = ground.space.regions.iter().filter(|region| region.range.intersect(range).is_some());
-            regions.all(target::Region::is_sparse)
-        };
         let roots = self.roots(stages, ground, registers);
-        Area::of(&roots.ranges, self.indexed.index.segments(), sparse)
+        Area::of(&roots.ranges, self.indexed.index.segments(), |range| ground.space.is_sparse(range))
     }
 
     /// Who points to whom.

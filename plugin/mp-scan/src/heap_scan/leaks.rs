@@ -37,7 +37,7 @@ pub fn course(grouping: Grouping, registers: Registers, limit: u64) -> Course {
         stages.control.expect(2 * index.segments().bytes());
         let mut roots = known.roots(stages, ground, &registers);
         // What others had from brk lies between chunks, and is no chunk.
-        roots.ranges.extend(known.walked.gaps.iter().map(|gap| ScanRange { range: *gap, region: *gap, sparse: false }));
+        roots.ranges.extend(known.walked.gaps.iter().copied().map(ScanRange::alone));
         roots.ranges.sort_unstable_by_key(|scan| scan.range.start);
         let marks = tables(&Mark::tables(index.segments()))?;
         let view = stages.view(&known.indexed, &marks);

@@ -106,9 +106,8 @@ fn area(known: &Known, stages: &Stages, ground: &Ground, registers: &Registers) 
         .regions
         .iter()
         .filter(|region| region.is_readable() && region.permissions.contains(Permissions::WRITE));
-    let scan =
-        |region: &target::Region| ScanRange { range: region.range, region: region.range, sparse: region.is_sparse() };
-    Area { ranges: writable.map(scan).collect(), ..Area::default() }
+    let ranges = writable.map(|region| ScanRange::within(region.range, region)).collect();
+    Area { ranges, ..Area::default() }
 }
 
 fn rows(references: &[Reference], stages: &Stages, ground: &Ground, known: &Known) -> Vec<RefRow> {

@@ -120,7 +120,7 @@ impl List {
 impl FreeLists {
     pub fn new(located: &Located, walked: &WalkMerge) -> Self {
         let first = located.segments.first().map(|segment| AddressRange::sized(segment.range.start, 1));
-        let ranges = first.map(|range| ScanRange { range, region: range, sparse: false });
+        let ranges = first.map(ScanRange::alone);
         let cached = located.parameters.first().map(|parameters| parameters.cached);
         let arenas = located.arenas.iter().filter(|arena| arena.top.is_some());
         Self {

@@ -91,7 +91,7 @@ impl Locate {
         let files = space.regions.iter().any(|region| matches!(region.backing, Backing::File { .. }));
         let areas: Vec<Area> = space.regions.iter().filter_map(|region| area(region, files)).collect();
         let first = areas.first().map(|area| AddressRange::sized(area.range.start, 1));
-        let ranges = first.map(|range| ScanRange { range, region: range, sparse: false });
+        let ranges = first.map(ScanRange::alone);
         Self { ranges: ranges.into_iter().collect(), areas }
     }
 }

@@ -14,7 +14,7 @@ use crate::report::{Skip, Stop};
 use rustc_hash::FxHashSet;
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
-use target::{AddressRange, AddressSpace, ReadMemory, Region};
+use target::{AddressRange, AddressSpace, ReadMemory};
 
 /// Bytes read at once.
 const BLOCK: u64 = 128 << 10;
@@ -100,13 +100,11 @@ impl Walk {
             .map(|segment| {
                 let Segment { range, kind, arena } = *segment;
                 let top = tops.get(tops.partition_point(|top| *top < range.start)).copied();
-                let mut regions = space.regions.iter().filter(|region| region.range.intersect(range).is_some());
-                Walkable { range, kind, arena, top, sparse: regions.all(Region::is_sparse) }
+                Walkable { range, kind, arena, top, sparse: space.is_sparse(range) }
             })
             .collect();
         // A chain leads past what is sparse, so tasks need not be larger for it.
-        let range = |range| ScanRange { range, region: range, sparse: false };
-        Self { ranges: segments.iter().map(|segment| range(segment.range)).collect(), segments }
+        Self { ranges: segments.iter().map(|segment| ScanRange::alone(segment.range)).collect(), segments }
     }
 
     /// What is to be walked, and what that is.

@@ -35,7 +35,7 @@ impl LeakEdges {
         let segments: &Segments = marks.lookup.segments();
         let leaks = |segment: &usize| marks.unmarked(segments.granules_of(*segment)).next().is_some();
         let ranges = (0..segments.list().len()).filter(leaks).map(|segment| segments.list()[segment].range);
-        let ranges = ranges.map(|range| ScanRange { range, region: range, sparse: false }).collect();
+        let ranges = ranges.map(ScanRange::alone).collect();
         Self { ranges, dense: roots.dense.clone() }
     }
 }

@@ -83,9 +83,9 @@ impl Marking {
         match self.round? {
             Round::Roots => {}
             Round::Heap => {
-                ranges.extend((0..segments.len()).filter_map(|segment| marks.pending(segment)).map(whole));
+                ranges.extend((0..segments.len()).filter_map(|segment| marks.pending(segment)).map(ScanRange::alone));
             }
-            Round::Careful => ranges.extend(segments.iter().map(|segment| whole(segment.range))),
+            Round::Careful => ranges.extend(segments.iter().map(|segment| ScanRange::alone(segment.range))),
         }
         self.round = self.round.filter(|_| !ranges.is_empty());
         let round = self.round?;
@@ -142,11 +142,6 @@ impl Marking {
         self.round = None;
         self.marked.incomplete = true;
     }
-}
-
-/// A range of the heap. Its tasks are not longer for what they do not read.
-fn whole(range: AddressRange) -> ScanRange {
-    ScanRange { range, region: range, sparse: false }
 }
 
 /// What of `planned` is not in `covered`, both in address order.

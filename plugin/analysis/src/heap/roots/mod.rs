@@ -65,7 +65,7 @@ impl Roots {
         let mut roots = Self::default();
         for (index, region) in space.regions.iter().enumerate() {
             if may_point(region, space.regions.get(index + 1)) {
-                let scan = |range| ScanRange { range, region: region.range, sparse: region.is_sparse() };
+                let scan = |range| ScanRange::within(range, region);
                 roots.ranges.extend(without(region.range, &except).map(scan));
             }
             if !region.is_sparse() {

@@ -26,7 +26,7 @@ pub use rtti::{Class, Facts};
 pub use shapes::Shape;
 
 use super::index::set;
-use super::{Chunk, GRANULE, HEADER, Index, Lookup, Segments, View};
+use super::{Area, Chunk, GRANULE, HEADER, Index, Lookup, Segments, View};
 use crate::driver::Sink;
 use crate::memory::{Buffer, Walk, Window};
 use crate::plan::{Analysis, ScanRange, Scanned, Task};
@@ -71,15 +71,8 @@ pub struct HeapTypes {
 impl HeapTypes {
     /// `roots` is memory outside of the heap that containers may lie in, as globals and stacks are.
     pub fn new(space: &AddressSpace, segments: &Segments, roots: &[ScanRange], languages: Languages) -> Self {
-        let scan = |range: AddressRange| {
-            let first = space.regions.partition_point(|region| region.range.end <= range.start);
-            let mut regions = space.regions[first..].iter().take_while(|region| region.range.start < range.end);
-            ScanRange { range, region: range, sparse: regions.all(|region| region.is_sparse()) }
-        };
-        let heap = segments.list().iter().map(|segment| scan(segment.range));
-        let mut ranges: Vec<ScanRange> = heap.chain(roots.iter().copied()).collect();
-        ranges.sort_unstable_by_key(|scan| scan.range.start);
-        Self { ranges, modules: Modules::new(space), languages, swapped: true, block: 512 << 10 }
+        let Area { ranges, swapped, block } = Area::of(roots, segments, |range| space.is_sparse(range));
+        Self { ranges, modules: Modules::new(space), languages, swapped, block }
     }
 
     /// How many words its tables take: codes of chunks, and which of them anything points to.
@@ -117,8 +110,7 @@ impl Analysis for HeapTypes {
     }
 
     fn scan(&self, scanner: &mut TypesScanner, task: &Task, view: &View, stop: &dyn Fn() -> bool) -> Scanned<Facts> {
-        let scan = self.ranges.get(task.index).copied();
-        let scan = scan.unwrap_or(ScanRange { range: task.range, region: task.range, sparse: false });
+        let scan = task.scan_range(&self.ranges);
         let [codes, pointed] = &view.tables[..] else {
             return Scanned::unread(task, "the tables of this analysis are missing".to_owned());
         };
