@@ -1,11 +1,10 @@
 //! Names the allocations that matches lie in.
 
-use super::{Control, Failure, Ground, Known, MakeStages, Stages};
+use super::{Aside, Failure, Ground, Known, MakeStages, Stages};
 use crate::engine::engine;
-use analysis::{Match, Stop, TargetKind};
+use analysis::{Match, TargetKind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use target::{Backing, Permissions};
 
@@ -25,10 +24,9 @@ pub enum Allocations {
 
 /// The heap is being indexed, on a thread of its own.
 pub struct Indexing {
-    control: Arc<Control>,
-    thread: Option<JoinHandle<()>>,
     end: Receiver<Result<Arc<Known>, Failure>>,
     since: Instant,
+    _thread: Aside,
 }
 
 impl Allocations {
@@ -90,18 +88,8 @@ impl Indexing {
             // Nobody may want to know any more.
             let _ = sender.send(Known::of(&mut stages, &ground));
         };
-        let thread = std::thread::Builder::new().name("mp-scan index".into()).spawn(run).ok()?;
-        Some(Self { control, thread: Some(thread), end, since: Instant::now() })
-    }
-}
-
-impl Drop for Indexing {
-    fn drop(&mut self) {
-        // The code that the thread runs may be unloaded after this.
-        self.control.stop(Stop::Cancelled);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        let thread = Aside::start("mp-scan index", control, run).ok()?;
+        Some(Self { end, since: Instant::now(), _thread: thread })
     }
 }
 

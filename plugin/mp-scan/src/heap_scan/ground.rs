@@ -27,17 +27,15 @@ impl Ground {
     pub fn describe(&self, stages: &Stages, known: &Known, pointers: &[&Pointer]) -> Vec<Match> {
         let describer = Describer { space: &self.space, stacks: &self.stacks, memory: &*stages.memory, context: 0 };
         let describe = |pointer: &&Pointer| {
-            let mut found = match &pointer.place {
-                Place::Memory { address, .. } => describer.place(*address, 8, 0),
+            let found = match &pointer.place {
+                Place::Memory { address, .. } => {
+                    Match { allocation: known.allocation(*address), ..describer.place(*address, 8, 0) }
+                }
                 Place::Register { thread, name } => {
                     Match { register: Some(name.clone()), thread: Some(*thread), size: 8, ..Match::default() }
                 }
             };
-            found.value = Some(Value::Pointer(pointer.value));
-            if let Place::Memory { address, .. } = pointer.place {
-                found.allocation = known.allocation(address);
-            }
-            found
+            Match { value: Some(Value::Pointer(pointer.value)), ..found }
         };
         let mut found: Vec<Match> = pointers.iter().map(describe).collect();
         self.namer(stages).name(&self.space, &*stages.memory, &mut found);

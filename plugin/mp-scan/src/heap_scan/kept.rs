@@ -1,11 +1,9 @@
 //! What is known of a heap, for as long as it is true: of a process until it runs, of a core file for the session.
 
-use super::{Control, Known};
+use super::{Aside, Known};
 use crate::inspect::{Access, Inspected};
-use analysis::Stop;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::SystemTime;
 
 /// A target at a moment at which it did not change.
@@ -40,24 +38,8 @@ impl Moment {
 #[derive(Debug, Default)]
 pub struct Kept {
     known: Mutex<Option<(Moment, Arc<Known>)>>,
-    chore: Mutex<Option<Chore>>,
-}
-
-/// A thread that nobody waits for.
-#[derive(Debug)]
-struct Chore {
-    control: Arc<Control>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Drop for Chore {
-    fn drop(&mut self) {
-        self.control.stop(Stop::Cancelled);
-        if let Some(thread) = self.thread.take() {
-            // What it panics of is caught in it.
-            let _ = thread.join();
-        }
-    }
+    /// A thread that nobody waits for.
+    chore: Mutex<Option<Aside>>,
 }
 
 impl Kept {
@@ -76,9 +58,8 @@ impl Kept {
     }
 
     /// Leaves a thread to what it does, until the workers are wanted.
-    pub fn leave(&self, control: Arc<Control>, thread: JoinHandle<()>) {
-        let chore = Chore { control, thread: Some(thread) };
-        let before = self.chore.lock().unwrap_or_else(PoisonError::into_inner).replace(chore);
+    pub fn leave(&self, thread: Aside) {
+        let before = self.chore.lock().unwrap_or_else(PoisonError::into_inner).replace(thread);
         drop(before);
     }
 

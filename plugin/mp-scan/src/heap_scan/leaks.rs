@@ -64,7 +64,7 @@ fn rows(leaks: &Leaks, types: &Types, grouping: Grouping, limit: u64) -> LeakRow
         size: leak.size,
         type_name: name(&leak),
         unreferenced: leak.unreferenced,
-        holds: (leak.head == leak.address).then_some(Sum { count: leak.holds.count, bytes: leak.holds.bytes }),
+        holds: (leak.head == leak.address).then_some(leak.holds),
     };
     let sum = Sum { count: leaks.len() as u64, bytes: leaks.bytes() };
     let mut unreferenced = Sum::default();

@@ -4,6 +4,7 @@
 //! comes to an [`Answer`].
 
 mod allocations;
+mod aside;
 pub mod check;
 pub mod contents;
 mod copying;
@@ -26,6 +27,7 @@ use crate::watch::Watch;
 pub use allocations::Allocations;
 use analysis::{Columns, Report, Results, Stats, Stop, TargetInfo};
 use anyhow::{Context as _, Result, bail};
+use aside::Aside;
 use copying::Copying;
 pub use ground::Ground;
 pub use kept::{Kept, Moment};
@@ -37,7 +39,6 @@ use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use target::{ReadMemory, Source};
 
@@ -112,17 +113,7 @@ pub fn beside(inspected: &Inspected, force: Option<&Workforce>) -> Result<Option
     let descriptors = copies.context("out of file descriptors")?;
     let (memory, source, identity) = (Arc::clone(&inspected.memory), opened.source.clone(), identity.clone());
     let force = force.filter(|force| force.here > 0).cloned();
-    Ok(Some(Box::new(move || Stages {
-        memory,
-        source,
-        descriptors,
-        force,
-        control: Arc::default(),
-        watch: Watch::new(identity, false),
-        until: None,
-        stats: Stats::default(),
-        skipped: Vec::new(),
-    })))
+    Ok(Some(Box::new(move || Stages::new(memory, source, descriptors, force, Watch::new(identity, false)))))
 }
 
 /// A scan of the heap under way.
@@ -143,7 +134,7 @@ enum Phase {
     /// What only the debugger can read is copied first, by whoever may ask it.
     Copying(Copying, Launch),
     /// The course runs.
-    Running(JoinHandle<()>, Receiver<End>),
+    Running(Aside, Receiver<End>),
     Ended(End),
 }
 
@@ -217,8 +208,8 @@ fn launch(
     course: Course,
 ) -> Launch {
     Box::new(move |memory, source, descriptors| {
-        let (stats, skipped) = (Stats::default(), Vec::new());
-        let mut stages = Stages { memory, source, descriptors, force, control, watch, until, stats, skipped };
+        let mut stages = Stages::new(memory, source, descriptors, force, watch);
+        (stages.control, stages.until) = (Arc::clone(&control), until);
         let (sender, end) = mpsc::channel();
         let run = move || {
             let answer = catch_unwind(AssertUnwindSafe(|| course(&mut stages, &ground)));
@@ -238,8 +229,7 @@ fn launch(
                 let _ = catch_unwind(AssertUnwindSafe(|| afterwards(&mut stages, &ground)));
             }
         };
-        let thread = std::thread::Builder::new().name("mp-scan heap".into()).spawn(run);
-        Ok(Phase::Running(thread.context("cannot start a thread")?, end))
+        Ok(Phase::Running(Aside::start("mp-scan heap", control, run)?, end))
     })
 }
 
@@ -260,7 +250,7 @@ impl Scan for HeapScan {
             },
             Phase::Running(thread, end) => match end.recv_timeout(patience) {
                 Ok(end) => {
-                    engine().heaps.leave(Arc::clone(&self.control), thread);
+                    engine().heaps.leave(thread);
                     if let Ok(answer) = &end.answer {
                         found(answer.results.clone());
                     }
@@ -313,17 +303,5 @@ impl Scan for HeapScan {
                 ..end.stats
             },
         })
-    }
-}
-
-impl Drop for HeapScan {
-    fn drop(&mut self) {
-        // The code that the thread runs may be unloaded after this.
-        self.control.stop(Stop::Cancelled);
-        if let Phase::Running(thread, _) =
-            std::mem::replace(&mut self.phase, Phase::Ended(End::early(Failure::Stopped(Stop::Cancelled))))
-        {
-            let _ = thread.join();
-        }
     }
 }

@@ -121,6 +121,18 @@ pub struct Stages {
 }
 
 impl Stages {
+    /// Over memory that is read so, by these workers if there are any; nobody has told them to stop, and they have all the time.
+    pub fn new(
+        memory: Arc<dyn ReadMemory>,
+        source: Source,
+        descriptors: Vec<OwnedFd>,
+        force: Option<Workforce>,
+        watch: Watch,
+    ) -> Self {
+        let (control, stats, skipped) = (Arc::default(), Stats::default(), Vec::new());
+        Self { memory, source, descriptors, force, control, watch, until: None, stats, skipped }
+    }
+
     /// Runs an analysis of the heap to its end. `tables` are what it shares among its tasks.
     ///
     /// # Errors

@@ -97,19 +97,22 @@ fn pointer(found: &Match, style: &Style) -> String {
         Some(Value::Pointer(value)) => format!(" -> {value:#x}"),
         _ => String::new(),
     };
-    match &found.register {
-        Some(register) => format!("register {register} of thread {}{value}", found.thread.unwrap_or_default()),
+    match register(found) {
+        Some(register) => format!("{register}{value}"),
         None => format!("{}{value}  {}", style.address(found.address), place(found)),
     }
+}
+
+/// The register that something is in, and whose.
+fn register(found: &Match) -> Option<String> {
+    let register = found.register.as_ref()?;
+    Some(format!("register {register} of thread {}", found.thread.unwrap_or_default()))
 }
 
 pub(super) fn object(row: &ObjectRow, style: &Style) -> String {
     let mut line = format!("{}  {:>9}  {}", style.address(row.address), bytes(row.size), escape(&row.type_name));
     if let Some(owner) = &row.owner {
-        let by = match &owner.register {
-            Some(register) => format!("register {register} of thread {}", owner.thread.unwrap_or_default()),
-            None => format!("{:#x} {}", owner.address, place(owner)),
-        };
+        let by = register(owner).unwrap_or_else(|| format!("{:#x} {}", owner.address, place(owner)));
         let _ = write!(line, "  held by {by}");
     }
     let room = style.width.max(40);

@@ -8,8 +8,8 @@ use crate::document::permission_letters;
 use crate::hexdump::hexdump;
 use crate::units::{bytes, plural, seconds, speed};
 use analysis::{
-    Columns, Content, HeapRows, HostRow, JobRow, LeakRows, MappingRow, Match, PoolStatus, Report, Results, Skip, Stats,
-    Stop, TargetKind, Value,
+    Columns, Content, HostRow, JobRow, LeakRows, MappingRow, Match, PoolStatus, Report, Results, Skip, Stats, Stop,
+    TargetKind, Value,
 };
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -273,7 +273,7 @@ pub fn summary(report: &Report) -> String {
         Results::Refs(_) => parts.push(row_count(report, "pointer")),
         Results::Objects(_) => parts.push(row_count(report, "object")),
         Results::Findings(_) => parts.push(row_count(report, "finding")),
-        Results::Heap(rows) => parts.push(heap_count(report, rows)),
+        Results::Heap(rows) => parts.push(row_count(report, &rows.by)),
         Results::Leaks(rows) => parts.push(leak_count(report, rows)),
     }
     if report.stats.bytes_scanned > 0 || matches!(report.results, Results::Matches(_)) {
@@ -326,16 +326,6 @@ fn cut_short(report: &Report, count: String) -> String {
         Some(Stop::TargetGone) => format!("{count}, cut short: the process has ended"),
         Some(Stop::Limit) | None => count,
     }
-}
-
-fn heap_count(report: &Report, rows: &HeapRows) -> String {
-    let kind = match rows.by.as_str() {
-        "size" => "size",
-        "arena" => "arena",
-        "region" => "region",
-        _ => "type",
-    };
-    row_count(report, kind)
 }
 
 /// The sum of what is lost, and how much of what it looks at is shown.

@@ -14,6 +14,7 @@ pub use edges::{LeakEdges, LeakEdgesMerge, LeakEdgesPartial, LeakScanner};
 
 use super::View;
 use super::mark::Marks;
+use crate::report::Sum;
 use heads::{Graph, Heads};
 
 /// A leaked allocation.
@@ -30,14 +31,7 @@ pub struct Leak {
     /// The address of its head: its own, if it is one.
     pub head: u64,
     /// What it holds if it is a head, itself left out.
-    pub holds: Holds,
-}
-
-/// How many leaks a head holds, and how many bytes may be used of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Holds {
-    pub count: u64,
-    pub bytes: u64,
+    pub holds: Sum,
 }
 
 /// All leaks, in address order; 29 bytes for each.
@@ -46,7 +40,7 @@ pub struct Leaks {
     nodes: Vec<Node>,
     heads: Heads,
     /// Of heads that hold anything, by their index.
-    holds: Vec<(u32, Holds)>,
+    holds: Vec<(u32, Sum)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -73,11 +67,9 @@ impl Leaks {
         }
         let graph = Graph::new(nodes.iter().map(|node| node.number), edges.pairs, marks.lookup.count());
         let heads = heads::heads(&graph, stop)?;
-        let mut sums = std::collections::BTreeMap::<u32, Holds>::new();
+        let mut sums = std::collections::BTreeMap::<u32, Sum>::new();
         for (index, head) in heads.of.iter().enumerate().filter(|(index, head)| *index != **head as usize) {
-            let holds = sums.entry(*head).or_default();
-            holds.count += 1;
-            holds.bytes += nodes[index].size;
+            sums.entry(*head).or_default().add(nodes[index].size);
         }
         Some(Self { nodes, heads, holds: sums.into_iter().collect() })
     }
@@ -106,7 +98,7 @@ impl Leaks {
             number: u64::from(node.number),
             unreferenced: self.heads.unreferenced[index],
             head: self.nodes[head as usize].address,
-            holds: holds.map_or_else(|_| Holds::default(), |found| self.holds[found].1),
+            holds: holds.map_or_else(|_| Sum::default(), |found| self.holds[found].1),
         })
     }
 

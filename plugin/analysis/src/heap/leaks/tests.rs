@@ -3,6 +3,7 @@ use crate::executor::{InProcess, Serial};
 use crate::heap::SegmentKind;
 use crate::heap::mark::{Mark, Marking};
 use crate::heap::testing::{World, chunks};
+use crate::report::Sum;
 use crate::{Cut, Outcome, run};
 use proptest::prelude::*;
 use std::convert::Infallible;
@@ -94,8 +95,8 @@ fn a_lost_tree_is_one_head() {
     let [tree, alone] = heads[..] else { panic!("{} heads", heads.len()) };
     assert_eq!(tree.address, world.chunks[COUNT].address());
     assert!(tree.unreferenced && alone.unreferenced);
-    assert_eq!(tree.holds, Holds { count: COUNT as u64 - 1, bytes: (COUNT as u64 - 1) * size });
-    assert_eq!((alone.address, alone.holds), (world.chunks[COUNT + 1].address(), Holds::default()));
+    assert_eq!(tree.holds, Sum { count: COUNT as u64 - 1, bytes: (COUNT as u64 - 1) * size });
+    assert_eq!((alone.address, alone.holds), (world.chunks[COUNT + 1].address(), Sum::default()));
 }
 
 #[test]
@@ -109,5 +110,5 @@ fn a_ring_is_stood_for_by_its_first() {
     let size = leak(0).size;
     assert!(!leak(2).unreferenced && !leak(0).unreferenced && leak(1).unreferenced);
     assert_eq!([0, 5, 7].map(|index| leak(index).head), [leak(2).address; 3]);
-    assert_eq!(leak(2).holds, Holds { count: 3, bytes: 3 * size });
+    assert_eq!(leak(2).holds, Sum { count: 3, bytes: 3 * size });
 }

@@ -8,6 +8,7 @@ use crate::find::PatternError;
 use crate::find::regex::filter_and_hir;
 use crate::heap::index::is_set;
 use crate::heap::{Chunk, Index, View};
+use crate::report::Sum;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use target::AddressRange;
 
@@ -48,21 +49,13 @@ pub struct Object {
     pub chunk: Chunk,
 }
 
-/// Chunks of one type.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Total {
-    pub count: u64,
-    /// Bytes that may be used of them.
-    pub bytes: u64,
-}
-
 /// The types of a heap's chunks. It takes 4 bytes a chunk.
 #[derive(Clone, Debug, Default)]
 pub struct Types {
     list: Vec<Type>,
-    totals: Vec<Total>,
+    totals: Vec<Sum>,
     /// Of chunks in use whose type is not known.
-    unknown: Total,
+    unknown: Sum,
     /// For each chunk, one more than its type's index into `list`; 0 for none.
     of: Vec<u32>,
 }
@@ -123,9 +116,8 @@ impl Types {
             types.of.push(last.1);
             if chunk.used {
                 let of = last.1 as usize;
-                types.totals.resize(types.totals.len().max(of + 1), Total::default());
-                types.totals[of].count += 1;
-                types.totals[of].bytes += chunk.usable().len();
+                types.totals.resize(types.totals.len().max(of + 1), Sum::default());
+                types.totals[of].add(chunk.usable().len());
             }
         }
         types.sort(found);
@@ -134,7 +126,7 @@ impl Types {
 
     /// Brings the types in the order of their names; `found` is in the order in which they were met.
     fn sort(&mut self, found: Vec<Type>) {
-        self.totals.resize(found.len() + 1, Total::default());
+        self.totals.resize(found.len() + 1, Sum::default());
         let mut order: Vec<usize> = (0..found.len()).collect();
         order.sort_by(|one, other| found[*one].cmp(&found[*other]));
         let mut place = vec![0; found.len() + 1];
@@ -155,12 +147,12 @@ impl Types {
     }
 
     /// How many chunks there are of each type, in the order of [`list`](Self::list).
-    pub fn totals(&self) -> &[Total] {
+    pub fn totals(&self) -> &[Sum] {
         &self.totals
     }
 
     /// Chunks in use whose type is not known.
-    pub fn unknown(&self) -> Total {
+    pub fn unknown(&self) -> Sum {
         self.unknown
     }
 
