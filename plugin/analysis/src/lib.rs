@@ -11,6 +11,7 @@
 //! This crate sees memory as [`target::ReadMemory`] and nothing else: no LLDB, no descriptor, no terminal, no process.
 #![forbid(unsafe_code)]
 
+pub mod deadlocks;
 pub mod describe;
 mod driver;
 pub mod dwarf;
@@ -27,6 +28,7 @@ pub mod place;
 mod plan;
 pub mod remote;
 mod report;
+pub mod stacks;
 pub mod strings;
 pub mod symbols;
 #[cfg(test)]
