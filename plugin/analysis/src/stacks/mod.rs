@@ -32,6 +32,14 @@ pub struct SystemCall {
     pub arguments: [u64; 6],
 }
 
+impl SystemCall {
+    /// `read`, `futex`, …, as Linux calls it on x86-64.
+    pub fn name(&self) -> Option<&'static str> {
+        let number = usize::try_from(self.number).ok()?;
+        syscalls::x86_64::Sysno::new(number).map(|call| call.name())
+    }
+}
+
 /// A call on a stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Frame {
