@@ -1,8 +1,31 @@
 //! Who waits for whom: locks that threads wait for, who owns them, and where that goes round in a circle.
+//!
+//! ```text
+//! system call ──▶ futex ──▶ lock ──▶ owners ──▶ graph of threads ──▶ cycles, queues, waits
+//! ```
+//!
+//! A thread that waits is in futex(2) with the address of a word. What that is a word of is told by the functions that the thread has
+//! called, and by memory, which has to bear it out: a lock of which memory says something else is shown as unknown. Memory is foreign:
+//! each lock is read once, in so many bytes as its structure has, and of stacks no more than a bound.
 
-use crate::report::FrameRow;
+mod futex;
+mod graph;
+mod lock;
+mod owners;
+mod pthread;
+mod reader;
+mod rows;
+mod rust;
+mod site;
+#[cfg(test)]
+mod tests;
+mod waits;
+
+use crate::report::{DeadlockRow, FrameRow};
 use crate::stacks::{Frame, Thread};
+use reader::Reader;
 use std::sync::Arc;
+use target::{AddressSpace, ReadMemory};
 
 /// A thread with its calls, the innermost first.
 #[derive(Clone, Debug, Default)]
@@ -21,4 +44,12 @@ pub struct Call {
     /// The symbol that it lies in, and how many bytes from its beginning.
     pub symbol: Option<(Arc<str>, u64)>,
     pub functions: Arc<[FrameRow]>,
+}
+
+/// All threads that wait, and what for: cycles first, then queues, then other waits, of each the longest first. A thread that waits
+/// is in exactly one row. Symbols of locks are left to who names addresses.
+pub fn deadlocks(threads: &[ThreadCalls], memory: &dyn ReadMemory, space: &AddressSpace) -> Vec<DeadlockRow> {
+    let waits = waits::Waits::new(threads, Reader(memory));
+    let owners = owners::owners(threads, &waits, memory, space);
+    rows::Rows::new(threads, &waits, &owners).all()
 }

@@ -1,5 +1,6 @@
 //! What a command answers with, whatever the format it is shown in.
 
+mod deadlocks;
 mod heap;
 mod lookup;
 mod memory;
@@ -11,6 +12,7 @@ mod xrefs;
 use serde::{Deserialize, Serialize};
 use target::AddressRange;
 
+pub use deadlocks::{DeadlockKind, DeadlockRow, LockRow, StuckRow, ThreadRef};
 pub use heap::{
     AllocationRow, FindingRow, HeapRow, HeapRows, HeapTotals, LeakGroup, LeakRow, LeakRows, ObjectRow, RefRow, Sum,
 };
@@ -138,6 +140,7 @@ pub enum Results {
     Refs(Vec<RefRow>),
     Objects(Vec<ObjectRow>),
     Findings(Vec<FindingRow>),
+    Deadlocks(Vec<DeadlockRow>),
     Jobs(Vec<JobRow>),
     Pool(PoolStatus),
     Hosts(Vec<HostRow>),
@@ -158,6 +161,7 @@ macro_rules! rows {
             Results::Refs($rows) => $each,
             Results::Objects($rows) => $each,
             Results::Findings($rows) => $each,
+            Results::Deadlocks($rows) => $each,
             Results::Heap(HeapRows { rows: $rows, .. }) => $each,
             Results::Leaks(LeakRows { rows: $rows, .. }) => $each,
             Results::Jobs(_) | Results::Pool(_) | Results::Hosts(_) | Results::Versions(_) => $other,
@@ -196,6 +200,7 @@ impl Results {
             (Self::Refs(rows), Self::Refs(mut more)) => rows.append(&mut more),
             (Self::Objects(rows), Self::Objects(mut more)) => rows.append(&mut more),
             (Self::Findings(rows), Self::Findings(mut more)) => rows.append(&mut more),
+            (Self::Deadlocks(rows), Self::Deadlocks(mut more)) => rows.append(&mut more),
             _ => {}
         }
     }

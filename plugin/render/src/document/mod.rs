@@ -1,12 +1,14 @@
 //! The fields of a report as scripts see them. Addresses are hex strings, sizes and counts numbers, bytes lower-case hex
 //! without spaces; a field that is not known is left out.
 
+mod deadlocks;
 mod heap;
 mod symbols;
 
 use analysis::{
     Content, HostRow, JobRow, MappingRow, Match, PoolStatus, Report, Results, Stop, TargetKind, Value, WorkerRow,
 };
+use deadlocks::{DeadlockDocument, deadlock_row};
 use heap::{
     AllocationDocument, FindingDocument, HeapDocument, LeakDocument, ObjectDocument, RefDocument, Totals, allocation,
     finding_row, heap_row, leak_row, object_row, ref_row, totals,
@@ -117,6 +119,7 @@ enum Row<'a> {
     Ref(RefDocument<'a>),
     Object(ObjectDocument<'a>),
     Finding(FindingDocument<'a>),
+    Deadlock(DeadlockDocument<'a>),
     Job(JobDocument<'a>),
     Worker(WorkerDocument<'a>),
     Host(HostDocument<'a>),
@@ -242,6 +245,7 @@ impl<'a> Document<'a> {
             Results::Refs(rows) => rows.iter().map(ref_row).map(Row::Ref).collect(),
             Results::Objects(rows) => rows.iter().map(object_row).map(Row::Object).collect(),
             Results::Findings(rows) => rows.iter().map(finding_row).map(Row::Finding).collect(),
+            Results::Deadlocks(rows) => rows.iter().map(deadlock_row).map(Row::Deadlock).collect(),
             Results::Jobs(jobs) => jobs.iter().map(job_row).map(Row::Job).collect(),
             Results::Pool(pool) => pool.workers.iter().map(worker_row).map(Row::Worker).collect(),
             Results::Hosts(hosts) => hosts.iter().map(host_row).map(Row::Host).collect(),

@@ -1,5 +1,6 @@
 //! Reports for people: one line a result, then one line that says what was scanned, and what was not.
 
+mod deadlocks;
 mod heap;
 mod symbols;
 mod types;
@@ -59,6 +60,7 @@ pub fn results(results: &Results, columns: Columns, style: &Style) -> String {
         Results::Refs(rows) => rows.iter().map(|row| heap::reference(row, style)).collect(),
         Results::Objects(rows) => rows.iter().map(|row| heap::object(row, style)).collect(),
         Results::Findings(rows) => rows.iter().map(|row| heap::finding(row, style)).collect(),
+        Results::Deadlocks(rows) => rows.iter().map(|row| deadlocks::deadlock(row, style)).collect(),
         Results::Jobs(rows) => jobs(rows),
         Results::Pool(status) => pool(status),
         Results::Hosts(rows) => hosts(rows),
@@ -273,6 +275,7 @@ pub fn summary(report: &Report) -> String {
         Results::Refs(_) => parts.push(row_count(report, "pointer")),
         Results::Objects(_) => parts.push(row_count(report, "object")),
         Results::Findings(_) => parts.push(row_count(report, "finding")),
+        Results::Deadlocks(rows) => parts.push(cut_short(report, deadlocks::count(report, rows))),
         Results::Heap(rows) => parts.push(row_count(report, &rows.by)),
         Results::Leaks(rows) => parts.push(leak_count(report, rows)),
     }
@@ -303,6 +306,7 @@ fn is_of_files(results: &Results) -> bool {
         Results::Symbols(_) | Results::Types(_) | Results::Xrefs(_) | Results::Lookups(_) | Results::Lines(_) => true,
         Results::Matches(_) | Results::Mappings(_) => false,
         Results::Heap(_) | Results::Leaks(_) | Results::Refs(_) | Results::Objects(_) | Results::Findings(_) => false,
+        Results::Deadlocks(_) => false,
         Results::Jobs(_) | Results::Pool(_) | Results::Hosts(_) | Results::Versions(_) => false,
     }
 }
