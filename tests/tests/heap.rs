@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use std::collections::BTreeMap;
-use tests::heap::allocations;
+use tests::heap::{LEAKS, allocations, assert_leaks};
 use tests::report::{essence, find_needles, number, results};
 use tests::{Debuggee, Session, Truth, compile, gcore};
 
@@ -211,4 +211,58 @@ fn every_corruption_is_found_and_named() {
         let totals = &session.json("mp-scan heap --by size")["totals"];
         assert!(totals["used"]["count"].as_u64() >= Some(1000), "{what}: {totals}");
     }
+}
+
+#[test]
+fn a_heap_is_copied_once_a_stop_if_that_makes_it_faster() {
+    let mut session = Session::start();
+    let truth = session.launch("heap_tree.c", &["1000"]);
+    let copied = |report: &Value| report["stats"]["bytes_copied"].as_u64();
+    // Whoever points to something is found by going through the memory once.
+    let root = truth.addresses("head")[0];
+    assert_eq!(copied(&session.json(&format!("mp-scan refs {root:#x}"))), None);
+    let report = session.json("mp-scan heap");
+    let size = copied(&report);
+    assert!(size > Some(0) && size <= report["totals"]["system"].as_u64(), "{report}");
+    let scanned = report["stats"]["bytes_scanned"].as_u64();
+    for workers in [0, 2] {
+        let report = session.json(&format!("{LEAKS} --workers {workers}"));
+        assert_leaks(&report, &truth);
+        assert_eq!(copied(&report), size, "it is kept");
+    }
+    assert!(session.ok("mp-scan heap").contains(" copied"));
+    // What is read of the copy is what the process has, at each of its stops.
+    session.ok(&format!("expression (void)free((void *){root:#x})"));
+    for workers in [2, 0] {
+        let report = session.json(&format!("{LEAKS} --workers {workers}"));
+        assert_eq!(report["total"], 999, "{report}");
+        assert!(copied(&report) > Some(0), "{report}");
+    }
+    let report = session.json("mp-scan heap");
+    assert!(report["stats"]["bytes_scanned"].as_u64() <= scanned, "a copy is nothing that was looked at: {report}");
+}
+
+#[test]
+fn what_only_the_debugger_can_read_is_read_once_a_stop() {
+    let mut session = Session::with_environment([("MP_SCAN_READER", "relay")]);
+    let truth = session.launch("heap_tree.c", &["1000"]);
+    let log = session.folder().join("packets");
+    session.ok(&format!("log enable --file {} gdb-remote packets", log.display()));
+    let mut requests = || {
+        let bytes = std::fs::read(&log).expect("LLDB logs");
+        let text = String::from_utf8_lossy(&bytes);
+        ["send packet: $x", "send packet: $m"].iter().map(|request| text.matches(request).count()).sum::<usize>()
+    };
+    session.json("mp-scan heap");
+    let first = requests();
+    assert!(first > 20, "{first} requests for memory");
+    for _ in 0..3 {
+        assert_leaks(&session.json(LEAKS), &truth);
+    }
+    let later = requests() - first;
+    assert!(later * 4 < first, "{later} requests for memory after {first}");
+    session.ok(&format!("expression (void)free((void *){:#x})", truth.addresses("head")[0]));
+    let before = requests();
+    assert_eq!(session.json(LEAKS)["total"], 999);
+    assert!(requests() > before + first / 2, "it is copied anew");
 }

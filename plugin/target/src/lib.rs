@@ -10,6 +10,7 @@
 mod address;
 pub mod auxv;
 pub mod cache;
+pub mod copied;
 pub mod core;
 pub mod live;
 pub mod maps;

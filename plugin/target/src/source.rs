@@ -1,5 +1,6 @@
 //! How a target is read, apart from the descriptors that it is read through.
 
+use crate::copied::{Copied, CopiedMemory};
 use crate::core::{Core, CoreError, CoreMemory, SharedCore};
 use crate::live::{Live, LiveMemory};
 use crate::relayed::Relayed;
@@ -20,6 +21,8 @@ pub enum Source {
     /// From a machine that does not see it: from what comes with each task ([`Streamed`](crate::streamed::Streamed)), or,
     /// where it has the same one, from a core file of its own.
     Streamed(Option<SharedCore>),
+    /// Parts of it from a copy.
+    Copied(Copied),
 }
 
 /// How the bytes of a file are had.
@@ -44,6 +47,7 @@ impl Source {
             Self::Relayed(_) => return Err(OpenError::Relayed),
             Self::Streamed(None) => return Err(OpenError::Unshared),
             Self::Streamed(Some(core)) => Arc::new(core.open()?),
+            Self::Copied(copied) => Arc::new(CopiedMemory::new(copied, descriptors, access)?),
         })
     }
 }

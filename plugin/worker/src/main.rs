@@ -6,6 +6,7 @@ mod heap;
 mod scan;
 mod symbols;
 
+use analysis::heap::HeapCopy;
 use analysis::heap::allocators::Allocators;
 use analysis::heap::glibc::{Check, FreeLists, Locate, Walk};
 use analysis::heap::graph::Edges;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
             .function::<HeapScan<LeakEdges>>()
             .function::<HeapScan<Edges>>()
             .function::<HeapScan<Pointers>>()
+            .function::<HeapScan<HeapCopy>>()
             .function::<HeapScan<HeapTypes>>()
             .function::<Symbols>()
             .function::<FileScan<analysis::symbols::Symbols>>()

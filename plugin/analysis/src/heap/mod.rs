@@ -11,6 +11,7 @@
 
 pub mod allocators;
 mod area;
+mod copy;
 pub mod dominators;
 pub mod glibc;
 pub mod graph;
@@ -27,6 +28,7 @@ pub mod types;
 mod view;
 
 pub use area::Area;
+pub use copy::HeapCopy;
 pub use index::{Chunk, HEADER, Index, Lookup};
 pub use segments::{GRANULE, Segment, SegmentKind, Segments};
 pub use view::{Setup, Table, View, Words, table};

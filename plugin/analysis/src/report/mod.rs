@@ -113,6 +113,8 @@ pub struct Stats {
     pub retried: u64,
     /// Workers that died during it.
     pub deaths: u64,
+    /// Bytes of the target's memory of which a copy is kept until the process runs.
+    pub bytes_copied: u64,
     /// Mappings not read because they are not readable for the process itself: how many, and bytes.
     pub left_out: (u64, u64),
 }

@@ -10,9 +10,11 @@ pub fn course(limit: u64) -> Course {
         let known = Known::of(stages, ground)?;
         known.check()?;
         stages.control.expect(known.indexed.index.segments().bytes());
+        known.copied(stages, ground)?;
         let checked = stages.run(&Check::new(&known.located, &ground.space), &known.indexed, &[])?.merge;
         let lookup = known.indexed.index.lookup();
-        let findings = Findings::new(&known.located, &known.walked, &known.free, &checked, &*stages.memory, &lookup);
+        let findings =
+            Findings::new(&known.located, &known.walked, &known.free, &checked, &*stages.reading.memory, &lookup);
         let total = findings.list.len() as u64 + findings.more;
         let before = |before: Before| {
             let known = known.allocation(before.address);

@@ -1,12 +1,12 @@
 //! Copies what only the debugger can read, so that workers can look at it in any order.
 
-use super::Control;
+use super::copy::available;
+use super::{Control, Copy};
 use anyhow::{Context as _, Result, bail};
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use target::core::Snapshot;
-use target::{Access, AddressRange, AddressSpace, Permissions, ReadMemory, Source};
+use target::{AddressRange, AddressSpace, Permissions, ReadMemory};
 
 /// Bytes read at once: the debugger takes a few milliseconds for them.
 const PIECE: u64 = 256 << 10;
@@ -17,6 +17,8 @@ pub struct Copying {
     snapshot: Snapshot,
     /// What is still to be copied, the last first.
     left: Vec<AddressRange>,
+    /// Bytes that could be read.
+    copied: u64,
 }
 
 impl Copying {
@@ -39,7 +41,7 @@ impl Copying {
             );
         }
         let snapshot = Snapshot::new().context("no memory for a copy of the target's")?;
-        Ok(Self { memory, snapshot, left })
+        Ok(Self { memory, snapshot, left, copied: 0 })
     }
 
     /// Copies for about `patience`. Returns whether all is copied.
@@ -53,7 +55,8 @@ impl Copying {
         let until = Instant::now() + patience;
         while let Some(range) = self.left.pop() {
             let piece = AddressRange::new(range.start, range.end.min(range.start + PIECE));
-            self.snapshot.copy(&*self.memory, piece).context("the target's memory could not be copied")?;
+            let copied = self.snapshot.copy(&*self.memory, piece);
+            self.copied += copied.context("the target's memory could not be copied")?;
             control.advance(piece.len());
             if piece.end < range.end {
                 self.left.push(AddressRange::new(piece.end, range.end));
@@ -65,21 +68,12 @@ impl Copying {
         Ok(self.left.is_empty())
     }
 
-    /// The copy, how it is read and the descriptor that it is read through.
+    /// The copy.
     ///
     /// # Errors
     /// If descriptors run out.
-    pub fn finish(self) -> Result<(Arc<dyn ReadMemory>, Source, OwnedFd)> {
-        let (source, file) = self.snapshot.finish().context("the copy cannot be kept")?;
-        let copy = file.try_clone().context("out of file descriptors")?;
-        Ok((source.open(vec![copy], Access::Mapped)?, source, file))
+    pub fn finish(self) -> Result<Copy> {
+        let (core, file) = self.snapshot.finish().context("the copy cannot be kept")?;
+        Ok(Copy::new(core, file, self.copied))
     }
-}
-
-/// Bytes that this machine can still give out.
-fn available() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes << 10)
 }

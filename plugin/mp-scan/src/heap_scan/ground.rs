@@ -25,7 +25,8 @@ pub struct Ground {
 impl Ground {
     /// What is shown of pointers: where they lie, in what, and what that is.
     pub fn describe(&self, stages: &Stages, known: &Known, pointers: &[&Pointer]) -> Vec<Match> {
-        let describer = Describer { space: &self.space, stacks: &self.stacks, memory: &*stages.memory, context: 0 };
+        let describer =
+            Describer { space: &self.space, stacks: &self.stacks, memory: &*stages.reading.memory, context: 0 };
         let describe = |pointer: &&Pointer| {
             let found = match &pointer.place {
                 Place::Memory { address, .. } => {
@@ -38,14 +39,14 @@ impl Ground {
             Match { value: Some(Value::Pointer(pointer.value)), ..found }
         };
         let mut found: Vec<Match> = pointers.iter().map(describe).collect();
-        self.namer(stages).name(&self.space, &*stages.memory, &mut found);
+        self.namer(stages).name(&self.space, &*stages.reading.memory, &mut found);
         found
     }
 
     /// The classes whose vtables lie at these addresses, where a symbol says so.
     pub fn class_names(&self, stages: &Stages, vtables: impl Iterator<Item = u64>) -> BTreeMap<u64, String> {
         let mut found: Vec<Match> = vtables.map(|address| Match { address, ..Match::default() }).collect();
-        self.namer(stages).name(&self.space, &*stages.memory, &mut found);
+        self.namer(stages).name(&self.space, &*stages.reading.memory, &mut found);
         let class = |found: &Match| Some((found.address, class_of(&found.symbol.as_ref()?.name)?.to_owned()));
         found.iter().filter_map(class).collect()
     }

@@ -1,6 +1,6 @@
 //! What is known of a heap, for as long as it is true: of a process until it runs, of a core file for the session.
 
-use super::{Aside, Known};
+use super::{Aside, Copy, Known};
 use crate::inspect::{Access, Inspected};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,6 +38,8 @@ impl Moment {
 #[derive(Debug, Default)]
 pub struct Kept {
     known: Mutex<Option<(Moment, Arc<Known>)>>,
+    /// All memory of a target that only the debugger can read.
+    copy: Mutex<Option<(Moment, Arc<Copy>)>>,
     /// A thread that nobody waits for.
     chore: Mutex<Option<Aside>>,
 }
@@ -55,6 +57,20 @@ impl Kept {
     /// Keeps it, in the place of what was known before.
     pub fn keep(&self, moment: Moment, known: Arc<Known>) {
         *self.lock() = Some((moment, known));
+    }
+
+    /// The copy that was made of a target at this moment. Of another moment it is of no use any more, and is let go.
+    pub fn copy_at(&self, moment: &Moment) -> Option<Arc<Copy>> {
+        let mut copy = self.copy.lock().unwrap_or_else(PoisonError::into_inner);
+        if copy.as_ref().is_some_and(|(kept, _)| kept != moment) {
+            *copy = None;
+        }
+        copy.as_ref().map(|(_, copy)| Arc::clone(copy))
+    }
+
+    /// Keeps a copy, in the place of the one before.
+    pub fn keep_copy(&self, moment: Moment, copy: Arc<Copy>) {
+        *self.copy.lock().unwrap_or_else(PoisonError::into_inner) = Some((moment, copy));
     }
 
     /// Leaves a thread to what it does, until the workers are wanted.

@@ -1,6 +1,6 @@
 //! What is known of a heap: where its allocations are, and, once somebody has asked for it, what they are and who points to whom.
 
-use super::{Failure, Ground, Indexed, Registers, Stages, tables};
+use super::{Copy, Failure, Ground, Indexed, Registers, Stages, tables};
 use crate::engine::engine;
 use analysis::heap::allocators::{Allocators, Runtimes};
 use analysis::heap::glibc::{FreeLists, FreeListsMerge, Locate, Located, Walk, WalkMerge};
@@ -8,7 +8,7 @@ use analysis::heap::graph::{Edges, Graph, ReverseGraph};
 use analysis::heap::roots::{Roots, Surroundings};
 use analysis::heap::types::{HeapTypes, Types};
 use analysis::heap::{Area, HEADER, Segments};
-use analysis::{AllocationRow, Skip};
+use analysis::{AllocationRow, Skip, TargetKind};
 use anyhow::Context as _;
 use std::sync::{Arc, OnceLock};
 
@@ -26,6 +26,8 @@ pub struct Known {
     runtimes: Runtimes,
     /// What could not be read of it.
     skipped: Vec<Skip>,
+    /// A copy of it, if it was of use and there was room.
+    copy: OnceLock<Option<Arc<Copy>>>,
     types: OnceLock<Arc<Types>>,
     pointers: OnceLock<Arc<Pointers>>,
 }
@@ -45,6 +47,9 @@ impl Known {
     pub fn of(stages: &mut Stages, ground: &Ground) -> Result<Arc<Self>, Failure> {
         if let Some(known) = ground.moment.as_ref().and_then(|moment| engine().heaps.at(moment)) {
             stages.skipped.extend(known.skipped.iter().cloned());
+            if let Some(copy) = known.copy.get().and_then(Option::as_ref) {
+                stages.reading = copy.over(&stages.reading)?;
+            }
             return Ok(known);
         }
         let before = stages.skipped.len();
@@ -59,8 +64,8 @@ impl Known {
         let allocators = Allocators::new(&ground.space);
         let runtimes = allocators.finish(&stages.run(&allocators, &nothing, &[])?.merge);
         let skipped = stages.skipped[before..].to_vec();
-        let (types, pointers) = (OnceLock::new(), OnceLock::new());
-        let known = Arc::new(Self { located, walked, free, indexed, runtimes, skipped, types, pointers });
+        let (copy, types, pointers) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        let known = Arc::new(Self { located, walked, free, indexed, runtimes, skipped, copy, types, pointers });
         if let Some(moment) = &ground.moment {
             engine().heaps.keep(moment.clone(), Arc::clone(&known));
         }
@@ -119,7 +124,14 @@ impl Known {
         let others =
             others.map(|other| format!("what {} has allocated is not covered ({})", other.name, other.evidence));
         let unused = self.located.is_unused().then(|| "nothing has been allocated yet".to_owned());
-        locked.chain(others).chain(unused).collect()
+        let copy = self.copy.get().and_then(Option::as_ref).filter(|copy| copy.left > 0);
+        let left = copy.map(|copy| {
+            let (copied, left) = (render::bytes(copy.bytes), render::bytes(copy.left));
+            format!(
+                "{copied} of the heap are copied, and there is no room for {left} more, which take longer to look at"
+            )
+        });
+        locked.chain(others).chain(unused).chain(left).collect()
     }
 
     /// What keeps allocations alive.
@@ -129,7 +141,22 @@ impl Known {
             books: &self.located.books(),
             own: &self.free.caches.iter().map(|chunk| chunk + HEADER).collect::<Vec<_>>(),
         };
-        Roots::new(&ground.space, self.indexed.index.segments(), around, &*stages.memory)
+        Roots::new(&ground.space, self.indexed.index.segments(), around, &*stages.reading.memory)
+    }
+
+    /// Has the stages read a live process's heap from a copy from here on: for what is looked at in any order, or several times.
+    ///
+    /// # Errors
+    /// As for [`Stages::run`].
+    pub fn copied(&self, stages: &mut Stages, ground: &Ground) -> Result<(), Failure> {
+        if ground.info.kind != TargetKind::Live || self.copy.get().is_some() {
+            return Ok(());
+        }
+        let copy = Copy::of_heap(stages, &self.indexed, &ground.space)?.map(Arc::new);
+        if let Some(copy) = self.copy.get_or_init(|| copy) {
+            stages.reading = copy.over(&stages.reading)?;
+        }
+        Ok(())
     }
 
     /// What its allocations are.
@@ -140,6 +167,7 @@ impl Known {
         if let Some(types) = self.types.get() {
             return Ok(Arc::clone(types));
         }
+        self.copied(stages, ground)?;
         let index = &self.indexed.index;
         let roots = self.roots(stages, ground, &Registers::default());
         let plan = HeapTypes::new(&ground.space, index.segments(), &roots.ranges, self.runtimes.languages);

@@ -35,6 +35,7 @@ pub fn course(grouping: Grouping, registers: Registers, limit: u64) -> Course {
         known.check()?;
         let index = &known.indexed.index;
         stages.control.expect(2 * index.segments().bytes());
+        known.copied(stages, ground)?;
         let mut roots = known.roots(stages, ground, &registers);
         // What others had from brk lies between chunks, and is no chunk.
         roots.ranges.extend(known.walked.gaps.iter().copied().map(ScanRange::alone));

@@ -7,6 +7,7 @@ mod allocations;
 mod aside;
 pub mod check;
 pub mod contents;
+mod copy;
 mod copying;
 mod ground;
 mod kept;
@@ -28,19 +29,19 @@ pub use allocations::Allocations;
 use analysis::{Columns, Report, Results, Stats, Stop, TargetInfo};
 use anyhow::{Context as _, Result, bail};
 use aside::Aside;
+use copy::Copy;
 use copying::Copying;
 pub use ground::Ground;
 pub use kept::{Kept, Moment};
 pub use known::Known;
 use multiprocessing::Pool;
 pub use registers::{Registers, ThreadRegisters};
-pub use stages::{Control, Failure, Indexed, Stages, tables};
+pub use stages::{Control, Failure, Indexed, Reading, Stages, tables};
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
-use target::{ReadMemory, Source};
 
 /// MiB of its own that a worker may take for it at least.
 const MEMORY: u64 = 512;
@@ -113,7 +114,8 @@ pub fn beside(inspected: &Inspected, force: Option<&Workforce>) -> Result<Option
     let descriptors = copies.context("out of file descriptors")?;
     let (memory, source, identity) = (Arc::clone(&inspected.memory), opened.source.clone(), identity.clone());
     let force = force.filter(|force| force.here > 0).cloned();
-    Ok(Some(Box::new(move || Stages::new(memory, source, descriptors, force, Watch::new(identity, false)))))
+    let reading = Reading { memory, source, descriptors, copy: None };
+    Ok(Some(Box::new(move || Stages::new(reading, force, Watch::new(identity, false)))))
 }
 
 /// A scan of the heap under way.
@@ -132,14 +134,14 @@ struct HeapScan {
 
 enum Phase {
     /// What only the debugger can read is copied first, by whoever may ask it.
-    Copying(Copying, Launch),
+    Copying(Copying, Option<Moment>, Launch),
     /// The course runs.
     Running(Aside, Receiver<End>),
     Ended(End),
 }
 
-/// Starts the course, with the source of its memory and the source's descriptors.
-type Launch = Box<dyn FnOnce(Arc<dyn ReadMemory>, Source, Vec<OwnedFd>) -> Result<Phase> + Send>;
+/// Starts the course.
+type Launch = Box<dyn FnOnce(Reading) -> Result<Phase> + Send>;
 
 /// How a course has ended.
 struct End {
@@ -173,15 +175,18 @@ impl HeapScan {
             Access::Relayed(_) => (None, None),
         };
         let control = Arc::new(Control::default());
-        let copying = direct.is_none().then(|| Copying::new(Arc::clone(&memory), &space)).transpose()?;
-        let ground = Ground { info: info.clone(), space, stacks, moment };
+        let kept = moment.as_ref().filter(|_| direct.is_none()).and_then(|moment| engine().heaps.copy_at(moment));
+        let copying =
+            (direct.is_none() && kept.is_none()).then(|| Copying::new(Arc::clone(&memory), &space)).transpose()?;
+        let ground = Ground { info: info.clone(), space, stacks, moment: moment.clone() };
         let watch = Watch::new(identity, info.ran);
         let until = options.timeout.map(|timeout| session.started + timeout);
         let launch = launch(Arc::clone(&control), force, watch, until, ground, course);
-        let phase = match (direct, copying) {
-            (Some((source, descriptors)), _) => launch(memory, source, descriptors)?,
-            (None, Some(copying)) => Phase::Copying(copying, launch),
-            (None, None) => bail!("the target cannot be read"),
+        let phase = match (direct, kept, copying) {
+            (Some((source, descriptors)), ..) => launch(Reading { memory, source, descriptors, copy: None })?,
+            (None, Some(copy), _) => launch(copy.alone()?)?,
+            (None, None, Some(copying)) => Phase::Copying(copying, moment, launch),
+            (None, None, None) => bail!("the target cannot be read"),
         };
         Ok(Self {
             command,
@@ -207,8 +212,8 @@ fn launch(
     ground: Ground,
     course: Course,
 ) -> Launch {
-    Box::new(move |memory, source, descriptors| {
-        let mut stages = Stages::new(memory, source, descriptors, force, watch);
+    Box::new(move |reading| {
+        let mut stages = Stages::new(reading, force, watch);
         (stages.control, stages.until) = (Arc::clone(&control), until);
         let (sender, end) = mpsc::channel();
         let run = move || {
@@ -216,9 +221,10 @@ fn launch(
             let failed = |_| Err(Failure::Failed(anyhow::anyhow!("the analysis of the heap failed")));
             let mut answer = answer.unwrap_or_else(failed);
             let afterwards = answer.as_mut().ok().and_then(|answer| answer.afterwards.take());
+            let bytes_copied = stages.reading.copy.as_ref().map_or(0, |copy| copy.bytes);
             let end = End {
                 answer,
-                stats: stages.stats.clone(),
+                stats: Stats { bytes_copied, ..stages.stats.clone() },
                 skipped: std::mem::take(&mut stages.skipped),
                 ran: stages.watch.ran(),
             };
@@ -239,11 +245,16 @@ impl Scan for HeapScan {
         let phase = std::mem::replace(&mut self.phase, Phase::Ended(End::early(stopping)));
         self.phase = match phase {
             Phase::Copying(..) if self.control.stopping().is_some() => return true,
-            Phase::Copying(mut copying, launch) => match copying.step(patience, &self.control) {
-                Ok(false) => Phase::Copying(copying, launch),
+            Phase::Copying(mut copying, moment, launch) => match copying.step(patience, &self.control) {
+                Ok(false) => Phase::Copying(copying, moment, launch),
                 Ok(true) => {
-                    let launched =
-                        copying.finish().and_then(|(memory, source, file)| launch(memory, source, vec![file]));
+                    let launched = copying.finish().and_then(|copy| {
+                        let copy = Arc::new(copy);
+                        if let Some(moment) = moment {
+                            engine().heaps.keep_copy(moment, Arc::clone(&copy));
+                        }
+                        launch(copy.alone()?)
+                    });
                     launched.unwrap_or_else(|error| Phase::Ended(End::early(Failure::Failed(error))))
                 }
                 Err(error) => Phase::Ended(End::early(Failure::Failed(error))),

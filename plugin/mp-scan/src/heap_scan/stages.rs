@@ -1,5 +1,6 @@
 //! Analyses of the heap, one after another.
 
+use super::Copy;
 use crate::engine::Workforce;
 use crate::task_executor::TaskExecutor;
 use crate::watch::Watch;
@@ -106,11 +107,20 @@ pub fn tables(words: &[u64]) -> Result<Vec<Arc<SharedMemory>>> {
     words.iter().map(|words| shared(*words)).collect()
 }
 
-/// What runs the stages: the pool, or this process.
-pub struct Stages {
+/// How the target's memory is read.
+pub struct Reading {
+    /// From this process.
     pub memory: Arc<dyn ReadMemory>,
+    /// By workers, through copies of the descriptors.
     pub source: Source,
     pub descriptors: Vec<OwnedFd>,
+    /// The copy that it is read from, all of it or in part: it is given back when nobody has it any more.
+    pub copy: Option<Arc<Copy>>,
+}
+
+/// What runs the stages: the pool, or this process.
+pub struct Stages {
+    pub reading: Reading,
     pub force: Option<Workforce>,
     pub control: Arc<Control>,
     pub watch: Watch,
@@ -122,15 +132,9 @@ pub struct Stages {
 
 impl Stages {
     /// Over memory that is read so, by these workers if there are any; nobody has told them to stop, and they have all the time.
-    pub fn new(
-        memory: Arc<dyn ReadMemory>,
-        source: Source,
-        descriptors: Vec<OwnedFd>,
-        force: Option<Workforce>,
-        watch: Watch,
-    ) -> Self {
+    pub fn new(reading: Reading, force: Option<Workforce>, watch: Watch) -> Self {
         let (control, stats, skipped) = (Arc::default(), Stats::default(), Vec::new());
-        Self { memory, source, descriptors, force, control, watch, until: None, stats, skipped }
+        Self { reading, force, control, watch, until: None, stats, skipped }
     }
 
     /// Runs an analysis of the heap to its end. `tables` are what it shares among its tasks.
@@ -170,7 +174,7 @@ impl Stages {
     /// What the analyses look at, from this process.
     pub fn view(&self, indexed: &Indexed, tables: &[Arc<SharedMemory>]) -> View {
         let tables = tables.iter().map(|table| Arc::clone(table) as Table).collect();
-        View { memory: Arc::clone(&self.memory), index: indexed.index.clone(), tables }
+        View { memory: Arc::clone(&self.reading.memory), index: indexed.index.clone(), tables }
     }
 
     /// What tells whether all that is under way is to end; for what is worked out on this thread.
@@ -192,11 +196,11 @@ impl Stages {
             let threads = std::thread::available_parallelism().map_or(1, usize::from);
             return Ok(Box::new(InProcess::new(Arc::new(analysis.clone()), Arc::new(view.clone()), threads)));
         };
-        let copies = self.descriptors.iter().map(OwnedFd::try_clone).collect::<Result<Vec<_>, _>>();
+        let copies = self.reading.descriptors.iter().map(OwnedFd::try_clone).collect::<Result<Vec<_>, _>>();
         let copies: Vec<Descriptor> =
             copies.context("out of file descriptors")?.into_iter().map(Descriptor::from).collect();
         let segments = Arc::clone(indexed.index.segments());
-        let setup = Setup { analysis: analysis.clone(), source: self.source.clone(), segments };
+        let setup = Setup { analysis: analysis.clone(), source: self.reading.source.clone(), segments };
         let setup = codec::encode(&(setup, &indexed.words, tables, copies)).context("the plan cannot be sent")?;
         let job = force.pool.job(A::NAME, setup)?;
         Ok(Box::new(TaskExecutor::new(job, force.here, |task| task, Some)))

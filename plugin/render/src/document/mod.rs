@@ -86,6 +86,9 @@ struct Stats {
     tasks: u64,
     retried: u64,
     deaths: u64,
+    /// Of which a copy is kept until the process runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes_copied: Option<u64>,
     /// Mappings that the process itself may not read, and which were therefore not read.
     #[serde(skip_serializing_if = "Option::is_none")]
     left_out: Option<LeftOut>,
@@ -292,6 +295,7 @@ impl<'a> Document<'a> {
                 tasks: report.stats.tasks,
                 retried: report.stats.retried,
                 deaths: report.stats.deaths,
+                bytes_copied: Some(report.stats.bytes_copied).filter(|bytes| *bytes > 0),
                 left_out: Some(report.stats.left_out)
                     .filter(|(mappings, _)| *mappings > 0)
                     .map(|(mappings, bytes)| LeftOut { mappings, bytes }),

@@ -292,6 +292,9 @@ pub fn summary(report: &Report) -> String {
     if report.target.as_ref().is_some_and(|target| target.kind == TargetKind::Relayed) {
         parts.push("read through the debugger".into());
     }
+    if report.stats.bytes_copied > 0 {
+        parts.push(format!("{} copied", bytes(report.stats.bytes_copied)));
+    }
     parts.extend(skipped(&report.skipped));
     let (count, size) = report.stats.left_out;
     if count > 0 {

@@ -75,6 +75,15 @@ impl CoreMemory {
         Self { extents, core, mapped: None, files: Vec::new() }
     }
 
+    /// Whether it is known what lies at `address`, and where that changes.
+    pub(crate) fn holds(&self, address: u64) -> (bool, u64) {
+        let after = self.extents.partition_point(|extent| extent.range.start <= address);
+        match self.extents[..after].last().filter(|extent| extent.range.contains(address)) {
+            Some(extent) => (true, extent.range.end),
+            None => (false, self.extents.get(after).map_or(u64::MAX, |extent| extent.range.start)),
+        }
+    }
+
     /// Where the bytes at `address` are, and how many of them there are in a row.
     fn locate(&self, address: u64) -> Option<(Content, u64)> {
         let after = self.extents.partition_point(|extent| extent.range.start <= address);

@@ -21,7 +21,7 @@ pub use shared::{Fingerprint, SharedCore};
 pub use snapshot::Snapshot;
 
 use crate::source::{OpenError, Opened, Process, Source};
-use crate::{AddressSpace, Backing, Permissions, Region, auxv, maps};
+use crate::{AddressRange, AddressSpace, Backing, Permissions, Region, auxv, maps};
 use backing::BackingFile;
 use extents::Piece;
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,14 @@ use std::path::Path;
 pub struct Core {
     extents: Vec<Extent>,
     files: usize,
+}
+
+impl Core {
+    /// A file that holds `parts` of memory, disjoint and in address order, each from this offset on.
+    pub fn of_parts(parts: impl IntoIterator<Item = (AddressRange, u64)>) -> Self {
+        let extent = |(range, offset)| Extent { range, content: Content::Core { offset } };
+        Self { extents: extents::joined(parts.into_iter().map(extent)), files: 0 }
+    }
 }
 
 /// How a core file is to be opened.

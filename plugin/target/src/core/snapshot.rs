@@ -2,7 +2,7 @@
 
 use super::Core;
 use super::extents::{Content, Extent, joined};
-use crate::{AddressRange, FaultReason, ReadMemory, Source};
+use crate::{AddressRange, FaultReason, ReadMemory};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::fs::File;
 use std::io;
@@ -74,21 +74,21 @@ impl Snapshot {
         Ok(())
     }
 
-    /// How it is read, and the descriptor that it is read through.
+    /// What is where in it, and the descriptor that it is read through.
     ///
     /// # Errors
     /// If memory runs out.
-    pub fn finish(self) -> io::Result<(Source, OwnedFd)> {
+    pub fn finish(self) -> io::Result<(Core, OwnedFd)> {
         self.file.set_len(self.length)?;
         let extents = joined(self.extents);
-        Ok((Source::Core(Core { extents, files: 0 }), self.file.into()))
+        Ok((Core { extents, files: 0 }, self.file.into()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Access, Fault};
+    use crate::{Access, Fault, Source};
 
     /// Bytes from 0x1000 on, with a page in the middle that cannot be read.
     struct Holed(Vec<u8>);
@@ -114,7 +114,8 @@ mod tests {
         let mut snapshot = Snapshot::new().unwrap();
         assert_eq!(snapshot.copy(&memory, AddressRange::new(0x1000, 0x2800)).unwrap(), 0x1800);
         assert_eq!(snapshot.copy(&memory, AddressRange::new(0x2800, 0x6000)).unwrap(), 0x800 + 0x2000);
-        let (source, descriptor) = snapshot.finish().unwrap();
+        let (core, descriptor) = snapshot.finish().unwrap();
+        let source = Source::Core(core);
         for access in [Access::Mapped, Access::Pread] {
             let copy = source.open(vec![descriptor.try_clone().unwrap()], access).unwrap();
             for address in (0xf00..0x6100).step_by(0x80) {
