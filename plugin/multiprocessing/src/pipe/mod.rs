@@ -1,7 +1,7 @@
 //! Pipes and channels: two ends, each for one process, over rings in shared memory.
 //!
-//! Messages go through a ring, whose ends spin as long as the other one answers at once. Then an end sleeps in `poll`, at a
-//! socket beside the ring: there it is woken by a packet, if it has asked for that, and by the end of the other side, whatever
+//! Messages go through a ring, whose ends spin as long as the other one answers at once, or let it run if both are on one
+//! processor. Then an end sleeps in `poll`, at a socket beside the ring: there it is woken by a packet, if it has asked for that, and by the end of the other side, whatever
 //! that died of. A futex takes a fraction of that time, but knows nothing of the socket. So one that waits for room sleeps
 //! there briefly first; and of one that waits for messages often, a thread of the process watches the socket, so that it
 //! need not. The socket also carries the descriptors of handles in messages.

@@ -1,6 +1,7 @@
 //! The side that reads.
 
 use super::area::{Area, Memory};
+use super::handover::Handover;
 use super::header::Sleep;
 use super::position::{Kind, Position, Record};
 use super::{Alarm, Broken, spin};
@@ -23,6 +24,7 @@ pub(crate) struct Consumer {
     limit: usize,
     /// The processor that the header names.
     processor: u32,
+    handover: Handover,
     /// Whether the producer has to be woken by its doorbell.
     owes_ring: bool,
 }
@@ -38,7 +40,8 @@ impl Consumer {
     ) -> Result<Consumer, Broken> {
         let area = Area::new(memory, offset, capacity)?;
         let head = area.header().head();
-        Ok(Consumer { area, head, tail: head, partial: None, limit, processor: 0, owes_ring: false })
+        let handover = Handover::default();
+        Ok(Consumer { area, head, tail: head, partial: None, limit, processor: 0, handover, owes_ring: false })
     }
 
     /// Takes up where another consumer of the ring has left off.
@@ -187,11 +190,18 @@ impl Consumer {
         Alarm::new(self.area.clone())
     }
 
-    /// Waits awake for a record, if that pays; whether there is one.
+    /// Waits awake for a record, if that pays; whether there is one. A producer of this processor is let run for that.
     pub(crate) fn spin(&mut self) -> bool {
         self.note_processor();
-        let header = self.area.header();
-        spin::until(Area::processor(&header.producer.0), self.processor, || header.tail().units() != self.head.units())
+        let Consumer { area, head, processor, handover, .. } = self;
+        let header = area.header();
+        let ready = || header.tail().units() != head.units();
+        let other = Area::processor(&header.producer.0);
+        if *processor != 0 && other.load(Ordering::Relaxed) == *processor {
+            ready() || handover.until(ready)
+        } else {
+            spin::until(other, *processor, ready)
+        }
     }
 
     /// Waits for a record, awake and then in the futex, until the deadline. It may also return for no reason, and does if this

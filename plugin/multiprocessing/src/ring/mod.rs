@@ -7,9 +7,9 @@
 //! where the next one begins.
 //!
 //! Both sides work on copies of the other's position and look at it only when theirs says that the ring is full, or empty.
-//! Then they spin, if the other side runs on another processor, and sleep in a futex after that; or at a doorbell, which is
-//! whatever the user of the ring has: each side says in the header how it sleeps, and the other one looks after it has
-//! published. A consumer sleeps in its futex until it is woken, if need be by an [`Alarm`], for it does not notice that its
+//! Then they spin, if the other side runs on another processor; a consumer whose producer runs on the same one lets it run. After
+//! that they sleep in a futex, or at a doorbell, which is whatever the user of the ring has: each side says in the header how it
+//! sleeps, and the other one looks after it has published. A consumer sleeps in its futex until it is woken, if need be by an [`Alarm`], for it does not notice that its
 //! producer has died.
 //!
 //! Neither side trusts the other: what is read from the memory is checked, and [`Broken`] says that it made no sense.
@@ -18,6 +18,7 @@ mod alarm;
 mod area;
 mod consumer;
 mod copy;
+mod handover;
 mod header;
 mod position;
 mod producer;

@@ -3,7 +3,7 @@
 use crate::measure::{
     LARGE, LargeHost, Place, SEGMENT, SMALL, WORKERS, filled, gib, micros, millis, pin, repeat, thousands, timed,
 };
-use crate::ring::Ring;
+use crate::ring::{Awake, Ring};
 use anyhow::{Result, bail};
 use nix::fcntl::FcntlArg;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -24,17 +24,21 @@ use std::ptr::NonNull;
 use std::time::Instant;
 
 /// Where a ring's side looks this often before it sleeps, it does not sleep.
-const SPIN: u32 = 1 << 30;
+const SPIN: Awake = Awake::Look(1 << 30);
+/// It sleeps soon.
+const LOOK: Awake = Awake::Look(500);
 
 pub fn run(row: &str, place: &Place, repeats: usize) -> Result<Option<Vec<f64>>> {
     place.on_parents()?;
     Ok(Some(match row {
-        "round_trip_same_core" => round_trip(place, repeats, 0)?,
+        "round_trip_same_core" => round_trip(place, repeats, Awake::HandOver)?,
         "round_trip_cross_core" => round_trip(place, repeats, SPIN)?,
-        "queue_64b" => queue(place, repeats, (SMALL, 1024, 500), place.count(2_000_000), thousands)?,
-        "queue_64b_same_core" => queue(place, repeats, (SMALL, 1024, 0), place.count(2_000_000), thousands)?,
+        "queue_64b" => queue(place, repeats, (SMALL, 1024, LOOK), place.count(2_000_000), thousands)?,
+        "queue_64b_same_core" => {
+            queue(place, repeats, (SMALL, 1024, Awake::HandOver), place.count(2_000_000), thousands)?
+        }
         "queue_1mib" => {
-            queue(place, repeats, (LARGE, 4, 500), place.count(2000), |time, count| gib(time, count * LARGE))?
+            queue(place, repeats, (LARGE, 4, LOOK), place.count(2000), |time, count| gib(time, count * LARGE))?
         }
         "pool_map" => pool(place, repeats)?,
         "pool_start" | "start_small_host" => repeat(repeats, || start(place))?,
@@ -82,8 +86,8 @@ fn with_child<T>(processors: &[usize], work: impl FnOnce(), parent: impl FnOnce(
     }
 }
 
-fn round_trip(place: &Place, repeats: usize, spins: u32) -> Result<Vec<f64>> {
-    let (there, back) = (Ring::new(64, SMALL, spins)?, Ring::new(64, SMALL, spins)?);
+fn round_trip(place: &Place, repeats: usize, awake: Awake) -> Result<Vec<f64>> {
+    let (there, back) = (Ring::new(64, SMALL, awake)?, Ring::new(64, SMALL, awake)?);
     let count = place.count(50_000);
     let answer = || {
         let mut message = [0; SMALL];
@@ -110,11 +114,11 @@ fn round_trip(place: &Place, repeats: usize, spins: u32) -> Result<Vec<f64>> {
 fn queue(
     place: &Place,
     repeats: usize,
-    (size, slots, spins): (usize, u32, u32),
+    (size, slots, awake): (usize, u32, Awake),
     count: usize,
     figure: impl Fn(std::time::Duration, usize) -> f64,
 ) -> Result<Vec<f64>> {
-    let (ring, orders) = (Ring::new(slots, size, spins)?, Ring::new(4, 8, 0)?);
+    let (ring, orders) = (Ring::new(slots, size, awake)?, Ring::new(4, 8, Awake::Nothing)?);
     let produce = || {
         let message = filled(size);
         let mut order = [0; 8];
@@ -147,7 +151,7 @@ fn pool(place: &Place, repeats: usize) -> Result<Vec<f64>> {
     let count = place.count(100_000);
     let mut rings = Vec::new();
     for _ in 0..WORKERS {
-        rings.push((Ring::new(AHEAD as u32, 8, 0)?, Ring::new(AHEAD as u32, 8, 0)?));
+        rings.push((Ring::new(AHEAD as u32, 8, Awake::Nothing)?, Ring::new(AHEAD as u32, 8, Awake::Nothing)?));
     }
     let work = |(tasks, results): (Ring, Ring)| {
         move || {

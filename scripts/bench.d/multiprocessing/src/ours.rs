@@ -5,8 +5,8 @@ use crate::measure::{
 };
 use anyhow::{Context as _, Result, bail};
 use multiprocessing::{
-    Bytes, ExitStatus, Pipe, Pool, PoolConfig, Process, Program, Queue, Registry, RetryPolicy, Segment, Segments, WorkerState,
-    WorkerStatus, function, pipe,
+    Bytes, ExitStatus, Pipe, Pool, PoolConfig, Process, Program, Queue, Registry, RetryPolicy, Segment, Segments,
+    WorkerState, WorkerStatus, function, pipe,
 };
 use std::time::{Duration, Instant};
 

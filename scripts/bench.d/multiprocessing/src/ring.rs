@@ -16,23 +16,33 @@ struct Side {
     sleeps: AtomicU32,
 }
 
+/// What a side does before it sleeps.
+#[derive(Clone, Copy, Debug)]
+pub enum Awake {
+    Nothing,
+    /// It lets the other side run, which is on the same processor.
+    HandOver,
+    /// It looks this often.
+    Look(u32),
+}
+
 #[derive(Clone, Copy, Debug)]
 pub struct Ring {
     memory: NonNull<u8>,
     slots: u32,
     size: usize,
-    /// How often a side looks before it sleeps.
-    spins: u32,
+    awake: Awake,
 }
 
 impl Ring {
-    pub fn new(slots: u32, size: usize, spins: u32) -> Result<Ring> {
+    pub fn new(slots: u32, size: usize, awake: Awake) -> Result<Ring> {
         let bytes = 2 * size_of::<Side>() + slots as usize * size;
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         let length = NonZero::new(bytes).expect("two sides");
         // SAFETY: new memory, wherever the kernel wants it.
-        let memory = unsafe { mmap_anonymous(None, length, protection, MapFlags::MAP_SHARED | MapFlags::MAP_POPULATE)? };
-        Ok(Ring { memory: memory.cast(), slots, size, spins })
+        let memory =
+            unsafe { mmap_anonymous(None, length, protection, MapFlags::MAP_SHARED | MapFlags::MAP_POPULATE)? };
+        Ok(Ring { memory: memory.cast(), slots, size, awake })
     }
 
     fn side(&self, index: usize) -> &Side {
@@ -49,11 +59,21 @@ impl Ring {
     /// Waits for the `other` side to have come further than `count`.
     fn wait(&self, own: usize, other: usize, count: u32) {
         let (own, other) = (self.side(own), &self.side(other).count);
-        for _ in 0..self.spins {
-            if other.load(Ordering::Acquire) != count {
-                return;
+        match self.awake {
+            Awake::Nothing => {}
+            Awake::HandOver => {
+                if other.load(Ordering::Acquire) == count {
+                    std::thread::yield_now();
+                }
             }
-            std::hint::spin_loop();
+            Awake::Look(times) => {
+                for _ in 0..times {
+                    if other.load(Ordering::Acquire) != count {
+                        return;
+                    }
+                    std::hint::spin_loop();
+                }
+            }
         }
         while other.load(Ordering::Acquire) == count {
             own.sleeps.store(1, Ordering::Relaxed);
