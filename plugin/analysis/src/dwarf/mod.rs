@@ -1,6 +1,7 @@
 //! The DWARF debug information of one module: its own sections or those of its debug file, its dwz alternate, and its
 //! split parts in a .dwp or in .dwo files. Versions 2 to 5, as gimli reads them.
 
+mod frame_table;
 mod names;
 mod paths;
 mod ranges;
@@ -11,6 +12,7 @@ mod units;
 use gimli::{EndianSlice, RunTimeEndian, SectionId};
 use std::sync::Arc;
 
+pub use frame_table::{FrameRow, FrameTable};
 pub use names::{FunctionName, Names};
 pub use paths::{file_path, joined};
 pub use ranges::{RangeAttributes, UnitRanges};

@@ -1,8 +1,9 @@
 //! Where instructions are known to begin: at the beginnings of functions.
 
 use super::elf::{Elf, Part, Symbol};
+use crate::dwarf::FrameTable;
 use gimli::{BaseAddresses, EhFrame, EndianSlice, RunTimeEndian, UnwindSection as _};
-use object::{Endian as _, Endianness, ReadRef, elf};
+use object::{Endianness, ReadRef, elf};
 use std::cell::OnceCell;
 use std::ops::Range;
 
@@ -12,10 +13,6 @@ const STRETCH: u64 = 1 << 20;
 /// Where decoding begins anew, it does so this much earlier: wherever it begins, after a few instructions it is in step with
 /// the true ones.
 const RUN_UP: u64 = 256;
-
-/// An entry of .eh_frame_hdr's table: two signed numbers of four bytes, the addresses of a function and of its
-/// description, both counted from the section's.
-const ROW: usize = 8;
 
 type Slice<'a> = EndianSlice<'a, RunTimeEndian>;
 
@@ -34,11 +31,9 @@ pub struct Known {
 /// its symbols for what they leave out.
 pub struct Boundaries<'a> {
     known: &'a Known,
-    /// The address of .eh_frame_hdr, and the rows of its table.
-    table: Option<(u64, &'a [u8])>,
+    table: FrameTable<'a>,
     frames: Option<EhFrame<Slice<'a>>>,
     bases: BaseAddresses,
-    endian: Endianness,
     symbols: Box<dyn Fn() -> Vec<u64> + 'a>,
 }
 
@@ -72,8 +67,8 @@ impl<'a> Boundaries<'a> {
             frames.set_address_size(file.pointer() as u8);
             frames
         });
-        let table = section(".eh_frame_hdr").and_then(|(address, bytes)| Some((address, rows(bytes, file.endian)?)));
-        Self { known, table, frames, bases, endian: file.endian, symbols: Box::new(symbols) }
+        let table = section(".eh_frame_hdr").and_then(|(address, bytes)| FrameTable::new(address, bytes, file.endian));
+        Self { known, table: table.unwrap_or_default(), frames, bases, symbols: Box::new(symbols) }
     }
 
     /// The stretch of instructions that `address` lies in, in a section of code.
@@ -102,22 +97,17 @@ impl<'a> Boundaries<'a> {
 
     /// The last described function that begins at or before `address`, and where the one after it begins.
     fn described(&self, address: u64) -> (Option<(u64, u64)>, Option<u64>) {
-        let (base, rows) = self.table.map_or((0, &[][..]), |(base, rows)| (base, rows.as_chunks::<ROW>().0));
-        let number = |row: &[u8; ROW], from: usize| {
-            let bytes = [row[from], row[from + 1], row[from + 2], row[from + 3]];
-            base.wrapping_add_signed(i64::from(self.endian.read_i32(bytes)))
-        };
-        let usable = || !rows.is_empty() && rows.is_sorted_by_key(|row| number(row, 0));
+        let usable = || !self.table.is_empty() && self.table.is_ascending();
         if !self.known.ascending.get_or_init(usable) {
             let listed = self.known.frames.get_or_init(|| self.list());
             let after = listed.partition_point(|(start, _)| *start <= address);
             return (after.checked_sub(1).map(|index| listed[index]), listed.get(after).map(|(start, _)| *start));
         }
-        let after = rows.partition_point(|row| number(row, 0) <= address);
-        let next = rows.get(after).map(|row| number(row, 0));
-        let described = after.checked_sub(1).map(|index| {
-            let start = number(&rows[index], 0);
-            let end = self.end(number(&rows[index], 4)).unwrap_or_else(|| next.unwrap_or(u64::MAX));
+        let (row, next) = self.table.around(address);
+        let next = next.map(|row| row.function);
+        let described = row.map(|row| {
+            let start = row.function;
+            let end = self.end(row.description).unwrap_or_else(|| next.unwrap_or(u64::MAX));
             (start, end.max(start))
         });
         (described.filter(|(start, _)| *start <= address), next)
@@ -152,19 +142,6 @@ impl std::fmt::Debug for Boundaries<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Boundaries").field("known", self.known).finish_non_exhaustive()
     }
-}
-
-/// The rows of .eh_frame_hdr's table, if they are of the one form that linkers write (Linux Standard Base, Exception
-/// Frames): version 1, a pointer of four bytes, the number of rows in four, and rows of signed numbers of four, counted
-/// from the section's beginning.
-fn rows(bytes: &[u8], endian: Endianness) -> Option<&[u8]> {
-    let [1, pointer, 0x03, 0x3b] = *bytes.first_chunk()? else { return None };
-    if !matches!(pointer & 0x0f, 0x03 | 0x0b) {
-        return None;
-    }
-    let count = endian.read_u32(*bytes.get(8..)?.first_chunk()?);
-    let rows = bytes.get(12..)?;
-    rows.get(..usize::try_from(count).ok()?.checked_mul(ROW)?)
 }
 
 /// The addresses of the symbols in code that the files of a module have, in ascending order.

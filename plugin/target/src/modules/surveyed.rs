@@ -20,7 +20,10 @@ pub struct Surveyed {
     pub machine: Machine,
     /// Whether its file is loaded at the addresses in it, so that its code and data may hold them as they are.
     pub fixed: bool,
-    /// What is added to the file's addresses, wrapping around, to get those of the target; `None` if the module is not loaded.
+    /// Where its file's first byte is loaded; `None` if it is not.
+    pub base: Option<u64>,
+    /// What is added to the file's addresses, wrapping around, to get those of the target; `None` if the module is not loaded, or it has no file that
+    /// tells.
     pub bias: Option<u64>,
     /// The main file first, if it could be read; empty if none could. An inflated section has a file of its own.
     pub files: Vec<FileRef>,
@@ -38,6 +41,7 @@ impl Surveyed {
             layout: Layout::default(),
             machine: Machine::default(),
             fixed: false,
+            base: module.base,
             bias: None,
             files: Vec::new(),
             sections: Vec::new(),

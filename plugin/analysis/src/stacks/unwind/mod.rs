@@ -1,6 +1,21 @@
 //! Unwinding by call frame information.
+//!
+//! [`walk`] goes from frame to frame. For each, [`code`] finds the module and keeps the rules of every address that was looked up;
+//! [`frames`] finds them in .eh_frame or .debug_frame, of the module's files or, where it has none, of its [`image`] in memory;
+//! [`row`] applies them to registers and to the stack, which is read through a [`window`].
 
-use super::{End, Frame, Registers, Stack};
+mod code;
+mod expression;
+mod frames;
+mod image;
+mod row;
+#[cfg(test)]
+mod tests;
+mod walk;
+mod window;
+
+use self::code::Code;
+use super::{End, Registers, Stack};
 use crate::driver::{Cut, Sink};
 use crate::plan::{Analysis, ScanRange, Scanned, Task};
 use crate::report::Stop;
@@ -62,8 +77,16 @@ impl Unwind {
 }
 
 /// What is kept from one task to the next.
-#[derive(Debug, Default)]
-pub struct UnwindScanner {}
+#[derive(Default)]
+pub struct UnwindScanner {
+    code: Option<Code>,
+}
+
+impl std::fmt::Debug for UnwindScanner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UnwindScanner").finish_non_exhaustive()
+    }
+}
 
 impl Analysis for Unwind {
     const NAME: &'static str = "unwind";
@@ -84,19 +107,25 @@ impl Analysis for Unwind {
 
     fn scan(
         &self,
-        _scanner: &mut UnwindScanner,
+        scanner: &mut UnwindScanner,
         task: &Task,
-        _view: &View,
-        _stop: &dyn Fn() -> bool,
+        view: &View,
+        stop: &dyn Fn() -> bool,
     ) -> Scanned<Vec<Stack>> {
+        let code = scanner.code.get_or_insert_with(|| Code::new(view));
         let threads = (task.range.start / THREAD) as usize..task.range.end.div_ceil(THREAD) as usize;
-        let stack = |registers: &Registers| {
-            let pc = registers.get(Registers::PC);
-            let frame = |pc| Frame { pc, cfa: 0, interrupted: true };
-            Stack { frames: pc.map(frame).into_iter().collect(), end: End::NoRules }
-        };
-        let partial = self.threads[threads].iter().map(stack).collect();
-        Scanned { partial, bytes: task.range.len(), skipped: Vec::new(), rest: None, gone: false }
+        let mut partial = Vec::with_capacity(threads.len());
+        let mut gone = false;
+        let mut rest = None;
+        for (number, registers) in threads.clone().zip(&self.threads[threads]) {
+            if stop() {
+                rest = Some(AddressRange::new(number as u64 * THREAD, task.range.end));
+                break;
+            }
+            partial.push(walk::unwind(code, view, registers, &mut gone));
+        }
+        let bytes = task.range.len() - rest.map_or(0, AddressRange::len);
+        Scanned { partial, bytes, skipped: Vec::new(), rest, gone }
     }
 
     fn merge(&self) -> Vec<Stack> {
