@@ -8,6 +8,8 @@ use multiprocessing::{
     Bytes, Pipe, Process, Queue, Receiver, RecvError, SendError, Sender, StartMethod, Zygote, channel,
     channel_with_capacity, pipe, pipe_with_capacity,
 };
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -129,6 +131,38 @@ fn the_death_of_the_other_side_is_seen_by_one_that_sleeps_in_the_futex() {
         }
     });
     process.join().expect("ours");
+}
+
+#[test]
+fn two_ends_on_one_processor_answer_and_one_sees_the_death_of_the_other() {
+    let _alone = alone();
+    let (mut one, other) = pipe().expect("a pipe");
+    let process = echo(other);
+    let mut processor = CpuSet::new();
+    processor.set(first_processor()).expect("it is one");
+    sched_setaffinity(Pid::from_raw(process.pid() as i32), &processor).expect("it is ours");
+    let text = "x".repeat(100);
+    std::thread::scope(|scope| {
+        // The processor is this thread's only.
+        let talk = scope.spawn(|| {
+            sched_setaffinity(Pid::from_raw(0), &processor).expect("its own");
+            for _ in 0..2000 {
+                one.send(&text).expect("it listens");
+                assert_eq!(one.recv_timeout(PATIENCE).expect("an answer"), text);
+            }
+            process.kill().expect("ours");
+            one.recv_timeout(PATIENCE)
+        });
+        let told = talk.join().expect("no panic");
+        assert!(matches!(told, Err(RecvError::Closed)), "{told:?}");
+    });
+    process.join().expect("ours");
+}
+
+/// One of those that this process may use.
+fn first_processor() -> usize {
+    let own = sched_getaffinity(Pid::from_raw(0)).expect("its own");
+    (0..CpuSet::count()).find(|number| own.is_set(*number).is_ok_and(|set| set)).expect("it runs on one")
 }
 
 #[test]
