@@ -195,6 +195,8 @@ pub(crate) struct Sender {
     /// Readable once the connection is not wanted any more.
     stop: EventFd,
     stopped: AtomicBool,
+    /// A frame was begun and is not whole, so nothing can follow it.
+    cut: AtomicBool,
     born: Instant,
     /// When something was sent last, in milliseconds since `born`.
     sent: AtomicU64,
@@ -211,6 +213,7 @@ impl Sender {
             payload: Mutex::new(()),
             stop: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
             stopped: AtomicBool::new(false),
+            cut: AtomicBool::new(false),
             born: Instant::now(),
             sent: AtomicU64::new(0),
             silence: AtomicU64::new(silence.as_millis() as u64),
@@ -230,7 +233,7 @@ impl Sender {
         self.write(&mut self.file.lock().unwrap_or_else(PoisonError::into_inner), &PREAMBLE)
     }
 
-    /// Ends all sending, at once.
+    /// Ends all sending that would have to wait.
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
         // It can only fail when it is readable already.
@@ -293,17 +296,22 @@ impl Sender {
     }
 
     fn write(&self, file: &mut File, mut bytes: &[u8]) -> Result<(), LinkError> {
+        if self.cut.load(Ordering::Relaxed) {
+            return Err(LinkError::Stopped);
+        }
         while !bytes.is_empty() {
-            match file.write(bytes) {
+            let result = match file.write(bytes) {
                 Ok(count) => {
                     bytes = &bytes[count..];
                     self.sent.store(self.born.elapsed().as_millis() as u64, Ordering::Relaxed);
+                    Ok(())
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait_for_room(file)?,
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(LinkError::End),
-                Err(error) => return Err(error.into()),
-            }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait_for_room(file),
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(LinkError::End),
+                Err(error) => Err(error.into()),
+            };
+            result.inspect_err(|_| self.cut.store(true, Ordering::Relaxed))?;
         }
         Ok(())
     }

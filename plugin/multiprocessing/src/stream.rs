@@ -87,6 +87,8 @@ pub enum ToAgent {
     },
     /// A sign of life.
     Beat,
+    /// The worker is to end, whatever it does. The agent sends what there is of its log, and closes the connection.
+    End,
 }
 
 /// What an agent says to its pool.

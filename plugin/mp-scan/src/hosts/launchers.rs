@@ -92,7 +92,7 @@ impl Launcher for Unavailable {
         self.name.to_owned()
     }
 
-    fn launch(&self) -> io::Result<Transport> {
+    fn launch(&self, _: &dyn Fn() -> bool) -> io::Result<Transport> {
         Err(io::Error::new(io::ErrorKind::NotConnected, self.reason.clone()))
     }
 }

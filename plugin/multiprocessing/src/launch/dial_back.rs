@@ -7,7 +7,6 @@ use std::fmt::Write as _;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// The word that makes a worker program connect to the address after it.
@@ -15,7 +14,7 @@ pub(crate) const CONNECT: &str = "--connect";
 /// The environment variable in which it finds the key.
 pub(crate) const KEY: &str = "MULTIPROCESSING_AUTHKEY";
 
-/// How often one who waits looks whether he is to go on.
+/// How often one who waits asks whether that is still wanted.
 const PERIOD: Duration = Duration::from_millis(50);
 
 /// A listener for workers that are started by something that carries no bytes: `worker --connect HOST:PORT`, with the key in the
@@ -57,8 +56,6 @@ pub struct DialBack {
     key: AuthKey,
     name: String,
     patience: Duration,
-    /// How often whoever waits was told to stop.
-    interruptions: AtomicU64,
 }
 
 impl DialBack {
@@ -75,7 +72,7 @@ impl DialBack {
         let key = AuthKey::from(text);
         let listener = Listener::bind(address, Some(key.clone()))?;
         let name = format!("dial back to {}", listener.address());
-        Ok(DialBack { listener, key, name, patience: Duration::from_secs(60), interruptions: AtomicU64::new(0) })
+        Ok(DialBack { listener, key, name, patience: Duration::from_secs(60) })
     }
 
     /// With a name of the caller's choice.
@@ -119,11 +116,10 @@ impl Launcher for DialBack {
         self.name.clone()
     }
 
-    fn launch(&self) -> io::Result<Transport> {
-        let before = self.interruptions.load(Ordering::SeqCst);
+    fn launch(&self, wanted: &dyn Fn() -> bool) -> io::Result<Transport> {
         let deadline = Instant::now() + self.patience;
         let mut refused = String::new();
-        loop {
+        while wanted() {
             match self.listener.accept_timeout(PERIOD) {
                 Ok(connection) => {
                     let reader = OwnedFd::from(connection);
@@ -135,17 +131,11 @@ impl Launcher for DialBack {
                 Err(AcceptError::Refused { peer, error }) => refused = format!("; {peer} was refused: {error}"),
                 Err(AcceptError::Io(error)) => return Err(error),
             }
-            if self.interruptions.load(Ordering::SeqCst) != before {
-                return Err(io::Error::new(io::ErrorKind::Interrupted, "no worker is waited for any more"));
-            }
             if Instant::now() >= deadline {
                 let text = format!("no worker has connected within {} s{refused}", self.patience.as_secs_f32());
                 return Err(io::Error::new(io::ErrorKind::TimedOut, text));
             }
         }
-    }
-
-    fn interrupt(&self) {
-        self.interruptions.fetch_add(1, Ordering::SeqCst);
+        Err(io::Error::new(io::ErrorKind::Interrupted, "no worker is waited for any more"))
     }
 }

@@ -33,8 +33,8 @@ use std::time::Duration;
 ///         self.0.name()
 ///     }
 ///
-///     fn launch(&self) -> io::Result<Transport> {
-///         self.0.launch().or_else(|_| self.1.launch())
+///     fn launch(&self, wanted: &dyn Fn() -> bool) -> io::Result<Transport> {
+///         self.0.launch(wanted).or_else(|_| self.1.launch(wanted))
 ///     }
 /// }
 ///
@@ -46,16 +46,12 @@ pub trait Launcher: Send + Sync + Debug {
     fn name(&self) -> String;
 
     /// Starts a worker program in the way of `worker --stdio` and gives the connection to it; it need not be ready yet. This may
-    /// block; it is called on a thread of the seat's own.
+    /// block; it is called on a thread of the seat's own. One that waits asks now and then whether the worker is still `wanted`: once
+    /// its seat or its pool has ended, it is not, and it never is again.
     ///
     /// # Errors
     /// There is no such worker. The pool goes on with the others, and asks again after a while.
-    fn launch(&self) -> io::Result<Transport>;
-
-    /// Whoever is in [`Launcher::launch`] shall return soon, as [`io::ErrorKind::Interrupted`], for a pool or a seat ends. Seats that go on
-    /// call it once more. By default this does nothing, which is right for a
-    /// launcher that does not wait.
-    fn interrupt(&self) {}
+    fn launch(&self, wanted: &dyn Fn() -> bool) -> io::Result<Transport>;
 }
 
 /// What carries a connection, such as an ssh client.

@@ -68,7 +68,7 @@ impl Launcher for CommandPrefix {
         words.join(" ")
     }
 
-    fn launch(&self) -> io::Result<Transport> {
+    fn launch(&self, _: &dyn Fn() -> bool) -> io::Result<Transport> {
         let mut words = self.words.iter().chain(&self.worker).cloned().chain([STDIO.into()]);
         let first = words.next().unwrap_or_default();
         Command::start(first, words.collect(), self.guard.as_ref())
@@ -101,7 +101,7 @@ impl Launcher for Local {
         "local".into()
     }
 
-    fn launch(&self) -> io::Result<Transport> {
+    fn launch(&self, _: &dyn Fn() -> bool) -> io::Result<Transport> {
         let words = self.program.arguments().iter().cloned().chain([STDIO.into()]).collect();
         Command::start(self.program.path().as_os_str().to_owned(), words, None)
     }

@@ -6,6 +6,7 @@ use crate::connection::{Address, AuthKey, Client};
 use crate::failure::Failure;
 use crate::launch::{CONNECT, KEY, STDIO};
 use crate::link::{Carried, LinkError, Receiver, Sender};
+use crate::logging::Records;
 use crate::payload::Payload;
 use crate::pool::{Initializer, Job, Pool, PoolConfig};
 use crate::program::Program;
@@ -32,6 +33,8 @@ const GREETING: Duration = Duration::from_secs(60);
 const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
 /// What is told of the worker's memory is no older than this when it is sent.
 const MEASURE: Duration = Duration::from_millis(200);
+/// How long the sending of the last records of the log may take.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// The longest name of a machine, in bytes.
 const HOST_LIMIT: usize = 256;
 
@@ -136,6 +139,7 @@ fn serve(identity: &str, arguments: Vec<OsString>, streams: (OwnedFd, OwnedFd)) 
     let Greeting { config, silence, log_level } = greet(identity, arguments, &mut receiver)?;
     sender.set_silence(silence);
     super::log::install_relay(log_level, &sender);
+    let records = Records::wanted()?;
     let pool = match Pool::start(config) {
         Ok(pool) => pool,
         Err(error) => {
@@ -149,6 +153,12 @@ fn serve(identity: &str, arguments: Vec<OsString>, streams: (OwnedFd, OwnedFd)) 
     receiver.heard = Instant::now();
     loop {
         while let Some((message, carried)) = receiver.take()? {
+            if message == ToAgent::End {
+                // Its last words become records here, which go the way of all others.
+                agent.pool.pool.terminate();
+                records.iter().for_each(|records| records.flush(LAST_WORDS));
+                return Ok(());
+            }
             agent.handle(message, carried)?;
         }
         if receiver.fill()? {
@@ -279,7 +289,7 @@ impl Agent {
             }
             ToAgent::TaskTimeout { limit } => self.pool.pool.set_task_timeout(limit.map(Duration::from_micros)),
             ToAgent::Beat => {}
-            ToAgent::Hello { .. } | ToAgent::Part => {
+            ToAgent::Hello { .. } | ToAgent::Part | ToAgent::End => {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "a second greeting").into());
             }
         }

@@ -111,13 +111,19 @@ fn nobody_comes() {
     let wrong = AuthKey::from("wrong");
     let address = dial_back.address().clone();
     let stranger = std::thread::spawn(move || Client::connect(&address, Some(&wrong), PATIENCE).is_err());
-    let error = dial_back.launch().expect_err("nobody has the key").to_string();
+    let error = dial_back.launch(&|| true).expect_err("nobody has the key").to_string();
     assert!(stranger.join().expect("no panic"));
     assert!(error.contains("no worker has connected within 0.2 s"), "{error}");
+    let dial_back = dial_back.patience(Duration::from_secs(60));
+    // Nobody is waited for who was not wanted before that began, or is not any more.
+    for wanted in [0, 3] {
+        let asked = std::cell::Cell::new(0);
+        let error = dial_back.launch(&|| asked.replace(asked.get() + 1) < wanted).expect_err("nobody is wanted");
+        assert_eq!((error.kind(), asked.get()), (std::io::ErrorKind::Interrupted, wanted + 1));
+    }
     // A pool does not wait for one at its end.
-    let dial_back = Arc::new(dial_back.patience(Duration::from_secs(60)));
     let mut config = config(1);
-    config.remote = vec![dial_back];
+    config.remote = vec![Arc::new(dial_back)];
     let pool = Pool::start(config).expect("a pool");
     let start = std::time::Instant::now();
     drop(pool);

@@ -86,6 +86,20 @@ fn a_logger_that_stands_still_holds_up_no_worker_elsewhere() {
 }
 
 #[test]
+fn those_that_are_under_way_when_a_pool_ends_come_all_the_same() {
+    let _alone = alone();
+    const TIMES: u32 = 500;
+    for _ in 0..5 {
+        let _wanted = Wanted::new(LevelFilter::Info);
+        let pool = behind_env();
+        pool.apply(says_much, &(TIMES, false)).expect("it only talks");
+        drop(pool);
+        until("the last has come", || kept().len() >= TIMES as usize);
+        assert!(kept().last().is_some_and(|last| last.message.ends_with(&format!("] {} of {TIMES}", TIMES - 1))));
+    }
+}
+
+#[test]
 fn one_that_never_stops_to_log_holds_up_no_end() {
     let _alone = alone();
     let _wanted = Wanted::new(LevelFilter::Info);

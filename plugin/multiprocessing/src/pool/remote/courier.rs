@@ -27,8 +27,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The pause after a launch that was interrupted for somebody else.
-const INTERRUPTED: Duration = Duration::from_millis(10);
+/// How long a worker may take to end, and to send what is left of its log.
+const PARTING: Duration = Duration::from_millis(500);
 /// How long what carried a connection may take to end.
 const END_PATIENCE: Duration = Duration::from_millis(600);
 /// So many messages that have come are taken from a connection that is not wanted any more; a worker may never stop to log.
@@ -83,6 +83,8 @@ struct Line {
     records: Option<(Arc<Records>, Arc<str>)>,
     /// How many messages have come since the connection is not wanted any more.
     last_words: usize,
+    /// What is left of the worker's log is waited for.
+    parting: bool,
 }
 
 impl Courier {
@@ -90,16 +92,8 @@ impl Courier {
     pub(super) fn run(self) {
         // The host's signals are for the host's threads.
         let _ = SigSet::all().thread_block();
-        let launched = loop {
-            // A launcher is foreign code.
-            match catch_unwind(AssertUnwindSafe(|| self.launcher.launch())) {
-                // Somebody else's end interrupted it, who has the same launcher.
-                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted && !self.control.stopped() => {
-                    thread::sleep(INTERRUPTED);
-                }
-                launched => break launched,
-            }
-        };
+        // A launcher is foreign code.
+        let launched = catch_unwind(AssertUnwindSafe(|| self.launcher.launch(&|| !self.control.stopped())));
         let ended = match launched {
             Ok(Ok(transport)) => self.attend(transport),
             Ok(Err(error)) => Event::Down(Unready::NotStarted(self.failed(error.to_string()))),
@@ -129,7 +123,7 @@ impl Courier {
                 if self.control.stopped() {
                     sender.stop();
                 }
-                let mut line = Line { receiver, sender, text, records: None, last_words: 0 };
+                let mut line = Line { receiver, sender, text, records: None, last_words: 0, parting: false };
                 let error = self.converse(&mut line, &mut ready);
                 self.control.set(None);
                 let noise = if line.receiver.greeted() { String::new() } else { line.receiver.noise() };
@@ -180,6 +174,10 @@ impl Courier {
                 if let Err(error) = self.send(&sender) {
                     *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                 }
+                if self.control.stopped() {
+                    // Behind a frame that is not whole this is refused.
+                    let _ = sender.send(&ToAgent::End, &[]);
+                }
                 sender.stop();
             };
             let thread = thread::Builder::new().name("remote-send".into()).spawn_scoped(scope, sending);
@@ -189,6 +187,9 @@ impl Courier {
             };
             line.sender.stop();
             self.mailbox.end();
+            if self.control.stopped() && line.records.is_some() {
+                line.part();
+            }
             error
         });
         let first = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -314,7 +315,11 @@ impl Courier {
 
     /// Sends what there is to send, until the end.
     fn send(&self, sender: &Sender) -> Result<(), LinkError> {
-        let urgent = || self.mailbox.take_urgent().map_or(Ok(()), |message| sender.send(&message, &[]));
+        let urgent = || match self.mailbox.take_urgent() {
+            _ if sender.is_stopped() => Err(LinkError::Stopped),
+            Some(message) => sender.send(&message, &[]),
+            None => Ok(()),
+        };
         while let Some(work) = self.mailbox.take() {
             match work {
                 Work::Urgent(message) => sender.send(&message, &[])?,
@@ -372,9 +377,24 @@ impl Line {
             .map_err(|what| io::Error::new(io::ErrorKind::InvalidData, what).into())
     }
 
+    /// Takes what is left of the worker's log, until the agent closes the connection, as it was asked to.
+    fn part(&mut self) {
+        self.parting = true;
+        let deadline = Instant::now() + PARTING;
+        while Instant::now() < deadline
+            && let Ok(Some((message, carried))) = self.next(Some(deadline))
+        {
+            if let ToEngine::Log { level, line } = message
+                && self.log(level, line, carried).is_err()
+            {
+                return;
+            }
+        }
+    }
+
     /// The next message; `None` at the deadline.
     fn next(&mut self, deadline: Option<Instant>) -> Result<Option<(ToEngine, Carried)>, LinkError> {
-        if self.sender.is_stopped() {
+        if self.sender.is_stopped() && !self.parting {
             self.last_words += 1;
             if self.last_words > LAST_WORDS {
                 return Err(LinkError::Stopped);
@@ -390,10 +410,9 @@ impl Line {
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return Ok(None);
             }
-            let mut entries = vec![
-                PollFd::new(self.receiver.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.sender.stopped(), PollFlags::POLLIN),
-            ];
+            let stop = if self.parting { PollFlags::empty() } else { PollFlags::POLLIN };
+            let mut entries =
+                vec![PollFd::new(self.receiver.as_fd(), PollFlags::POLLIN), PollFd::new(self.sender.stopped(), stop)];
             entries.extend(self.text.as_ref().and_then(Text::pipe).map(|pipe| PollFd::new(pipe, PollFlags::POLLIN)));
             wait::poll(&mut entries, Until::Then(deadline))?;
             let stopped = entries[1].any() == Some(true);

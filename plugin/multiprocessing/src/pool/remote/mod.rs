@@ -29,7 +29,7 @@ const UNLUCKY: u32 = 4;
 const START_PHASE: Duration = Duration::from_secs(1);
 /// So many in a row may be lost in that way while the pool waits for no others.
 const LOSSES: u32 = 3;
-/// How long the end of the pool waits for what carries the connections.
+/// How long the end of the pool waits for the workers' last words, and for what carries the connections.
 const END_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a worker is not there.
@@ -479,7 +479,6 @@ fn dismiss(seat: &mut Seat, jobs: &mut Jobs) {
     let Some(mut worker) = seat.worker.take() else { return };
     worker.control.stop();
     worker.mailbox.end();
-    seat.launcher.interrupt();
     for in_hand in worker.pipeline.drain(..).rev() {
         if in_hand.abandoned { jobs.forget(in_hand.task.job) } else { jobs.give_back(in_hand.task) }
     }
