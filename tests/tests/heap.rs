@@ -248,7 +248,7 @@ fn what_only_the_debugger_can_read_is_read_once_a_stop() {
     let truth = session.launch("heap_tree.c", &["1000"]);
     let log = session.folder().join("packets");
     session.ok(&format!("log enable --file {} gdb-remote packets", log.display()));
-    let mut requests = || {
+    let requests = || {
         let bytes = std::fs::read(&log).expect("LLDB logs");
         let text = String::from_utf8_lossy(&bytes);
         ["send packet: $x", "send packet: $m"].iter().map(|request| text.matches(request).count()).sum::<usize>()

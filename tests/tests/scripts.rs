@@ -56,7 +56,7 @@ fn the_demo_shows_all_and_leaves_nothing_running() {
     let output = run("demo", &[]);
     let (printed, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(!printed.contains("error:") && !errors.contains("error:"), "{printed}\n{errors}");
-    for expected in ["token=tok_", "hunter2", "job 14", "\"schema\":1", "2 workers", "detached"] {
+    for expected in ["token=tok_", "hunter2", "job 15", "\"schema\":1", "2 workers", "detached"] {
         assert!(printed.contains(expected), "no '{expected}' in:\n{printed}");
     }
 }

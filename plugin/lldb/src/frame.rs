@@ -2,6 +2,7 @@
 
 use crate::class::sb_class;
 use crate::optional::DilMode;
+use crate::target::valid;
 use crate::value::{self, Value};
 use crate::{Error, Host, text};
 use lldb_sys as sys;
@@ -23,27 +24,36 @@ impl Frame {
         unsafe { sys::SBFrameGetSP(self.reference) }
     }
 
+    pub(crate) fn pc(&self) -> Option<u64> {
+        // SAFETY: the frame is ours.
+        valid(unsafe { sys::SBFrameGetPC(self.reference) })
+    }
+
+    /// Its canonical frame address: the stack pointer before it was called.
+    pub(crate) fn cfa(&self) -> u64 {
+        // SAFETY: the frame is ours.
+        unsafe { sys::SBFrameGetCFA(self.reference) }
+    }
+
+    /// Whether there is no such call on the stack, but only in the source: of a function that was inlined, or that made a
+    /// tail call.
+    pub(crate) fn is_inlined(&self) -> bool {
+        // SAFETY: the frame is ours.
+        unsafe { sys::SBFrameIsInlined(self.reference) || sys::SBFrameIsArtificial(self.reference) }
+    }
+
+    /// Whether it is what a signal's handler returns to.
+    pub(crate) fn is_signal_trampoline(&self) -> bool {
+        // SAFETY: the frame is ours, and the text is copied at once.
+        let name = unsafe { text::copy(sys::SBFrameGetFunctionName(self.reference)) };
+        name.is_some_and(|name| matches!(&*name, "__restore_rt" | "__kernel_rt_sigreturn"))
+    }
+
     /// What a register holds in it.
     pub fn register(&self, name: &str) -> Option<Value> {
         let name = text::c_string(name);
         // SAFETY: the frame is ours, and so is what comes back.
         unsafe { Value::checked(sys::SBFrameFindRegister(self.reference, name.as_ptr())) }.ok()
-    }
-
-    /// The general registers, by name: those of the first set, as LLDB orders them.
-    pub fn general_registers(&self) -> Vec<(String, u64)> {
-        let mut registers = Vec::new();
-        // SAFETY: the frame is ours, and so are the list and the values that come back; each is disposed of once, the values by
-        // their wrappers.
-        unsafe {
-            let sets = sys::SBFrameGetRegisters(self.reference);
-            if let Ok(set) = Value::checked(sys::SBValueListGetValueAtIndex(sets, 0)) {
-                let named = |value: Value| Some((value.name()?, value.unsigned()?));
-                registers.extend(set.children().filter_map(named));
-            }
-            sys::DisposeSBValueList(sets);
-        }
-        registers
     }
 
     /// What a path such as `p->next` or `&table[2]` stands for. Nothing runs in the process, and nothing is mapped.

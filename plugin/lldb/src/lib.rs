@@ -48,7 +48,7 @@ pub use progress::Progress;
 pub use relay::{Relay, Server};
 pub use symbol::Symbol;
 pub use target::Target;
-pub use thread::Thread;
+pub use thread::{Call, Thread};
 pub use value::Value;
 
 #[doc(hidden)]

@@ -10,6 +10,20 @@ sb_class! {
     Thread(SBThreadRef, DisposeSBThread)
 }
 
+// SAFETY: SBThread holds a pointer to an execution context, counted atomically, in which the process is held weakly. Nothing but
+// dropping it is done on other threads than the command's, which `Thread`'s users see to.
+unsafe impl Send for Thread {}
+
+/// A call on a thread's stack, as LLDB unwinds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    pub pc: u64,
+    /// The canonical frame address, where this LLDB tells it.
+    pub cfa: Option<u64>,
+    /// Whether it was interrupted by a signal, and made no call.
+    pub interrupted: bool,
+}
+
 impl Thread {
     /// Whether it is still there.
     pub fn is_valid(&self) -> bool {
@@ -42,11 +56,39 @@ impl Thread {
         valid(frame.stack_pointer())
     }
 
-    /// The general registers, by name, of the frame that it is in.
-    pub fn registers(&self) -> Vec<(String, u64)> {
+    /// Where it is.
+    pub fn pc(&self) -> Option<u64> {
+        // SAFETY: the thread is ours, and so is the frame that comes back.
+        unsafe { Frame::from_owned(sys::SBThreadGetFrameAtIndex(self.reference, 0)) }.pc()
+    }
+
+    /// What registers of these names hold in the frame that it is in, as far as there are such ones. Asking for a set of
+    /// registers as LLDB has them takes ten times as long.
+    pub fn registers<'a>(&self, names: &[&'a str]) -> Vec<(&'a str, u64)> {
         // SAFETY: the thread is ours, and so is the frame that comes back.
         let frame = unsafe { Frame::from_owned(sys::SBThreadGetFrameAtIndex(self.reference, 0)) };
-        frame.general_registers()
+        names.iter().filter_map(|name| Some((*name, frame.register(name)?.unsigned()?))).collect()
+    }
+
+    /// Its calls, the innermost first, without those that were inlined: at most so many.
+    pub fn calls(&self, most: u32) -> Vec<Call> {
+        let mut calls: Vec<Call> = Vec::new();
+        let mut interrupted = false;
+        for index in 0..most {
+            // SAFETY: the thread is ours, and so is the frame that comes back.
+            let frame = unsafe { Frame::from_owned(sys::SBThreadGetFrameAtIndex(self.reference, index)) };
+            if !frame.is_valid() {
+                break;
+            }
+            if frame.is_inlined() {
+                continue;
+            }
+            let Some(pc) = frame.pc() else { break };
+            calls.push(Call { pc, cfa: valid(frame.cfa()), interrupted });
+            // What called a signal's trampoline was interrupted by it.
+            interrupted = frame.is_signal_trampoline();
+        }
+        calls
     }
 
     /// The frame that the user looks at.

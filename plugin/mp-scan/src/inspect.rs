@@ -5,6 +5,7 @@ use analysis::place::ThreadStack;
 use analysis::{TargetInfo, TargetKind};
 use anyhow::{Context as _, Result, bail};
 use lldb::{Debugger, Frame, Process, Relay, State, Target};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,13 +115,43 @@ pub fn inspect(debugger: &Debugger) -> Result<Inspected> {
 }
 
 impl Inspected {
-    /// The general registers of each thread.
+    /// The registers of each thread that may hold pointers.
     pub fn registers(&self) -> Registers {
-        let registers =
-            |thread: &lldb::Thread| ThreadRegisters { thread: u64::from(thread.index()), values: thread.registers() };
+        let in_core: HashMap<u64, &target::Thread> =
+            self.threads_in_core().iter().map(|thread| (thread.id.into(), thread)).collect();
+        let values = |thread: &lldb::Thread| match in_core.get(&thread.id()).and_then(|thread| thread.named()) {
+            Some(named) => named.filter(|(name, _)| POINTERS.contains(name)).collect(),
+            None => [&POINTERS[..], &POINTERS_OF_ARM]
+                .into_iter()
+                .map(|names| thread.registers(names))
+                .find(|values| !values.is_empty())
+                .unwrap_or_default(),
+        };
+        let registers = |thread: &lldb::Thread| ThreadRegisters {
+            thread: u64::from(thread.index()),
+            values: values(thread).into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        };
         Registers(self.threads.iter().map(registers).collect())
     }
+
+    /// The threads that a core file tells of; none of a process.
+    pub fn threads_in_core(&self) -> &[target::Thread] {
+        match &self.access {
+            Access::Direct { opened, .. } => &opened.process.threads,
+            Access::Relayed(_) => &[],
+        }
+    }
 }
+
+/// The registers of x86-64 and of AArch64 that may hold pointers, as LLDB calls them.
+const POINTERS: [&str; 19] = [
+    "rax", "rbx", "rcx", "rdx", "rdi", "rsi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+    "rip", "fs_base", "gs_base",
+];
+const POINTERS_OF_ARM: [&str; 33] = [
+    "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17",
+    "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27", "x28", "fp", "lr", "sp", "pc",
+];
 
 enum Forced {
     Direct(Reader),

@@ -27,6 +27,7 @@ mod range_scan;
 mod relay;
 mod session;
 mod settings;
+mod stack_scan;
 mod step;
 mod task_executor;
 mod watch;

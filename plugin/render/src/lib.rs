@@ -10,7 +10,7 @@ mod units;
 use analysis::Report;
 use std::str::FromStr;
 
-pub use text::{Style, progress_line, results, summary, survey_line};
+pub use text::{Style, progress_line, results, summary, survey_line, thread_list};
 pub use units::{bytes, speed};
 
 /// What a report is shown as.

@@ -99,6 +99,20 @@ pub struct Thread {
     pub registers: Vec<u64>,
 }
 
+/// The registers in `elf_gregset_t` of x86-64, in its order (`struct user_regs_struct`).
+const X86_64: [&str; 27] = [
+    "r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax", "rcx", "rdx", "rsi", "rdi", "orig_rax",
+    "rip", "cs", "eflags", "rsp", "ss", "fs_base", "gs_base", "ds", "es", "fs", "gs",
+];
+
+impl Thread {
+    /// Its registers by their names; `None` for a machine other than x86-64.
+    pub fn named(&self) -> Option<impl Iterator<Item = (&'static str, u64)>> {
+        let is_known = self.registers.len() == X86_64.len();
+        is_known.then(|| X86_64.into_iter().zip(self.registers.iter().copied()))
+    }
+}
+
 /// A target that cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

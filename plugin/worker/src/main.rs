@@ -4,6 +4,7 @@
 mod files;
 mod heap;
 mod scan;
+mod stacks;
 mod symbols;
 
 use analysis::heap::HeapCopy;
@@ -19,6 +20,7 @@ use files::{FileScan, Inflate, Survey};
 use heap::HeapScan;
 use multiprocessing::{Registry, worker_main};
 use scan::Scan;
+use stacks::UnwindStacks;
 use std::process::ExitCode;
 use symbols::Symbols;
 
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
             .function::<HeapScan<Pointers>>()
             .function::<HeapScan<HeapCopy>>()
             .function::<HeapScan<HeapTypes>>()
+            .function::<UnwindStacks>()
             .function::<Symbols>()
             .function::<FileScan<analysis::symbols::Symbols>>()
             .function::<FileScan<Types>>()

@@ -17,6 +17,7 @@ pub use found::Found;
 pub(crate) use found::Out;
 pub use merge::FindMerge;
 pub use pattern::{Pattern, PatternError};
+pub use regex::{Matches, matching};
 pub use scan::{Chained, FindPartial, FindScanner};
 
 use crate::driver::Sink;

@@ -41,6 +41,18 @@ pub(crate) fn filter(regex: &str) -> Result<meta::Regex, PatternError> {
     filter_and_hir(regex).map(|(regex, _)| regex)
 }
 
+/// What tells whether a name is one that is asked for.
+pub type Matches = Box<dyn Fn(&str) -> bool + Send>;
+
+/// Tells whether a regex matches a name.
+///
+/// # Errors
+/// If it is none.
+pub fn matching(regex: &str) -> Result<Matches, PatternError> {
+    let (regex, _) = filter_and_hir(regex)?;
+    Ok(Box::new(move |name| regex.is_match(name)))
+}
+
 /// Such a regex, and what it is made of.
 pub(crate) fn filter_and_hir(regex: &str) -> Result<(meta::Regex, Hir), PatternError> {
     let hir = parse(regex, false)?;

@@ -4,6 +4,7 @@ mod deadlocks;
 mod heap;
 mod lookup;
 mod memory;
+mod stacks;
 mod status;
 mod symbols;
 mod types;
@@ -18,6 +19,7 @@ pub use heap::{
 };
 pub use lookup::{FrameRow, LineRow, LookupRow};
 pub use memory::{Content, Context, MappingRow, Match, SymbolOffset, Value};
+pub use stacks::{BranchRow, CallRow, StackRow, StackRows, ThreadRow};
 pub use status::{HostRow, JobRow, PoolStatus, WorkerRow};
 pub use symbols::SymbolRow;
 pub use types::{HoleRow, LayoutRow, MemberRow, TypeRow};
@@ -143,6 +145,8 @@ pub enum Results {
     Objects(Vec<ObjectRow>),
     Findings(Vec<FindingRow>),
     Deadlocks(Vec<DeadlockRow>),
+    Stacks(StackRows),
+    Branches(Vec<BranchRow>),
     Jobs(Vec<JobRow>),
     Pool(PoolStatus),
     Hosts(Vec<HostRow>),
@@ -166,6 +170,8 @@ macro_rules! rows {
             Results::Deadlocks($rows) => $each,
             Results::Heap(HeapRows { rows: $rows, .. }) => $each,
             Results::Leaks(LeakRows { rows: $rows, .. }) => $each,
+            Results::Stacks(StackRows { rows: $rows, .. }) => $each,
+            Results::Branches($rows) => $each,
             Results::Jobs(_) | Results::Pool(_) | Results::Hosts(_) | Results::Versions(_) => $other,
         }
     };
@@ -203,6 +209,8 @@ impl Results {
             (Self::Objects(rows), Self::Objects(mut more)) => rows.append(&mut more),
             (Self::Findings(rows), Self::Findings(mut more)) => rows.append(&mut more),
             (Self::Deadlocks(rows), Self::Deadlocks(mut more)) => rows.append(&mut more),
+            (Self::Stacks(rows), Self::Stacks(mut more)) => rows.rows.append(&mut more.rows),
+            (Self::Branches(rows), Self::Branches(mut more)) => rows.append(&mut more),
             _ => {}
         }
     }

@@ -4,10 +4,16 @@
 //! to begin with is where it is and its stack pointer; of other registers only those that a rule asks for, since a debugger takes
 //! long to tell them for thousands of threads.
 
+mod groups;
+mod named;
 mod registers;
+mod tree;
 mod unwind;
 
+pub use groups::{Group, groups};
+pub use named::{Names, addresses};
 pub use registers::{Register, Registers};
+pub use tree::tree;
 pub use unwind::{CUT, Setup, Unwind, UnwindScanner, View};
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +29,16 @@ pub struct Thread {
     pub registers: Registers,
     /// The system call that it is in.
     pub call: Option<SystemCall>,
+}
+
+impl Thread {
+    /// The system call that it is in, or `running`; `None` if nothing is known of it, or the call has no name.
+    pub fn state(&self) -> Option<&'static str> {
+        match &self.call {
+            Some(call) => call.name(),
+            None => self.registers.get(Registers::PC).map(|_| "running"),
+        }
+    }
 }
 
 /// A system call that a thread has not come back from.
@@ -59,7 +75,7 @@ impl Frame {
 }
 
 /// The calls of a thread, the innermost first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stack {
     /// At least where the thread is, unless nothing is known of it.
     pub frames: Vec<Frame>,
@@ -67,9 +83,10 @@ pub struct Stack {
 }
 
 /// Why no more calls are known of a stack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum End {
     /// The last one was called by nobody: its call frame information says so, or it returns to 0.
+    #[default]
     Outermost,
     /// A rule needs a register of the thread that is not known.
     Needs(Register),
@@ -85,4 +102,23 @@ pub enum End {
     Loop,
     /// As many frames are looked at, and there are more.
     Deep,
+}
+
+impl End {
+    /// Why the stack is cut short, as a fragment; `None` where it is whole.
+    pub fn reason(&self) -> Option<String> {
+        Some(match self {
+            Self::Outermost => return None,
+            Self::Needs(register) => {
+                let name = Registers::NAMES.get(usize::from(*register)).unwrap_or(&"a register");
+                format!("what {name} holds here is not known")
+            }
+            Self::NoCode => "it is at an address that is in no code".to_owned(),
+            Self::NoRules => "its code has no call frame information".to_owned(),
+            Self::Malformed => "its call frame information is malformed".to_owned(),
+            Self::Unreadable(address) => format!("the stack cannot be read at {address:#x}"),
+            Self::Loop => "its caller would lie no higher on the stack".to_owned(),
+            Self::Deep => "more calls are not looked at".to_owned(),
+        })
+    }
 }

@@ -80,14 +80,8 @@ impl Command for Lookup {
             limit: arguments.scan.limit.unwrap_or(u64::MAX),
         };
         let analysis = Box::new(move |set| Ok(LookupPlan::new(set, &given, options)));
-        file_scan::run(session, &arguments.scan, FilePlan { modules, inflates, analysis })
+        file_scan::run(session, &arguments.scan, FilePlan { modules, inflates: file_scan::has_places, analysis })
     }
-}
-
-/// What is read of debug info.
-fn inflates(section: &str) -> bool {
-    section.starts_with(".debug_")
-        && ![".debug_loc", ".debug_loclists", ".debug_frame", ".debug_types"].contains(&section)
 }
 
 /// An address of the command line.

@@ -10,6 +10,7 @@ mod map;
 mod objects;
 mod pool;
 mod refs;
+mod stacks;
 mod strings;
 mod symbols;
 mod types;
@@ -46,6 +47,7 @@ pub fn register(debugger: &Debugger) -> Result<(), lldb::Error> {
     add::<heap::Heap>(&group)?;
     add::<leaks::Leaks>(&group)?;
     add::<objects::Objects>(&group)?;
+    add::<stacks::Stacks>(&group)?;
     add::<symbols::Symbols>(&group)?;
     add::<types::Types>(&group)?;
     add::<xrefs::Xrefs>(&group)?;

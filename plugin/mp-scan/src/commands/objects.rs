@@ -5,7 +5,7 @@ use crate::cli::ScanOptions;
 use crate::heap_scan::{self, HeapPlan, objects};
 use crate::session::Session;
 use analysis::Results;
-use analysis::heap::types;
+use analysis::find;
 use anyhow::{Result, bail};
 
 /// Find live objects by the name of their type.
@@ -46,7 +46,7 @@ impl Command for Objects {
         if regex.is_empty() {
             bail!("the regex is empty: `.` matches every type");
         }
-        let matches = types::matching(&regex)?;
+        let matches = find::matching(&regex)?;
         let inspected = session.inspect()?;
         let limit = session.limit(&scan)?;
         let course = objects::course(matches, subclasses, inspected.registers(), limit);

@@ -24,7 +24,8 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use surveyor::{Found, Surveyor};
+use surveyor::Found;
+pub use surveyor::Surveyor;
 use target::Access;
 use target::cache::{self, Cache};
 use target::modules::{FileSet, Files};
@@ -34,7 +35,7 @@ pub use twofold::run_after;
 const MEMORY: u64 = 512;
 
 /// How files are cut into tasks, in bytes.
-const CUT: Cut = Cut { block: 64 << 10, task: 4 << 20, sparse: 4 << 20 };
+pub const CUT: Cut = Cut { block: 64 << 10, task: 4 << 20, sparse: 4 << 20 };
 
 /// What a symbol command wants done.
 pub struct FilePlan<A> {
@@ -138,7 +139,7 @@ impl<A: FileAnalysis + Clone> FileScan<A> {
         let files = |cache| Files::new(analysis.set().clone(), Vec::new(), Access::Pread, cache);
         let (executor, hands): (Box<dyn Executor<A> + Send>, _) = match &self.force {
             Some(force) => {
-                let job = || self.job(&force.pool, &analysis, &inflated);
+                let job = || job(&force.pool, &*analysis, &inflated, self.cache.clone());
                 let hands = if A::DESCRIBES { Hands::Pool(job()?) } else { Hands::Nobody };
                 let scanned = |answer: Answer<A::Partial>| match answer {
                     Answer::Scanned(scanned) => Some(scanned),
@@ -161,15 +162,6 @@ impl<A: FileAnalysis + Clone> FileScan<A> {
             describing: Describing::new(Arc::clone(&analysis), hands),
             analysis,
         })))
-    }
-
-    fn job(&self, pool: &Pool, analysis: &A, inflated: &[OwnedFd]) -> Result<multiprocessing::Job> {
-        let copies = inflated.iter().map(OwnedFd::try_clone).collect::<Result<Vec<_>, _>>();
-        let copies = copies.context("out of file descriptors")?;
-        let descriptors = [here::descriptor()?].into_iter().chain(copies).map(Descriptor::from).collect::<Vec<_>>();
-        let setup = Setup { analysis: analysis.clone(), cache: self.cache.clone() };
-        let setup = codec::encode(&(setup, descriptors)).context("the plan cannot be sent")?;
-        Ok(pool.job(A::NAME, setup)?)
     }
 
     /// Takes rows that are next.
@@ -296,6 +288,30 @@ impl<A: FileAnalysis + Clone> Scan for FileScan<A> {
             stats: Stats { workers, deaths, seconds: this.started.elapsed().as_secs_f64(), ..stats },
         })
     }
+}
+
+/// A job of the pool that runs an analysis of files, with what has been inflated of them and what is kept of earlier scans.
+///
+/// # Errors
+/// If descriptors run out, or the pool cannot take it.
+pub fn job<A: FileAnalysis + Clone>(
+    pool: &Pool,
+    analysis: &A,
+    inflated: &[OwnedFd],
+    cache: Option<(PathBuf, u64)>,
+) -> Result<multiprocessing::Job> {
+    let copies = inflated.iter().map(OwnedFd::try_clone).collect::<Result<Vec<_>, _>>();
+    let copies = copies.context("out of file descriptors")?;
+    let descriptors = [here::descriptor()?].into_iter().chain(copies).map(Descriptor::from).collect::<Vec<_>>();
+    let setup = Setup { analysis: analysis.clone(), cache };
+    let setup = codec::encode(&(setup, descriptors)).context("the plan cannot be sent")?;
+    Ok(pool.job(A::NAME, setup)?)
+}
+
+/// Whether a section tells of functions and of places in the source, by its name.
+pub fn has_places(section: &str) -> bool {
+    section.starts_with(".debug_")
+        && ![".debug_loc", ".debug_loclists", ".debug_frame", ".debug_types"].contains(&section)
 }
 
 fn failed<A: FileAnalysis>(error: anyhow::Error) -> Stage<A> {

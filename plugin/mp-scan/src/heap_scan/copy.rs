@@ -72,7 +72,8 @@ impl Copy {
     /// # Errors
     /// If descriptors run out.
     pub fn over(self: &Arc<Self>, rest: &Reading) -> Result<Reading> {
-        let source = Source::Copied(Copied::new(self.core.clone(), rest.source.clone()));
+        let rest_source = rest.source.clone().context("workers cannot read the target")?;
+        let source = Source::Copied(Copied::new(self.core.clone(), rest_source));
         self.reading(source, &rest.descriptors)
     }
 
@@ -83,7 +84,7 @@ impl Copy {
         };
         // Nobody but us has the file, and nobody cuts it.
         let memory = source.open(descriptors()?, Access::Mapped)?;
-        Ok(Reading { memory, source, descriptors: descriptors()?, copy: Some(Arc::clone(self)) })
+        Ok(Reading { memory, source: Some(source), descriptors: descriptors()?, copy: Some(Arc::clone(self)) })
     }
 }
 

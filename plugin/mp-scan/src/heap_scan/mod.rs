@@ -14,6 +14,7 @@ mod kept;
 mod known;
 pub mod leaks;
 pub mod objects;
+mod questions;
 pub mod refs;
 mod registers;
 mod stages;
@@ -35,6 +36,8 @@ pub use ground::Ground;
 pub use kept::{Kept, Moment};
 pub use known::Known;
 use multiprocessing::Pool;
+pub use questions::Debugger;
+use questions::{Answering, Question};
 pub use registers::{Registers, ThreadRegisters};
 pub use stages::{Control, Failure, Indexed, Reading, Stages, tables};
 use std::os::fd::OwnedFd;
@@ -87,6 +90,34 @@ pub fn run(session: &mut Session, options: &ScanOptions, plan: HeapPlan) -> Resu
     if size != 8 {
         bail!("the heap of a {}-bit process is not understood: heap commands cover 64-bit processes", 8 * size);
     }
+    let HeapPlan { command, inspected, course, none } = plan;
+    follow(session, options, Plan { command, inspected, course, none, relayed: Relayed::Copied })
+}
+
+/// What is done about a target that only the debugger can read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relayed {
+    /// It is copied first, for what looks at most of it.
+    Copied,
+    /// The debugger is asked for each piece, by this process alone: there is little.
+    Asked,
+}
+
+/// What a command wants done on a thread of its own.
+pub struct Plan {
+    pub command: &'static str,
+    pub inspected: Inspected,
+    pub course: Course,
+    /// No results, of the kind that it has.
+    pub none: Results,
+    pub relayed: Relayed,
+}
+
+/// Runs it as the options say, and shows its report or where it will be.
+///
+/// # Errors
+/// As of [`run`].
+pub fn follow(session: &mut Session, options: &ScanOptions, plan: Plan) -> Result<()> {
     let relay = match &plan.inspected.access {
         Access::Relayed(relay) => Some(relay.clone()),
         Access::Direct { .. } => None,
@@ -114,7 +145,7 @@ pub fn beside(inspected: &Inspected, force: Option<&Workforce>) -> Result<Option
     let descriptors = copies.context("out of file descriptors")?;
     let (memory, source, identity) = (Arc::clone(&inspected.memory), opened.source.clone(), identity.clone());
     let force = force.filter(|force| force.here > 0).cloned();
-    let reading = Reading { memory, source, descriptors, copy: None };
+    let reading = Reading { memory, source: Some(source), descriptors, copy: None };
     Ok(Some(Box::new(move || Stages::new(reading, force, Watch::new(identity, false)))))
 }
 
@@ -124,6 +155,7 @@ struct HeapScan {
     info: TargetInfo,
     control: Arc<Control>,
     phase: Phase,
+    answering: Answering,
     none: Option<Results>,
     pool: Option<Arc<Pool>>,
     workers: usize,
@@ -136,8 +168,14 @@ enum Phase {
     /// What only the debugger can read is copied first, by whoever may ask it.
     Copying(Copying, Option<Moment>, Launch),
     /// The course runs.
-    Running(Aside, Receiver<End>),
+    Running(Aside, Receiver<Event>),
     Ended(End),
+}
+
+/// What the thread of a course says to its job.
+enum Event {
+    Asked(Question),
+    Ended(Box<End>),
 }
 
 /// Starts the course.
@@ -158,8 +196,8 @@ impl End {
 }
 
 impl HeapScan {
-    fn start(session: &Session, options: &ScanOptions, plan: HeapPlan, workers: Option<usize>) -> Result<Self> {
-        let HeapPlan { command, inspected, course, none } = plan;
+    fn start(session: &Session, options: &ScanOptions, plan: Plan, workers: Option<usize>) -> Result<Self> {
+        let Plan { command, inspected, course, none, relayed } = plan;
         let force = match workers {
             Some(workers) => Some(engine().workforce(workers, MEMORY, session)?),
             None => None,
@@ -169,11 +207,12 @@ impl HeapScan {
         let pool = force.as_ref().map(|force| Arc::clone(&force.pool));
         let workers = force.as_ref().map_or(0, |force| force.here);
         let moment = Moment::of(&inspected);
-        let Inspected { info, space, stacks, memory, access, warnings, .. } = inspected;
+        let Inspected { info, space, stacks, memory, access, warnings, threads, .. } = inspected;
         let (direct, identity) = match access {
-            Access::Direct { opened, identity, .. } => (Some((opened.source, opened.descriptors)), identity),
+            Access::Direct { opened, identity, .. } => (Some((Some(opened.source), opened.descriptors)), identity),
             Access::Relayed(_) => (None, None),
         };
+        let direct = direct.or((relayed == Relayed::Asked).then(|| (None, Vec::new())));
         let control = Arc::new(Control::default());
         let kept = moment.as_ref().filter(|_| direct.is_none()).and_then(|moment| engine().heaps.copy_at(moment));
         let copying =
@@ -193,6 +232,7 @@ impl HeapScan {
             info,
             control,
             phase,
+            answering: Answering::new(threads),
             none: Some(none),
             deaths_before: pool.as_ref().map_or(0, |pool| pool.deaths()),
             pool,
@@ -215,7 +255,8 @@ fn launch(
     Box::new(move |reading| {
         let mut stages = Stages::new(reading, force, watch);
         (stages.control, stages.until) = (Arc::clone(&control), until);
-        let (sender, end) = mpsc::channel();
+        let (sender, events) = mpsc::channel();
+        stages.debugger = Some(Debugger::new(sender.clone()));
         let run = move || {
             let answer = catch_unwind(AssertUnwindSafe(|| course(&mut stages, &ground)));
             let failed = |_| Err(Failure::Failed(anyhow::anyhow!("the analysis of the heap failed")));
@@ -229,13 +270,13 @@ fn launch(
                 ran: stages.watch.ran(),
             };
             // The job may have been left.
-            let wanted = sender.send(end).is_ok();
+            let wanted = sender.send(Event::Ended(Box::new(end))).is_ok();
             if let Some(afterwards) = afterwards.filter(|_| wanted) {
                 // Nobody waits for it, so nobody misses it either.
                 let _ = catch_unwind(AssertUnwindSafe(|| afterwards(&mut stages, &ground)));
             }
         };
-        Ok(Phase::Running(Aside::start("mp-scan heap", control, run)?, end))
+        Ok(Phase::Running(Aside::start("mp-scan course", control, run)?, events))
     })
 }
 
@@ -259,15 +300,19 @@ impl Scan for HeapScan {
                 }
                 Err(error) => Phase::Ended(End::early(Failure::Failed(error))),
             },
-            Phase::Running(thread, end) => match end.recv_timeout(patience) {
-                Ok(end) => {
+            Phase::Running(thread, events) => match events.recv_timeout(patience) {
+                Ok(Event::Asked(question)) => {
+                    self.answering.answer(question);
+                    Phase::Running(thread, events)
+                }
+                Ok(Event::Ended(end)) => {
                     engine().heaps.leave(thread);
                     if let Ok(answer) = &end.answer {
                         found(answer.results.clone());
                     }
-                    Phase::Ended(end)
+                    Phase::Ended(*end)
                 }
-                Err(RecvTimeoutError::Timeout) => Phase::Running(thread, end),
+                Err(RecvTimeoutError::Timeout) => Phase::Running(thread, events),
                 Err(RecvTimeoutError::Disconnected) => Phase::Ended(End::early(Failure::Stopped(Stop::Cancelled))),
             },
             ended @ Phase::Ended(_) => ended,

@@ -1,8 +1,9 @@
 //! What `objects` does.
 
 use super::{Answer, Course, Known, Registers};
+use analysis::find::Matches;
 use analysis::heap::refs::{Pointer, Query};
-use analysis::heap::types::{Matches, Object};
+use analysis::heap::types::Object;
 use analysis::{ObjectRow, Results};
 
 /// So many objects are gone through between two looks at whether to stop.

@@ -1,6 +1,6 @@
 //! Analyses of the heap, one after another.
 
-use super::Copy;
+use super::{Copy, Debugger};
 use crate::engine::Workforce;
 use crate::task_executor::TaskExecutor;
 use crate::watch::Watch;
@@ -111,8 +111,8 @@ pub fn tables(words: &[u64]) -> Result<Vec<Arc<SharedMemory>>> {
 pub struct Reading {
     /// From this process.
     pub memory: Arc<dyn ReadMemory>,
-    /// By workers, through copies of the descriptors.
-    pub source: Source,
+    /// By workers, through copies of the descriptors; `None` if only this process can.
+    pub source: Option<Source>,
     pub descriptors: Vec<OwnedFd>,
     /// The copy that it is read from, all of it or in part: it is given back when nobody has it any more.
     pub copy: Option<Arc<Copy>>,
@@ -125,6 +125,8 @@ pub struct Stages {
     pub control: Arc<Control>,
     pub watch: Watch,
     pub until: Option<Instant>,
+    /// Whom a course may ask.
+    pub debugger: Option<Debugger>,
     /// Those of all stages.
     pub stats: Stats,
     pub skipped: Vec<Skip>,
@@ -134,7 +136,7 @@ impl Stages {
     /// Over memory that is read so, by these workers if there are any; nobody has told them to stop, and they have all the time.
     pub fn new(reading: Reading, force: Option<Workforce>, watch: Watch) -> Self {
         let (control, stats, skipped) = (Arc::default(), Stats::default(), Vec::new());
-        Self { reading, force, control, watch, until: None, stats, skipped }
+        Self { reading, force, control, watch, until: None, debugger: None, stats, skipped }
     }
 
     /// Runs an analysis of the heap to its end. `tables` are what it shares among its tasks.
@@ -152,10 +154,27 @@ impl Stages {
     {
         let view = self.view(indexed, tables);
         let mut executor = self.executor(analysis, &view, indexed, tables)?;
-        let mut driver = Driver::new(analysis, Cut::default(), executor.width());
+        let outcome = self.drive(analysis, &mut *executor, &view, Cut::default(), &mut Vec::new())?;
+        self.skipped.extend(outcome.skipped.iter().cloned());
+        Ok(outcome)
+    }
+
+    /// Runs any analysis to its end, and adds what it finds to `found`. What could not be read is in the outcome alone.
+    ///
+    /// # Errors
+    /// [`Failure::Stopped`] if it was told to end early.
+    pub fn drive<A: Analysis>(
+        &mut self,
+        analysis: &A,
+        executor: &mut dyn Executor<A>,
+        input: &A::Input,
+        cut: Cut,
+        found: &mut Vec<A::Item>,
+    ) -> Result<Outcome<A::Merge>, Failure> {
+        let mut driver = Driver::new(analysis, cut, executor.width());
         let before = self.control.progress();
-        let mut sink = Guard { signal: self.stop_signal(), watch: &mut self.watch };
-        while !driver.step(analysis, &mut *executor, &view, PATIENCE, &mut sink) {
+        let mut sink = Guard { signal: self.stop_signal(), watch: &mut self.watch, found };
+        while !driver.step(analysis, executor, input, PATIENCE, &mut sink) {
             let (done, total) = driver.progress();
             self.control.done.store(before.0 + done, Ordering::Relaxed);
             self.control.total.store(before.1.max(before.0 + total), Ordering::Relaxed);
@@ -164,11 +183,10 @@ impl Stages {
         let bytes = outcome.stats.bytes_scanned + outcome.stats.bytes_skipped;
         self.control.done.store(before.0 + bytes, Ordering::Relaxed);
         self.count(&outcome.stats);
-        if let Some(stop) = outcome.stopped {
-            return Err(Failure::Stopped(stop));
+        match outcome.stopped {
+            Some(stop) => Err(Failure::Stopped(stop)),
+            None => Ok(outcome),
         }
-        self.skipped.extend(outcome.skipped.iter().cloned());
-        Ok(outcome)
     }
 
     /// What the analyses look at, from this process.
@@ -196,14 +214,22 @@ impl Stages {
             let threads = std::thread::available_parallelism().map_or(1, usize::from);
             return Ok(Box::new(InProcess::new(Arc::new(analysis.clone()), Arc::new(view.clone()), threads)));
         };
-        let copies = self.reading.descriptors.iter().map(OwnedFd::try_clone).collect::<Result<Vec<_>, _>>();
-        let copies: Vec<Descriptor> =
-            copies.context("out of file descriptors")?.into_iter().map(Descriptor::from).collect();
+        let copies = self.copies()?;
         let segments = Arc::clone(indexed.index.segments());
-        let setup = Setup { analysis: analysis.clone(), source: self.reading.source.clone(), segments };
+        let source = self.reading.source.clone().context("workers cannot read the target")?;
+        let setup = Setup { analysis: analysis.clone(), source, segments };
         let setup = codec::encode(&(setup, &indexed.words, tables, copies)).context("the plan cannot be sent")?;
         let job = force.pool.job(A::NAME, setup)?;
         Ok(Box::new(TaskExecutor::new(job, force.here, |task| task, Some)))
+    }
+
+    /// Of the descriptors that the source is read through.
+    ///
+    /// # Errors
+    /// If descriptors run out.
+    pub fn copies(&self) -> Result<Vec<Descriptor>> {
+        let copies = self.reading.descriptors.iter().map(OwnedFd::try_clone).collect::<Result<Vec<_>, _>>();
+        Ok(copies.context("out of file descriptors")?.into_iter().map(Descriptor::from).collect())
     }
 
     fn count(&mut self, stats: &Stats) {
@@ -239,14 +265,17 @@ impl StopSignal {
     }
 }
 
-/// Ends a stage when somebody wants it.
-struct Guard<'a> {
+/// Takes what a stage finds, and ends it when somebody wants it.
+struct Guard<'a, T> {
     signal: StopSignal,
     watch: &'a mut Watch,
+    found: &'a mut Vec<T>,
 }
 
-impl<T> Sink<T> for Guard<'_> {
-    fn found(&mut self, _: Vec<T>) {}
+impl<T> Sink<T> for Guard<'_, T> {
+    fn found(&mut self, mut items: Vec<T>) {
+        self.found.append(&mut items);
+    }
 
     fn stop(&mut self) -> Option<Stop> {
         self.signal.why().or_else(|| self.watch.gone().then_some(Stop::TargetGone))

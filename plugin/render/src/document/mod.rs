@@ -3,6 +3,7 @@
 
 mod deadlocks;
 mod heap;
+mod stacks;
 mod symbols;
 
 use analysis::{
@@ -14,6 +15,7 @@ use heap::{
     finding_row, heap_row, leak_row, object_row, ref_row, totals,
 };
 use serde::Serialize;
+use stacks::{BranchDocument, StackDocument, branch_row, stack_row};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use symbols::{
@@ -123,6 +125,8 @@ enum Row<'a> {
     Object(ObjectDocument<'a>),
     Finding(FindingDocument<'a>),
     Deadlock(DeadlockDocument<'a>),
+    Stack(StackDocument<'a>),
+    Branch(BranchDocument<'a>),
     Job(JobDocument<'a>),
     Worker(WorkerDocument<'a>),
     Host(HostDocument<'a>),
@@ -246,6 +250,8 @@ impl<'a> Document<'a> {
             Results::Heap(heap) => heap.rows.iter().map(heap_row).map(Row::Heap).collect(),
             Results::Leaks(leaks) => leaks.rows.iter().map(leak_row).map(Row::Leak).collect(),
             Results::Refs(rows) => rows.iter().map(ref_row).map(Row::Ref).collect(),
+            Results::Stacks(rows) => rows.rows.iter().map(stack_row).map(Row::Stack).collect(),
+            Results::Branches(rows) => rows.iter().map(branch_row).map(Row::Branch).collect(),
             Results::Objects(rows) => rows.iter().map(object_row).map(Row::Object).collect(),
             Results::Findings(rows) => rows.iter().map(finding_row).map(Row::Finding).collect(),
             Results::Deadlocks(rows) => rows.iter().map(deadlock_row).map(Row::Deadlock).collect(),

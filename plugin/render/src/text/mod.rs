@@ -2,6 +2,7 @@
 
 mod deadlocks;
 mod heap;
+mod stacks;
 mod symbols;
 mod types;
 
@@ -12,6 +13,7 @@ use analysis::{
     Columns, Content, HostRow, JobRow, LeakRows, MappingRow, Match, PoolStatus, Report, Results, Skip, Stats, Stop,
     TargetKind, Value,
 };
+pub use stacks::thread_list;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -61,6 +63,8 @@ pub fn results(results: &Results, columns: Columns, style: &Style) -> String {
         Results::Objects(rows) => rows.iter().map(|row| heap::object(row, style)).collect(),
         Results::Findings(rows) => rows.iter().map(|row| heap::finding(row, style)).collect(),
         Results::Deadlocks(rows) => rows.iter().map(|row| deadlocks::deadlock(row, style)).collect(),
+        Results::Stacks(rows) => stacks::stacks(rows, style),
+        Results::Branches(rows) => stacks::tree(rows, style),
         Results::Jobs(rows) => jobs(rows),
         Results::Pool(status) => pool(status),
         Results::Hosts(rows) => hosts(rows),
@@ -278,9 +282,14 @@ pub fn summary(report: &Report) -> String {
         Results::Deadlocks(rows) => parts.push(cut_short(report, deadlocks::count(report, rows))),
         Results::Heap(rows) => parts.push(row_count(report, &rows.by)),
         Results::Leaks(rows) => parts.push(leak_count(report, rows)),
+        Results::Stacks(rows) => {
+            let of = plural(rows.threads, "thread");
+            parts.push(format!("{} of {of}", row_count(report, "stack")));
+        }
+        Results::Branches(_) => parts.push(row_count(report, "function")),
     }
     if report.stats.bytes_scanned > 0 || matches!(report.results, Results::Matches(_)) {
-        parts.push(scanned(&report.stats, is_of_files(&report.results)));
+        parts.push(scanned(&report.stats, looked_at(&report.results)));
     }
     if report.stats.retried > 0 || report.stats.deaths > 0 {
         let retried = plural(report.stats.retried, "task");
@@ -303,14 +312,25 @@ pub fn summary(report: &Report) -> String {
     parts.join("; ")
 }
 
-/// Whether it is files that were looked at, not memory.
-fn is_of_files(results: &Results) -> bool {
+/// What was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Looked {
+    Memory,
+    Files,
+    Threads,
+}
+
+fn looked_at(results: &Results) -> Looked {
     match results {
-        Results::Symbols(_) | Results::Types(_) | Results::Xrefs(_) | Results::Lookups(_) | Results::Lines(_) => true,
-        Results::Matches(_) | Results::Mappings(_) => false,
-        Results::Heap(_) | Results::Leaks(_) | Results::Refs(_) | Results::Objects(_) | Results::Findings(_) => false,
-        Results::Deadlocks(_) => false,
-        Results::Jobs(_) | Results::Pool(_) | Results::Hosts(_) | Results::Versions(_) => false,
+        Results::Symbols(_) | Results::Types(_) | Results::Xrefs(_) | Results::Lookups(_) | Results::Lines(_) => {
+            Looked::Files
+        }
+        Results::Stacks(_) | Results::Branches(_) | Results::Deadlocks(_) => Looked::Threads,
+        Results::Matches(_) | Results::Mappings(_) => Looked::Memory,
+        Results::Heap(_) | Results::Leaks(_) | Results::Refs(_) | Results::Objects(_) | Results::Findings(_) => {
+            Looked::Memory
+        }
+        Results::Jobs(_) | Results::Pool(_) | Results::Hosts(_) | Results::Versions(_) => Looked::Memory,
     }
 }
 
@@ -389,7 +409,7 @@ fn map_totals(report: &Report, rows: &[MappingRow]) -> String {
 
 /// How much was looked at, how long it took, and who did it. The speed tells something where all bytes are looked at, as those of
 /// memory are.
-fn scanned(stats: &Stats, files: bool) -> String {
+fn scanned(stats: &Stats, looked: Looked) -> String {
     let workers = match stats.workers {
         0 => "in this process".to_owned(),
         count => format!("by {}", plural(count as u64, "worker")),
@@ -399,10 +419,13 @@ fn scanned(stats: &Stats, files: bool) -> String {
         _ => String::new(),
     };
     let (size, took) = (bytes(stats.bytes_scanned), seconds(stats.seconds));
-    if files {
-        return format!("{size}{of} of files read in {took}, {workers}");
+    match looked {
+        Looked::Threads => format!("taken in {took}, {workers}"),
+        Looked::Files => format!("{size}{of} of files read in {took}, {workers}"),
+        Looked::Memory => {
+            format!("{size}{of} scanned in {took}, {}, {workers}", speed(stats.bytes_scanned, stats.scan_seconds))
+        }
     }
-    format!("{size}{of} scanned in {took}, {}, {workers}", speed(stats.bytes_scanned, stats.scan_seconds))
 }
 
 /// Skipped bytes, by reason, in order of the reasons.

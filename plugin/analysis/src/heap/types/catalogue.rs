@@ -4,8 +4,6 @@ use super::HeapTypes;
 use super::codes::{Code, Codes};
 use super::rtti::Facts;
 use super::shapes::Shape;
-use crate::find::PatternError;
-use crate::find::regex::filter_and_hir;
 use crate::heap::index::is_set;
 use crate::heap::{Chunk, Index, View};
 use crate::report::Sum;
@@ -58,18 +56,6 @@ pub struct Types {
     unknown: Sum,
     /// For each chunk, one more than its type's index into `list`; 0 for none.
     of: Vec<u32>,
-}
-
-/// What tells whether a type's name is one that is asked for.
-pub type Matches = Box<dyn Fn(&str) -> bool + Send>;
-
-/// Tells whether a regex matches a name.
-///
-/// # Errors
-/// If it is none.
-pub fn matching(regex: &str) -> Result<Matches, PatternError> {
-    let (regex, _) = filter_and_hir(regex)?;
-    Ok(Box::new(move |name| regex.is_match(name)))
 }
 
 impl Types {

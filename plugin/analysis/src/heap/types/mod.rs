@@ -20,7 +20,7 @@ mod stl;
 #[cfg(test)]
 mod tests;
 
-pub use catalogue::{Kind, Matches, Object, Type, Types, class_of, matching};
+pub use catalogue::{Kind, Object, Type, Types, class_of};
 pub use modules::Modules;
 pub use rtti::{Class, Facts};
 pub use shapes::Shape;

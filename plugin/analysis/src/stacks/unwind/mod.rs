@@ -21,7 +21,6 @@ use crate::plan::{Analysis, ScanRange, Scanned, Task};
 use crate::report::Stop;
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::sync::Arc;
 use target::modules::{FileSet, Files};
 use target::{AddressRange, ReadMemory, Source};
@@ -44,16 +43,11 @@ impl std::fmt::Debug for View {
     }
 }
 
-/// What a worker is told once for a job. The descriptors travel beside it: those of the source, then those of what has been
-/// inflated.
+/// What a worker is told once for a job. The descriptors that the source is read through travel beside it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Setup {
     pub analysis: Unwind,
     pub source: Source,
-    /// How many of the descriptors are the source's.
-    pub descriptors: usize,
-    /// The folder of the cache, and how many bytes it may have; `None` without one.
-    pub cache: Option<(PathBuf, u64)>,
 }
 
 /// Unwinds the stacks of threads. A task is some of the threads, which are counted through from address 0 on.

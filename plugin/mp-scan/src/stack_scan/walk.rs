@@ -1,0 +1,210 @@
+//! The stacks of all threads, with the functions that they are in.
+
+use crate::file_scan::{self, Surveyor};
+use crate::heap_scan::{Failure, Stages};
+use crate::task_executor::TaskExecutor;
+use analysis::files::{Answer, FileAnalysis, Request};
+use analysis::lookup::{Given, Lookup, LookupOptions, Spelling};
+use analysis::stacks::{self, End, Names, Registers, Setup, Stack, Thread, Unwind, View};
+use analysis::{Analysis, Executor, InProcess};
+use anyhow::{Context as _, Result};
+use multiprocessing::codec;
+use std::collections::{BTreeSet, HashMap};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+use target::Access;
+use target::cache::{self, Cache};
+use target::modules::{FileSet, Files, Machine, Module, Search};
+
+/// How long a step of the survey waits.
+const PATIENCE: Duration = Duration::from_millis(10);
+
+/// Where the debugger did not know more of so many stacks that end at the same place and for the same reason, it is not asked
+/// about others.
+const VAIN: u32 = 4;
+
+/// Threads, their stacks and the names of their functions.
+pub struct Walked {
+    pub threads: Vec<Thread>,
+    /// In the order of the threads.
+    pub stacks: Vec<Stack>,
+    /// The indices of those that the debugger has unwound.
+    pub by_debugger: BTreeSet<usize>,
+    pub names: Names,
+    /// What the user should know, a line each.
+    pub notes: Vec<String>,
+}
+
+/// Unwinds the stacks of `threads`: by call frame information, and by the debugger where that does not reach the end.
+///
+/// # Errors
+/// [`Failure::Stopped`] if it is told to end early, and if it cannot begin.
+pub fn walk(
+    stages: &mut Stages,
+    modules: Vec<Module>,
+    search: Search,
+    mut threads: Vec<Thread>,
+) -> Result<Walked, Failure> {
+    let (set, inflated) = survey(stages, modules, search)?;
+    let mut notes: Vec<String> = Vec::new();
+    for problem in set.modules.iter().flat_map(|module| &module.problems) {
+        if !notes.contains(problem) {
+            notes.push(problem.clone());
+        }
+    }
+    let all: Vec<usize> = (0..threads.len()).collect();
+    let mut stacks = vec![Stack { frames: Vec::new(), end: End::NoRules }; threads.len()];
+    if set.modules.iter().any(|module| module.machine == Machine::X86_64) {
+        unwind(stages, &set, &threads, &all, &mut stacks)?;
+        let needy: Vec<usize> =
+            all.iter().copied().filter(|index| matches!(stacks[*index].end, End::Needs(_))).collect();
+        if ask_registers(stages, &mut threads, &needy)? > 0 {
+            unwind(stages, &set, &threads, &needy, &mut stacks)?;
+        }
+    }
+    let by_debugger = ask_calls(stages, &threads, &mut stacks, &mut notes)?;
+    let names = name(stages, &set, &inflated, &stacks)?;
+    // What was looked at is the stacks; the rest is in files.
+    stages.stats.bytes_scanned = threads.iter().zip(&stacks).map(|(thread, stack)| height(thread, stack)).sum();
+    stages.stats.bytes_planned = stages.stats.bytes_scanned;
+    Ok(Walked { threads, stacks, by_debugger, names, notes })
+}
+
+/// Bytes of a stack that are in use.
+fn height(thread: &Thread, stack: &Stack) -> u64 {
+    let top = stack.frames.iter().map(|frame| frame.cfa).max().unwrap_or(0);
+    thread.registers.get(Registers::SP).map_or(0, |bottom| top.saturating_sub(bottom).min(1 << 30))
+}
+
+fn survey(stages: &Stages, modules: Vec<Module>, search: Search) -> Result<(FileSet, Vec<OwnedFd>), Failure> {
+    let pool = stages.force.as_ref().map(|force| &force.pool);
+    let mut surveyor = Surveyor::new(modules, search, pool, file_scan::has_places)?;
+    let stop = stages.stop_signal();
+    loop {
+        if let Some(found) = surveyor.step(PATIENCE)? {
+            return Ok(found);
+        }
+        if stop.requested() {
+            return Err(stop.failure());
+        }
+    }
+}
+
+/// Unwinds some of the threads.
+fn unwind(
+    stages: &mut Stages,
+    set: &FileSet,
+    threads: &[Thread],
+    which: &[usize],
+    stacks: &mut [Stack],
+) -> Result<(), Failure> {
+    let analysis = Unwind::new(set.clone(), which.iter().map(|index| threads[*index].registers).collect());
+    let files = Files::new(set.clone(), Vec::new(), Access::Pread, None);
+    let view = Arc::new(View { memory: Arc::clone(&stages.reading.memory), files });
+    let mut executor: Box<dyn Executor<Unwind>> = match (&stages.force, stages.reading.source.clone()) {
+        (Some(force), Some(source)) => {
+            let setup = (Setup { analysis: analysis.clone(), source }, stages.copies()?);
+            let job = force.pool.job(Unwind::NAME, codec::encode(&setup).context("the plan cannot be sent")?);
+            Box::new(TaskExecutor::new(job.context("the pool takes no job")?, force.here, |task| task, Some))
+        }
+        _ => Box::new(InProcess::new(Arc::new(analysis.clone()), Arc::clone(&view), processors())),
+    };
+    let outcome = stages.drive(&analysis, &mut *executor, &view, stacks::CUT, &mut Vec::new())?;
+    for (index, stack) in which.iter().zip(outcome.merge) {
+        stacks[*index] = stack;
+    }
+    Ok(())
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Completes the registers of some threads. Returns how many the debugger has told.
+fn ask_registers(stages: &Stages, threads: &mut [Thread], which: &[usize]) -> Result<usize, Failure> {
+    let (Some(debugger), stop) = (&stages.debugger, stages.stop_signal()) else { return Ok(0) };
+    let mut told = 0;
+    for index in which {
+        if stop.requested() {
+            return Err(stop.failure());
+        }
+        let thread = &mut threads[*index];
+        let Some(known) = debugger.registers(thread.number) else { break };
+        thread.registers = known;
+        told += 1;
+    }
+    Ok(told)
+}
+
+/// Takes the debugger's word for stacks that end early, where it knows more of them. Returns which those are.
+fn ask_calls(
+    stages: &Stages,
+    threads: &[Thread],
+    stacks: &mut [Stack],
+    notes: &mut Vec<String>,
+) -> Result<BTreeSet<usize>, Failure> {
+    let (mut taken, mut unasked) = (BTreeSet::new(), 0);
+    let (Some(debugger), stop) = (&stages.debugger, stages.stop_signal()) else { return Ok(taken) };
+    let mut vain: HashMap<_, u32> = HashMap::new();
+    for (index, stack) in stacks.iter_mut().enumerate().filter(|(_, stack)| stack.end != End::Outermost) {
+        if stop.requested() {
+            return Err(stop.failure());
+        }
+        let last = (std::mem::discriminant(&stack.end), stack.frames.last().map(|frame| frame.pc));
+        let tried = vain.entry(last).or_default();
+        if *tried >= VAIN {
+            continue;
+        }
+        let Some(calls) = debugger.calls(threads[index].number) else {
+            unasked += 1;
+            continue;
+        };
+        if calls.len() > stack.frames.len() {
+            *stack = Stack { frames: calls, end: End::Outermost };
+            taken.insert(index);
+        } else {
+            *tried += 1;
+        }
+    }
+    if !taken.is_empty() {
+        let numbers: Vec<u64> = taken.iter().map(|index| threads[*index].number).collect();
+        notes.push(format!(
+            "unwound by the debugger, where call frame information does not reach: {}",
+            render::thread_list(&numbers)
+        ));
+    }
+    if unasked > 0 {
+        notes.push(format!("{unasked} stacks end early, and the debugger is not asked about them in the background"));
+    }
+    Ok(taken)
+}
+
+/// Looks up the functions of all calls, each address once.
+fn name(stages: &mut Stages, set: &FileSet, inflated: &[OwnedFd], stacks: &[Stack]) -> Result<Names, Failure> {
+    let given: Vec<Given> = stacks::addresses(stacks).into_iter().map(Given::Address).collect();
+    let options = LookupOptions { spelling: Spelling::Demangled, returns: false, loaded: true, limit: u64::MAX };
+    let analysis = Lookup::new(set.clone(), &given, options);
+    let cache = Cache::folder().map(|folder| (folder, cache::LIMIT));
+    let files = |cache: Option<_>| {
+        let cache = cache.map(|(folder, limit)| Cache::open(folder, limit));
+        Files::new(set.clone(), Vec::new(), Access::Pread, cache)
+    };
+    let mut executor: Box<dyn Executor<Lookup>> = match &stages.force {
+        Some(force) => {
+            let job = file_scan::job(&force.pool, &analysis, inflated, cache)?;
+            let scanned = |answer: Answer<<Lookup as Analysis>::Partial>| match answer {
+                Answer::Scanned(scanned) => Some(scanned),
+                Answer::Described(_) | Answer::Done => None,
+            };
+            let question = Request::<<Lookup as Analysis>::Item>::Scan;
+            Box::new(TaskExecutor::new(job, force.here, question, scanned))
+        }
+        None => Box::new(InProcess::new(Arc::new(analysis.clone()), Arc::new(files(cache)), processors())),
+    };
+    let mut found = Vec::new();
+    let mut outcome = stages.drive(&analysis, &mut *executor, &files(None), file_scan::CUT, &mut found)?;
+    analysis.finish(&mut outcome.merge, &mut found);
+    stages.skipped.extend(analysis::files::in_files(set, outcome.skipped));
+    Ok(Names::new(found))
+}
