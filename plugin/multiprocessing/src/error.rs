@@ -113,6 +113,36 @@ impl JobError {
 }
 
 /// Why a task brought no value.
+///
+/// ```
+/// use multiprocessing::{Pool, PoolConfig, Program, Registry, RetryPolicy, TaskError};
+///
+/// multiprocessing::function! {
+///     fn half(number: u64) -> Result<u64, String> {
+///         match number {
+///             13 => std::process::abort(),
+///             14 => panic!("not that one"),
+///             _ if number % 2 == 1 => Err(format!("{number} is odd")),
+///             _ => Ok(number / 2),
+///         }
+///     }
+/// }
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     Registry::new("example").function::<half>().serve_if_worker();
+///     let pool = Pool::start(PoolConfig::new(Program::current("example")?))?;
+///     for result in pool.calls(half).retry(RetryPolicy::NEVER).map([4, 5, 13, 14]) {
+///         match result {
+///             Ok(value) => assert_eq!(value, 2),
+///             Err(TaskError::Error(text)) => assert_eq!(text, "5 is odd"),
+///             Err(TaskError::Signal { signal, .. }) => assert_eq!(signal, 6),
+///             Err(TaskError::Panic { message, .. }) => assert!(message.contains("not that one")),
+///             Err(other) => return Err(other.into()),
+///         }
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TaskError {

@@ -87,6 +87,52 @@ pub trait Serve {
 }
 
 /// A typed function. The value that implements it is what the tasks of one job share in one worker.
+///
+/// [`function!`](crate::function!) writes one without a set-up. Here is one whose tasks share a word and where to begin:
+///
+/// ```
+/// use multiprocessing::{Context, Function, Pool, PoolConfig, Program, Registry};
+///
+/// struct Numbered {
+///     word: String,
+///     next: u64,
+/// }
+///
+/// impl Function for Numbered {
+///     const NAME: &'static str = "numbered";
+///     type Setup = (String, u64);
+///     type Argument = String;
+///     type Value = String;
+///
+///     fn open((word, next): (String, u64)) -> Result<Numbered, String> {
+///         Ok(Numbered { word, next })
+///     }
+///
+///     fn call(&mut self, text: String, context: &Context<'_>) -> Result<String, String> {
+///         if context.cancelled() {
+///             return Err("nobody wants it any more".into());
+///         }
+///         self.next += 1;
+///         Ok(format!("{} {}: {text}", self.word, self.next - 1))
+///     }
+/// }
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     Registry::new("example").function::<Numbered>().serve_if_worker();
+///     let mut config = PoolConfig::new(Program::current("example")?);
+///     config.workers = 1;
+///     let pool = Pool::start(config)?;
+///     let job = pool.typed_job::<Numbered>(&("line".into(), 10))?;
+///     job.submit(0, &"first".into())?;
+///     job.submit(1, &"second".into())?;
+///     let mut values = Vec::new();
+///     while let Some((id, value)) = job.next() {
+///         values.push((id, value?));
+///     }
+///     assert_eq!(values, [(0, "line 10: first".into()), (1, "line 11: second".into())]);
+///     Ok(())
+/// }
+/// ```
 pub trait Function: Sized + 'static {
     /// Its name in the registry; at most 256 bytes.
     const NAME: &'static str;
@@ -139,6 +185,22 @@ struct Entry {
 }
 
 /// The functions of a worker program, and the identity of its build.
+///
+/// ```
+/// use multiprocessing::{Pool, PoolConfig, Program, Registry};
+///
+/// multiprocessing::function! { fn square(number: u64) -> u64 { number * number } }
+/// multiprocessing::function! { fn shout(text: String) -> String { text.to_uppercase() } }
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     // A process that was started as a worker serves in the last of these calls, and ends there.
+///     Registry::new("example").function::<square>().function::<shout>().serve_if_worker();
+///     let pool = Pool::start(PoolConfig::new(Program::current("example")?))?;
+///     assert_eq!(pool.apply(square, &12)?, 144);
+///     assert_eq!(pool.apply(shout, &"quiet".into())?, "QUIET");
+///     Ok(())
+/// }
+/// ```
 pub struct Registry {
     identity: String,
     functions: HashMap<String, Entry>,

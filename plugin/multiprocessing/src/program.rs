@@ -15,6 +15,13 @@ pub(crate) static SERVING: AtomicBool = AtomicBool::new(false);
 
 /// A worker program: a file to run whose `main` is [`worker_main`](fn@crate::worker_main), or begins with
 /// [`serve_if_worker`](crate::Registry::serve_if_worker).
+///
+/// ```
+/// use multiprocessing::Program;
+///
+/// let program = Program::new("/usr/lib/example/worker", "build 7").argument("--quiet");
+/// assert_eq!((program.path().to_str(), program.identity()), (Some("/usr/lib/example/worker"), "build 7"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
     path: PathBuf,

@@ -57,6 +57,18 @@ pub(super) fn ends<T>(memory: Arc<SharedMemory>, offset: usize) -> io::Result<(S
 }
 
 /// The sending end of a [`channel()`], or of one direction of a [`pipe`](crate::pipe()).
+///
+/// ```
+/// use multiprocessing::{SendError, channel_with_capacity};
+///
+/// let (mut sender, receiver) = channel_with_capacity::<u64>(4096)?;
+/// // Nobody receives, so it is full at some time.
+/// while sender.try_send(&7).is_ok() {}
+/// assert!(matches!(sender.try_send(&7), Err(SendError::Full)));
+/// drop(receiver);
+/// assert!(matches!(sender.send(&7), Err(SendError::Closed)));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct Sender<T> {
     pub(super) memory: Arc<SharedMemory>,
     offset: usize,
@@ -68,6 +80,19 @@ pub struct Sender<T> {
 ///
 /// Its descriptor ([`AsFd`]) is readable when there is something to receive or all holders of the other end are gone. From the
 /// first use of it on, receiving is a little slower.
+///
+/// ```
+/// use multiprocessing::{RecvError, channel};
+/// use std::time::Duration;
+///
+/// let (mut sender, mut receiver) = channel::<String>()?;
+/// assert!(matches!(receiver.try_recv(), Err(RecvError::Empty)));
+/// assert!(matches!(receiver.recv_timeout(Duration::from_millis(1)), Err(RecvError::Empty)));
+/// sender.send(&"here".to_string())?;
+/// assert!(receiver.poll()?);
+/// assert_eq!(receiver.recv()?, "here");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Receiver<T> {
     pub(super) memory: Arc<SharedMemory>,
     offset: usize,

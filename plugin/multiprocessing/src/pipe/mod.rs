@@ -35,6 +35,31 @@ const CAPACITY: usize = 256 << 10;
 /// go then, for an end is for one process at a time, and the other end learns that it is gone only when all are.
 ///
 /// Its descriptor ([`AsFd`]) is readable when there is something to receive or all holders of the other end are gone.
+///
+/// ```
+/// use multiprocessing::{Pipe, Process, Program, Registry, pipe};
+///
+/// multiprocessing::function! {
+///     fn serve(end: Pipe<usize, String>) -> () {
+///         let mut end = end;
+///         while let Ok(text) = end.recv() {
+///             end.send(&text.len()).expect("it waits for that");
+///         }
+///     }
+/// }
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     Registry::new("example").function::<serve>().serve_if_worker();
+///     let (mut own, other) = pipe::<String, usize>()?;
+///     let process = Process::builder(&Program::current("example")?).start(serve, &other)?;
+///     drop(other);
+///     own.send(&"ten bytes!".to_string())?;
+///     assert_eq!(own.recv()?, 10);
+///     drop(own);
+///     assert!(process.join()?.success());
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct Pipe<A, B> {

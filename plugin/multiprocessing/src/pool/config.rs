@@ -11,6 +11,27 @@ use std::thread;
 use std::time::Duration;
 
 /// What a pool is to be like.
+///
+/// ```
+/// use multiprocessing::{Pool, PoolConfig, Program, Registry, TaskError};
+/// use std::time::Duration;
+///
+/// multiprocessing::function! {
+///     fn sleep(seconds: u64) { std::thread::sleep(Duration::from_secs(seconds)); }
+/// }
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     Registry::new("example").function::<sleep>().serve_if_worker();
+///     let mut config = PoolConfig::new(Program::current("example")?);
+///     config.workers = 2;
+///     config.memory_limit = Some(64 << 20);
+///     config.task_timeout = Some(Duration::from_millis(100));
+///     let pool = Pool::start(config)?;
+///     assert!(matches!(pool.apply(sleep, &60), Err(TaskError::Timeout(_))));
+///     assert!(pool.apply(sleep, &0).is_ok());
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PoolConfig {

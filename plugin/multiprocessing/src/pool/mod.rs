@@ -58,6 +58,22 @@ pub enum WorkerState {
 }
 
 /// One place in the pool: its worker of the moment, and what happened to all that had the place.
+///
+/// ```
+/// use multiprocessing::{Pool, PoolConfig, Program, Registry, WorkerState};
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     Registry::new("example").serve_if_worker();
+///     let mut config = PoolConfig::new(Program::current("example")?);
+///     config.workers = 2;
+///     let pool = Pool::start(config)?;
+///     for worker in pool.status()? {
+///         assert!(worker.state != WorkerState::Busy && worker.deaths == 0 && worker.host.is_none());
+///         println!("process {} has {:?} bytes of its own", worker.pid, worker.memory);
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct WorkerStatus {
     /// The name of its launcher; `None` on this machine.

@@ -220,6 +220,25 @@ pub struct ActiveChild {
 
 /// The [`Process`]es of this process that have not ended, in the order in which they were started; those whose handle was dropped
 /// too. Zygotes, and the workers of pools, are not among them.
+///
+/// ```
+/// use multiprocessing::{Process, Program, Registry, active_children, channel};
+///
+/// multiprocessing::function! {
+///     fn wait(end: multiprocessing::Receiver<()>) -> () { let _ = { end }.recv(); }
+/// }
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     Registry::new("example").function::<wait>().serve_if_worker();
+///     let (sender, receiver) = channel()?;
+///     let process = Process::builder(&Program::current("example")?).name("waits").start(wait, &receiver)?;
+///     assert!(active_children().iter().any(|child| child.name == "waits" && child.pid == process.pid()));
+///     drop((sender, receiver));
+///     process.join()?;
+///     assert!(active_children().is_empty());
+///     Ok(())
+/// }
+/// ```
 pub fn active_children() -> Vec<ActiveChild> {
     let list =
         |entry: Arc<Entry>| ActiveChild { name: entry.name.clone(), pid: entry.child.pid(), daemon: entry.daemon };

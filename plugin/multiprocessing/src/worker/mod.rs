@@ -34,6 +34,17 @@ const PROTOCOL: u8 = 3;
 ///
 /// Arguments that end in `--stdio`, or in `--connect HOST:PORT`, make it the worker of a pool on another machine: see
 /// [`CommandPrefix`](crate::CommandPrefix) and [`DialBack`](crate::DialBack).
+///
+/// ```no_run
+/// use multiprocessing::{Registry, worker_main};
+/// use std::process::ExitCode;
+///
+/// multiprocessing::function! { fn square(number: u64) -> u64 { number * number } }
+///
+/// fn main() -> ExitCode {
+///     worker_main(Registry::new("build 7").function::<square>())
+/// }
+/// ```
 pub fn worker_main(registry: Registry) -> ExitCode {
     ExitCode::from(serve(&registry))
 }
