@@ -87,22 +87,23 @@ deadlock: 2 threads wait for each other
   thread 3 (worker-3) waits for Rust mutex 0x5040, held as it seems by thread 2
       in audit at service.cpp:40
   and behind them 2 threads wait:
-  mutex 0x4040a0 accounts+0x28, held by thread 3: threads 4, 6, in transfer at service.cpp:12
+  mutex 0x4040a0 accounts+0x28, held by thread 3: threads 4 6, in transfer at service.cpp:12
 1 deadlock
 ";
     assert_eq!(text(vec![cycle()]), expected);
     let json = json(vec![cycle()]);
     let row = &json["results"][0];
     assert_eq!(row["cycle"], true);
-    assert_eq!(row["threads"], json!([4002, 4003]));
-    assert_eq!(row["behind"], json!([4004, 4006]));
+    assert_eq!(row["threads"], json!([2, 3]));
+    assert_eq!(row["tids"], json!([4002, 4003]));
+    assert_eq!(row["behind"], json!([4, 6]));
     let locks = json!([
-        {"address": "0x4040a0", "kind": "mutex", "symbol": "accounts", "offset": 40, "owner": 4003, "waiters": [4002, 4004, 4006]},
-        {"address": "0x5040", "kind": "Rust mutex", "owner": 4002, "inferred": true, "waiters": [4003]},
+        {"address": "0x4040a0", "kind": "mutex", "symbol": "accounts", "offset": 40, "owner": 3, "owner_tid": 4003, "waiters": [2, 4, 6]},
+        {"address": "0x5040", "kind": "Rust mutex", "owner": 2, "owner_tid": 4002, "inferred": true, "waiters": [3]},
     ]);
     assert_eq!(row["locks"], locks);
     let waits = json!({
-        "thread": 4003, "number": 3, "name": "worker-3", "lock": "0x5040", "call": "futex", "through": "pthread_mutex_lock",
+        "thread": 3, "tid": 4003, "name": "worker-3", "lock": "0x5040", "call": "futex", "through": "pthread_mutex_lock",
         "address": "0x5000", "function": "audit", "module": "/opt/service", "file": "/src/service.cpp", "line": 40,
     });
     assert_eq!(row["waits"][1], waits);
@@ -163,21 +164,23 @@ fn a_queue_says_what_its_owner_does_and_who_waits_where() {
 1 thread waits for thread 999 (ended), which has ended or is not of this process
   mutex 0x80, held by thread 999 (ended): thread 60, in handle at service.cpp:44
 1 thread waits for unknown 0x90 (its word is 0x41414141): thread 61, in handle at service.cpp:44
-1 thread waits for mutex 0xa0, perhaps held by threads 1-2: thread 62, in handle at service.cpp:44
+1 thread waits for mutex 0xa0, perhaps held by threads 1 2: thread 62, in handle at service.cpp:44
 no deadlock, 4 queues
 ";
     let rows = vec![queue, gone, unknown, perhaps];
     assert_eq!(text(rows.clone()), expected);
     let json = json(rows);
     assert_eq!(json["results"][0]["cycle"], false);
-    assert_eq!(json["results"][0]["owner"]["thread"], 4007);
+    assert_eq!(json["results"][0]["owner"]["thread"], 7);
     assert_eq!(json["results"][0]["owner"]["call"], "read");
-    assert_eq!(json["results"][1]["locks"][0]["owner_gone"], true);
+    let gone = &json["results"][1]["locks"][0];
+    assert_eq!(gone["owner_tid"], 999);
+    assert!(gone.get("owner").is_none(), "it is no thread any more");
     assert_eq!(
         json["results"][2]["locks"][0],
-        json!({"address": "0x90", "kind": "unknown", "state": "its word is 0x41414141", "waiters": [4061]})
+        json!({"address": "0x90", "kind": "unknown", "state": "its word is 0x41414141", "waiters": [61]})
     );
-    assert_eq!(json["results"][3]["locks"][0]["candidates"], json!([4001, 4002]));
+    assert_eq!(json["results"][3]["locks"][0]["candidates"], json!([1, 2]));
 }
 
 #[test]
@@ -206,7 +209,7 @@ fn other_waits_are_a_line_each() {
     };
     let expected = "\
 64 threads wait for condition variable 0x40: threads 2-65, in work at service.cpp:9
-2 threads wait, each for its own unpark: threads 70, 72, in idle at service.cpp:5
+2 threads wait, each for its own unpark: threads 70 72, in idle at service.cpp:5
 1 thread waits for thread 2 (worker-2), which sleeps in nanosleep(), in work at service.cpp:9
   the end of thread 2: thread 1, in main at service.cpp:90
 no deadlock, 3 other waits

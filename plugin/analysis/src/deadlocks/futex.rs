@@ -24,7 +24,7 @@ pub(super) enum Operation {
 
 /// futex(2): the call's number on x86-64, and of its operations those that wait. FUTEX_PRIVATE_FLAG and FUTEX_CLOCK_REALTIME may
 /// be added (`include/uapi/linux/futex.h` of Linux).
-const FUTEX: u64 = 202;
+pub(super) const FUTEX: u64 = 202;
 const OPERATION: u64 = 0x7f;
 const WAIT: u64 = 0;
 const LOCK_PI: u64 = 6;

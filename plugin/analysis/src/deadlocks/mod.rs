@@ -22,7 +22,7 @@ mod tests;
 mod waits;
 
 use crate::report::{DeadlockRow, FrameRow};
-use crate::stacks::{Frame, Thread};
+use crate::stacks::{Frame, Registers, SystemCall, Thread};
 use reader::Reader;
 use std::sync::Arc;
 use target::{AddressSpace, ReadMemory};
@@ -44,6 +44,17 @@ pub struct Call {
     /// The symbol that it lies in, and how many bytes from its beginning.
     pub symbol: Option<(Arc<str>, u64)>,
     pub functions: Arc<[FrameRow]>,
+}
+
+/// The system call that a thread is in as it seems, where nobody tells: futex(2), if it has called what waits and the instruction
+/// before where it is makes a system call. The kernel leaves the arguments in the registers.
+pub fn seeming_call(calls: &ThreadCalls, registers: &Registers, memory: &dyn ReadMemory) -> Option<SystemCall> {
+    const SYSCALL: [u8; 2] = [0x0f, 0x05];
+    let before = registers.get(Registers::PC)?.checked_sub(2)?;
+    let waits = site::site(calls).hint.is_some() && Reader(memory).bytes(before) == Some(SYSCALL);
+    // rdi, rsi, rdx, r10, r8 and r9, by their DWARF numbers.
+    let arguments = [5, 4, 1, 10, 8, 9].map(|register| registers.get(register).unwrap_or(0));
+    (waits && registers.get(5).is_some()).then_some(SystemCall { number: futex::FUTEX, arguments })
 }
 
 /// All threads that wait, and what for: cycles first, then queues, then other waits, of each the longest first. A thread that waits

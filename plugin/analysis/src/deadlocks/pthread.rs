@@ -68,8 +68,9 @@ pub(super) fn mutex(futex: &Futex, reader: Reader<'_>) -> Result<Lock, String> {
         _ if plain == 0 && value & ID == 0 => Lock::free(address, name),
         // It has been taken, and who has taken it is about to say so.
         (_, 0 | INCONSISTENT | NOT_RECOVERABLE) => Lock::new(address, name, Holders::Untold(1)),
+        // Every robust mutex has that flag.
         _ => Lock {
-            state: (kind & SHARED != 0).then(|| "shared with other processes".to_owned()),
+            state: (kind & (SHARED | ROBUST) == SHARED).then(|| "shared with other processes".to_owned()),
             ..Lock::new(address, name, Holders::Told(vec![u64::from(owner)]))
         },
     })

@@ -1,5 +1,6 @@
 //! The commands, one a file, and how LLDB comes to know them.
 
+mod deadlocks;
 mod find;
 mod heap;
 mod jobs;
@@ -48,6 +49,7 @@ pub fn register(debugger: &Debugger) -> Result<(), lldb::Error> {
     add::<leaks::Leaks>(&group)?;
     add::<objects::Objects>(&group)?;
     add::<stacks::Stacks>(&group)?;
+    add::<deadlocks::Deadlocks>(&group)?;
     add::<symbols::Symbols>(&group)?;
     add::<types::Types>(&group)?;
     add::<xrefs::Xrefs>(&group)?;

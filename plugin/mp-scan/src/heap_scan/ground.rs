@@ -7,7 +7,7 @@ use analysis::describe::Describer;
 use analysis::heap::refs::{Place, Pointer};
 use analysis::heap::types::class_of;
 use analysis::place::ThreadStack;
-use analysis::{Match, TargetInfo, TargetKind, Value};
+use analysis::{Match, SymbolOffset, TargetInfo, TargetKind, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use target::AddressSpace;
@@ -45,10 +45,15 @@ impl Ground {
 
     /// The classes whose vtables lie at these addresses, where a symbol says so.
     pub fn class_names(&self, stages: &Stages, vtables: impl Iterator<Item = u64>) -> BTreeMap<u64, String> {
-        let mut found: Vec<Match> = vtables.map(|address| Match { address, ..Match::default() }).collect();
+        let class = |(address, symbol): (u64, SymbolOffset)| Some((address, class_of(&symbol.name)?.to_owned()));
+        self.symbols(stages, vtables).into_iter().filter_map(class).collect()
+    }
+
+    /// The symbols that addresses lie in, of those that lie in any.
+    pub fn symbols(&self, stages: &Stages, addresses: impl Iterator<Item = u64>) -> BTreeMap<u64, SymbolOffset> {
+        let mut found: Vec<Match> = addresses.map(|address| Match { address, ..Match::default() }).collect();
         self.namer(stages).name(&self.space, &*stages.reading.memory, &mut found);
-        let class = |found: &Match| Some((found.address, class_of(&found.symbol.as_ref()?.name)?.to_owned()));
-        found.iter().filter_map(class).collect()
+        found.into_iter().filter_map(|found| Some((found.address, found.symbol?))).collect()
     }
 
     fn namer(&self, stages: &Stages) -> Namer {

@@ -3,6 +3,7 @@
 //! A command of threads is a course as those of the heap are: it has the modules' files surveyed, the stacks unwound and their
 //! functions named by workers, one after the other, and asks the debugger for what only it can tell.
 
+pub mod deadlocks;
 pub mod stacks;
 mod threads;
 mod walk;

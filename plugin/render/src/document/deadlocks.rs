@@ -8,8 +8,9 @@ use serde::Serialize;
 pub(super) struct DeadlockDocument<'a> {
     cycle: bool,
     kind: &'static str,
-    /// The system's ids of threads that wait: around a cycle, each for the next one.
+    /// The debugger's numbers of threads that wait, around a cycle each for the next one; and in the same order the system's ids.
     threads: Vec<u64>,
+    tids: Vec<u64>,
     /// Those that wait for a cycle's threads.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     behind: Vec<u64>,
@@ -29,15 +30,15 @@ struct LockDocument<'a> {
     symbol: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<u64>,
-    /// The system's id of the one thread that has it.
+    /// The one thread that has it, by the debugger's number and the system's id. One that there is not, or not any more, has no
+    /// number.
     #[serde(skip_serializing_if = "Option::is_none")]
     owner: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner_tid: Option<u64>,
     /// Where several have it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     owners: Vec<u64>,
-    /// Present, and true, for an owner that is no thread, or not any more.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    owner_gone: bool,
     /// Present, and true, if the owner is told by the threads' stacks and not by the lock.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     inferred: bool,
@@ -50,10 +51,10 @@ struct LockDocument<'a> {
 
 #[derive(Serialize)]
 struct ThreadDocument<'a> {
-    thread: u64,
-    /// The debugger's number of it.
+    /// The debugger's number of it; left out for one that there is not any more.
     #[serde(skip_serializing_if = "Option::is_none")]
-    number: Option<u64>,
+    thread: Option<u64>,
+    tid: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
     /// The address of what it waits for.
@@ -77,8 +78,11 @@ struct ThreadDocument<'a> {
     line: Option<u64>,
 }
 
+fn numbers<'a>(threads: impl IntoIterator<Item = &'a ThreadRef>) -> Vec<u64> {
+    threads.into_iter().filter_map(|thread| thread.number).collect()
+}
+
 pub(super) fn deadlock_row(row: &DeadlockRow) -> DeadlockDocument<'_> {
-    let ids = |rows: &[StuckRow]| rows.iter().map(|stuck| stuck.thread.id).collect();
     DeadlockDocument {
         cycle: row.kind == DeadlockKind::Cycle,
         kind: match row.kind {
@@ -86,8 +90,9 @@ pub(super) fn deadlock_row(row: &DeadlockRow) -> DeadlockDocument<'_> {
             DeadlockKind::Queue => "queue",
             DeadlockKind::Wait => "wait",
         },
-        threads: ids(&row.threads),
-        behind: ids(&row.behind),
+        threads: numbers(row.threads.iter().map(|stuck| &stuck.thread)),
+        tids: row.threads.iter().map(|stuck| stuck.thread.id).collect(),
+        behind: numbers(row.behind.iter().map(|stuck| &stuck.thread)),
         owner: row.owner.as_ref().map(|owner| thread(owner, &row.locks)),
         locks: row.locks.iter().map(lock).collect(),
         waits: row.threads.iter().chain(&row.behind).map(|stuck| thread(stuck, &row.locks)).collect(),
@@ -95,31 +100,30 @@ pub(super) fn deadlock_row(row: &DeadlockRow) -> DeadlockDocument<'_> {
 }
 
 fn lock(row: &LockRow) -> LockDocument<'_> {
-    let ids = |threads: &[ThreadRef]| threads.iter().map(|thread| thread.id).collect::<Vec<_>>();
     let (owner, owners) = match &row.owners[..] {
-        [owner] => (Some(owner.id), Vec::new()),
-        owners => (None, ids(owners)),
+        [owner] => (Some(owner), Vec::new()),
+        owners => (None, numbers(owners)),
     };
     LockDocument {
         address: hex(row.address),
         kind: &row.kind,
         symbol: row.symbol.as_ref().map(|symbol| symbol.name.as_str()),
         offset: row.symbol.as_ref().map(|symbol| symbol.offset),
-        owner,
+        owner: owner.and_then(|owner| owner.number),
+        owner_tid: owner.map(|owner| owner.id),
         owners,
-        owner_gone: row.owners.iter().any(|owner| owner.number.is_none()),
         inferred: row.inferred,
-        candidates: ids(&row.candidates),
+        candidates: numbers(&row.candidates),
         state: row.state.as_deref(),
-        waiters: ids(&row.waiters),
+        waiters: numbers(&row.waiters),
     }
 }
 
 fn thread<'a>(row: &'a StuckRow, locks: &[LockRow]) -> ThreadDocument<'a> {
     let place = row.place.as_ref();
     ThreadDocument {
-        thread: row.thread.id,
-        number: row.thread.number,
+        thread: row.thread.number,
+        tid: row.thread.id,
         name: row.name.as_deref(),
         lock: row.lock.and_then(|lock| locks.get(lock)).map(|lock| hex(lock.address)),
         wants: row.wants.as_deref(),

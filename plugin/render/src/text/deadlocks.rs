@@ -1,5 +1,6 @@
 //! Who waits for whom.
 
+use super::stacks::thread_list;
 use super::symbols::base;
 use super::{Style, escape, shorten};
 use crate::units::plural;
@@ -170,25 +171,11 @@ fn numbers<'a>(threads_of: impl IntoIterator<Item = &'a StuckRow>) -> String {
     threads(&threads_of.into_iter().map(|stuck| stuck.thread).collect::<Vec<_>>())
 }
 
-/// `threads 2, 5-9`: a few runs of numbers, and how many threads there are beside those.
+/// `threads 2 5-9`.
 fn threads(all: &[ThreadRef]) -> String {
-    const RUNS: usize = 6;
     let mut numbers: Vec<u64> = all.iter().filter_map(|thread| thread.number).collect();
     numbers.sort_unstable();
-    let mut runs: Vec<(u64, u64)> = Vec::new();
-    for number in numbers {
-        match runs.last_mut() {
-            Some((_, last)) if *last + 1 == number => *last = number,
-            _ => runs.push((number, number)),
-        }
-    }
-    let left: u64 = runs.iter().skip(RUNS).map(|(first, last)| last - first + 1).sum();
-    let run = |(first, last): &(u64, u64)| if first == last { format!("{first}") } else { format!("{first}-{last}") };
-    let mut shown: Vec<String> = runs.iter().take(RUNS).map(run).collect();
-    if left > 0 {
-        shown.push(format!("and {left} more"));
-    }
-    format!("thread{} {}", if all.len() == 1 { "" } else { "s" }, shown.join(", "))
+    format!("thread{} {}", if all.len() == 1 { "" } else { "s" }, thread_list(&numbers))
 }
 
 /// `in FUNCTION at FILE:LINE`, as far as it is known; empty if nothing is.

@@ -7,7 +7,6 @@ mod structures;
 
 use super::*;
 use crate::report::{DeadlockKind, LockRow, StuckRow};
-use crate::stacks::{Registers, SystemCall};
 use crate::testing::{Page, TestMemory};
 use target::{AddressRange, Backing, Permissions, Region};
 

@@ -31,7 +31,8 @@ fn mutexes_of_all_kinds_tell_their_owner() {
     assert_eq!(shared.state.as_deref(), Some("shared with other processes"));
     let word = 0x8000_0000 | OWNER;
     let of_kernel = |kind: u32, operation| lock(&[word, 1, OWNER, 1, kind], (LOCK, operation, word), &MUTEX);
-    is(&of_kernel(16, WAIT), "robust mutex", Some(OWNER));
+    is(&of_kernel(16 | 0x80, WAIT), "robust mutex", Some(OWNER));
+    assert_eq!(of_kernel(16 | 0x80, WAIT).state, None);
     is(&of_kernel(17, WAIT), "robust recursive mutex", Some(OWNER));
     is(&of_kernel(32, LOCK_PI), "priority-inheriting mutex", Some(OWNER));
     is(&of_kernel(48, LOCK_PI), "robust priority-inheriting mutex", Some(OWNER));
@@ -80,6 +81,27 @@ fn a_mutex_whose_end_cannot_be_read_is_unknown() {
     let address = START + 4 * 4096 - 8;
     world.halves(address, &[2, 1]).wait(1, (address, WAIT, 2), &MUTEX, "work");
     is(&world.only_lock(), "unknown", None);
+}
+
+#[test]
+fn a_thread_whose_system_call_nobody_tells_seems_to_be_in_one() {
+    let mut world = World::new(2);
+    world.mutex(LOCK, OWNER.into()).lock(1, LOCK);
+    world.threads[0].thread.call = None;
+    let mut registers = world.threads[0].thread.registers;
+    let code = START + 0x900;
+    for (register, value) in [(Registers::PC, code + 2), (5, LOCK), (4, WAIT), (1, 2)] {
+        registers.set(register, Some(value));
+    }
+    assert_eq!(seeming_call(&world.threads[0], &registers, &world.memory), None, "no system call is made there");
+    world.halves(code, &[0x050f]);
+    let call = seeming_call(&world.threads[0], &registers, &world.memory);
+    assert_eq!(call, Some(SystemCall { number: 202, arguments: [LOCK, WAIT, 2, 0, 0, 0] }));
+    assert_eq!(seeming_call(&world.threads[1], &registers, &world.memory), None, "it has called nothing that waits");
+    registers.set(5, None);
+    assert_eq!(seeming_call(&world.threads[0], &registers, &world.memory), None);
+    world.threads[0].thread.call = call;
+    is(&world.only_lock(), "mutex", Some(OWNER));
 }
 
 #[test]
