@@ -104,6 +104,34 @@ fn ctrl_c_gives_the_prompt_back_from_each_command() {
 }
 
 #[test]
+fn ctrl_c_ends_a_long_list_of_addresses_while_it_is_printed() {
+    let mut terminal = Terminal::start();
+    let folder = scratch();
+    let program = tests::compile("values.c");
+    let main = look_up(&[program.clone()]);
+    let address = main.split_once('+').expect("it names an address").1.split(' ').next().expect("so it does");
+    let file = folder.path().join("addresses");
+    std::fs::write(&file, format!("{address}\n").repeat(400_000)).expect("the folder can be written to");
+    terminal.run("settings set target.preload-symbols false");
+    terminal.run(&format!("target create {}", program.display()));
+    terminal.type_line(&format!("mp-scan lookup --file {}", file.display()));
+    terminal.expect("  main");
+    terminal.type_key('\x03');
+    let printed = terminal.expect("interrupted");
+    assert!(printed.contains("cut short"), "{}", &printed[printed.len().saturating_sub(2000)..]);
+    let rows = printed.matches("  main").count();
+    assert!(rows < 399_000, "{rows} rows were printed");
+    terminal.expect("(lldb) ");
+    // What was not printed is not lost where it is asked for again.
+    let output = folder.path().join("rows");
+    terminal.run(&format!("mp-scan lookup --file {} --format json --output {}", file.display(), output.display()));
+    let report: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&output).expect("it is there")).expect("JSON");
+    assert_eq!(report["results"].as_array().expect("rows").len(), 400_000);
+    terminal.quit();
+}
+
+#[test]
 fn ctrl_c_gives_the_prompt_back_while_no_worker_answers() {
     let mut terminal = Terminal::start();
     terminal.run("settings set target.preload-symbols false");

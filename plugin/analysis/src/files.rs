@@ -24,9 +24,9 @@ pub trait FileAnalysis: Analysis<Input = Files, Item: Clone + Send + Serialize +
     /// What the files are.
     fn set(&self) -> &FileSet;
 
-    /// Gives `sink` what is certain only when all has been merged: what is ranked, the last module's. It is called once, also
-    /// after a run that ended early.
-    fn finish(&self, merge: &mut Self::Merge, sink: &mut dyn Sink<Self::Item>);
+    /// Gives `sink` what is certain only when all has been merged: what is ranked, the last module's. Returns whether there is
+    /// more to give: then it is called again. After a run that ended early it is called once.
+    fn finish(&self, merge: &mut Self::Merge, sink: &mut dyn Sink<Self::Item>) -> bool;
 
     /// How many results there are, whatever the limit.
     fn total(&self, merge: &Self::Merge) -> u64;
@@ -48,7 +48,7 @@ pub trait FileAnalysis: Analysis<Input = Files, Item: Clone + Send + Serialize +
     ) -> Results;
 
     /// The rows for items without anything that takes reading.
-    fn plain(&self, items: &[Self::Item]) -> Results;
+    fn plain(&self, items: Vec<Self::Item>) -> Results;
 
     /// No rows, of the kind that it has.
     fn none() -> Results;

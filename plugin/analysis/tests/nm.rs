@@ -48,7 +48,7 @@ fn found(path: &Path, regex: &str, mangled: bool) -> Vec<Found> {
     while !driver.step(&*analysis, &mut executor, &files, Duration::from_millis(10), &mut all as &mut dyn Sink<Found>) {
     }
     let mut outcome = driver.finish();
-    analysis.finish(&mut outcome.merge, &mut all);
+    while analysis.finish(&mut outcome.merge, &mut all) {}
     assert_eq!(outcome.skipped, []);
     assert_eq!(analysis.total(&outcome.merge), all.len() as u64);
     all

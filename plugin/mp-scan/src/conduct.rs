@@ -9,6 +9,7 @@ use analysis::{Columns, Report, Results};
 use anyhow::Result;
 use lldb::{Progress, Relay};
 use render::{Format, Style};
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::Write as _;
 use std::sync::Arc;
@@ -135,11 +136,14 @@ fn follow(
     let (mut printed, mut room, mut kept) = (0, usize::MAX, 0);
     loop {
         let mut lines = String::new();
-        let done = job.step(&mut *scan, &mut |mut found: Results| {
+        let done = job.step(&mut *scan, &mut |found: &Results| {
             if shown {
+                let mut found = Cow::Borrowed(found);
                 if let Some(count) = found.count() {
                     let fit = count.min(room);
-                    found.page(0, fit);
+                    if fit < count {
+                        found.to_mut().page(0, fit);
+                    }
                     (printed, room, kept) = (printed + fit, room - fit, kept + (count - fit));
                 }
                 lines.push_str(&render::results(&found, columns, style));
@@ -205,7 +209,7 @@ fn watcher(
         }
         progress = None;
         if let Some(Ok(report)) = job.outcome()
-            && let Err(error) = delivery.write(&report, number)
+            && let Err(error) = delivery.write(&report, number, &|| false)
         {
             job.set_note(format!("{error:#}"));
         }

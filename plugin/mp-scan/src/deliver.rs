@@ -6,9 +6,13 @@ use anyhow::{Context as _, Result, bail};
 use nix::libc;
 use render::{Format, Style};
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// So long a report is still written once the command was interrupted: a short one is there at once.
+const LAST: Duration = Duration::from_millis(40);
 
 /// How a report is wanted.
 #[derive(Clone, Debug)]
@@ -37,38 +41,42 @@ impl Delivery {
         self.output.as_deref().map_or(Ok(()), |path| open(path).map(drop))
     }
 
-    /// Writes the report to the file; nothing if there is none. It is called on any thread.
+    /// Writes the report to the file; nothing if there is none. It is called on any thread. `stop` is asked now and then.
     ///
     /// # Errors
-    /// If it cannot be written: the report is still kept as `job`, which is said.
-    pub fn write(&self, report: &Report, job: u64) -> Result<()> {
+    /// If it cannot be written, or `stop` says so: the report is still kept as `job`, which is said.
+    pub fn write(&self, report: &Report, job: u64, stop: &dyn Fn() -> bool) -> Result<()> {
         let Some(path) = &self.output else { return Ok(()) };
-        let text = render::render(report, self.format, &Style { color: false, width: 4096 });
-        if let Err(error) = write_whole(path, &text) {
+        let style = Style { color: false, width: 4096 };
+        if let Err(error) = write_whole(path, |file| write_until(report, self.format, &style, file, stop)) {
             bail!("{error:#}; the report is kept: write it elsewhere with `mp-scan jobs show {job} --output FILE`");
         }
         Ok(())
     }
 
-    /// Shows the report: in the return object, or in the file and in one line.
+    /// Shows the report: in the return object, or in the file and in one line. Whoever presses Ctrl-C does not wait for the end of
+    /// a long one.
     ///
     /// # Errors
     /// As for [`write`](Self::write).
     pub fn show(&self, session: &mut Session, report: &Report, job: u64) -> Result<()> {
+        let began = Instant::now();
+        let stop = || began.elapsed() > LAST && session.interrupt.requested();
         if let Some(path) = &self.output {
-            self.write(report, job)?;
+            self.write(report, job, &stop)?;
             session.output.print(&format!("{}; written to {}", render::summary(report), path.display()));
             return Ok(());
         }
+        let style = if self.format == Format::Text { session.output.style() } else { Style::default() };
+        let mut text = Vec::new();
+        if let Err(error) = write_until(report, self.format, &style, &mut text, &stop) {
+            bail!("{error}; the report is kept: mp-scan jobs show {job}");
+        }
+        let text = String::from_utf8_lossy(&text);
+        let text = text.trim_end_matches('\n');
         match self.format {
-            Format::Text => {
-                let text = render::render(report, self.format, &session.output.style());
-                session.output.print(text.trim_end_matches('\n'));
-            }
-            Format::Json | Format::Ron => {
-                let text = render::render(report, self.format, &Style::default());
-                session.output.document(text.trim_end_matches('\n'));
-            }
+            Format::Text => session.output.print(text),
+            Format::Json | Format::Ron => session.output.document(text),
         }
         Ok(())
     }
@@ -80,14 +88,53 @@ fn open(path: &Path) -> Result<File> {
     file.with_context(|| format!("cannot write to {}", path.display()))
 }
 
-fn write_whole(path: &Path, text: &str) -> Result<()> {
+/// Has `write` write a file from its beginning. What is there of one that could not be written whole is no report, and taken away.
+fn write_whole(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
     let mut file = open(path)?;
     let regular = file.metadata().is_ok_and(|data| data.is_file());
     if regular {
         file.set_len(0)?;
     }
-    let written = file.write_all(text.as_bytes()).and_then(|()| if regular { file.sync_all() } else { Ok(()) });
+    let mut written = write(&mut file);
+    if written.is_err() && regular {
+        // Why it could not be written says more than that it cannot be cut either.
+        let _ = file.set_len(0);
+    }
+    if written.is_ok() {
+        // A disk on another machine may tell only now that it is full.
+        written = nix::unistd::close(file).map_err(io::Error::from);
+    }
     written.with_context(|| format!("cannot write to {}", path.display()))
+}
+
+/// Writes a report until `stop` says so.
+fn write_until(
+    report: &Report,
+    format: Format,
+    style: &Style,
+    out: &mut dyn Write,
+    stop: &dyn Fn() -> bool,
+) -> io::Result<()> {
+    render::write(report, format, style, &mut Until { out, stop })
+}
+
+/// Takes what is written until `stop` says so.
+struct Until<'a> {
+    out: &'a mut dyn Write,
+    stop: &'a dyn Fn() -> bool,
+}
+
+impl Write for Until<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if (self.stop)() {
+            return Err(io::Error::other("interrupted while the report was written"));
+        }
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 /// A report's results from number `from` on, counted from 0, and at most `limit` of them.

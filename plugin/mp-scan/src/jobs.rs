@@ -70,7 +70,7 @@ impl Progress {
 /// A scan under way, as its job sees it.
 pub trait Scan: Send {
     /// Works, or waits for workers, for at most about `patience`, and gives what became certain to `found`. Returns whether all is done.
-    fn step(&mut self, patience: Duration, found: &mut dyn FnMut(Results)) -> bool;
+    fn step(&mut self, patience: Duration, found: &mut dyn FnMut(&Results)) -> bool;
 
     fn progress(&self) -> Progress;
 
@@ -129,7 +129,7 @@ impl Job {
     }
 
     /// Does one step of `scan`. Returns whether it is done.
-    pub fn step(&self, scan: &mut dyn Scan, found: &mut dyn FnMut(Results)) -> bool {
+    pub fn step(&self, scan: &mut dyn Scan, found: &mut dyn FnMut(&Results)) -> bool {
         if self.cancelled.load(Ordering::Relaxed) {
             scan.stop(Stop::Cancelled);
         }

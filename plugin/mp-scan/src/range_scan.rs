@@ -113,7 +113,7 @@ impl<A: Analysis<Input = dyn ReadMemory>, P: Presenter<A>> RangeScan<A, P> {
 }
 
 impl<A: Analysis<Input = dyn ReadMemory>, P: Presenter<A>> Scan for RangeScan<A, P> {
-    fn step(&mut self, patience: Duration, found: &mut dyn FnMut(Results)) -> bool {
+    fn step(&mut self, patience: Duration, found: &mut dyn FnMut(&Results)) -> bool {
         let late = self.until.is_some_and(|until| Instant::now() >= until);
         let stop =
             self.stopping.or(late.then_some(Stop::Timeout)).or_else(|| self.watch.gone().then_some(Stop::TargetGone));
@@ -131,8 +131,11 @@ impl<A: Analysis<Input = dyn ReadMemory>, P: Presenter<A>> Scan for RangeScan<A,
         if !self.pending.is_empty() && self.allocations.ready(&self.ground, &self.pending, patience) {
             let mut named = std::mem::take(&mut self.pending);
             self.allocations.name(&self.ground, &mut named);
-            self.matches.extend(named.iter().cloned());
-            found(Results::Matches(named));
+            let named = Results::Matches(named);
+            found(&named);
+            if let Results::Matches(mut named) = named {
+                self.matches.append(&mut named);
+            }
         }
         done && self.pending.is_empty()
     }

@@ -8,10 +8,14 @@ mod text;
 mod units;
 
 use analysis::Report;
+use std::io::{self, BufWriter, Write};
 use std::str::FromStr;
 
 pub use text::{Style, progress_line, results, summary, survey_line, thread_list};
 pub use units::{bytes, speed};
+
+/// Bytes that are written at a time.
+const PIECE: usize = 64 << 10;
 
 /// What a report is shown as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,18 +41,35 @@ impl FromStr for Format {
 
 /// The whole report in one piece, with a line break at its end.
 pub fn render(report: &Report, format: Format, style: &Style) -> String {
+    text_of(|out| write(report, format, style, out))
+}
+
+/// Writes the whole report, piece by piece, with a line break at its end.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write(report: &Report, format: Format, style: &Style, out: &mut dyn Write) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(PIECE, out);
     match format {
         Format::Text => {
-            let mut text: String = report.notes.iter().map(|note| format!("note: {note}\n")).collect();
-            text.push_str(&results(&report.results, report.columns, style));
+            for note in &report.notes {
+                writeln!(out, "note: {note}")?;
+            }
+            text::write_results(&report.results, report.columns, style, &mut out)?;
             let summary = summary(report);
             if !summary.is_empty() {
-                text.push_str(&summary);
-                text.push('\n');
+                writeln!(out, "{summary}")?;
             }
-            text
         }
-        Format::Json => document::json(report),
-        Format::Ron => document::ron(report),
+        Format::Json => document::json(report, &mut out)?,
+        Format::Ron => document::ron(report, &mut out)?,
     }
+    out.flush()
+}
+
+/// What `write` writes, as a text.
+fn text_of(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
+    let mut text = Vec::new();
+    write(&mut text).expect("memory takes all that is written");
+    String::from_utf8(text).expect("results are shown as text")
 }

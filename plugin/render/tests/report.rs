@@ -4,7 +4,8 @@ use analysis::{
     Columns, Content, HostRow, LayoutRow, MappingRow, Match, MemberRow, PoolStatus, Report, Results, Skip, Stats, Stop,
     SymbolOffset, TargetInfo, TargetKind, TypeRow, Value, WorkerRow,
 };
-use render::{Format, Style, render};
+use render::{Format, Style, render, write};
+use std::io;
 use target::{AddressRange, Permissions};
 
 fn report(results: Results, total: u64) -> Report {
@@ -177,4 +178,42 @@ fn a_layout_says_that_sizes_of_members_are_not_known() {
     assert!(one.contains("\n        /* size of 1 member is not known here */\n"), "{one}");
     let none = layout(vec![member("long first", 0, Some(8))]);
     assert!(!none.contains("not known"), "{none}");
+}
+
+/// Takes so many pieces, and notes how long each is.
+#[derive(Debug)]
+struct Pieces {
+    lengths: Vec<usize>,
+    most: usize,
+}
+
+impl io::Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.lengths.len() == self.most {
+            return Err(io::Error::other("enough"));
+        }
+        self.lengths.push(bytes.len());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_long_report_is_written_piece_by_piece_until_there_is_an_error() {
+    let found = matches();
+    let Results::Matches(few) = &found.results else { unreachable!("they are matches") };
+    let many = Report { results: Results::Matches(few.iter().cycle().take(10_000).cloned().collect()), ..found };
+    for format in [Format::Text, Format::Json, Format::Ron] {
+        let whole = render(&many, format, &Style::default()).len();
+        let mut pieces = Pieces { lengths: Vec::new(), most: usize::MAX };
+        write(&many, format, &Style::default(), &mut pieces).unwrap();
+        assert_eq!(pieces.lengths.iter().sum::<usize>(), whole);
+        assert!(pieces.lengths.iter().all(|length| *length <= 1 << 16) && pieces.lengths.len() > 3, "{pieces:?}");
+        let mut pieces = Pieces { lengths: Vec::new(), most: 2 };
+        let error = write(&many, format, &Style::default(), &mut pieces).unwrap_err();
+        assert!(error.to_string().contains("enough"), "{error}");
+    }
 }

@@ -28,12 +28,12 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let mut rows: Vec<LookupRow> = Vec::new();
     let mut outcome = run(&lookup, &mut Serial::new(&lookup, &files), &files, CUT, &mut rows);
-    lookup.finish(&mut outcome.merge, &mut rows);
+    while lookup.finish(&mut outcome.merge, &mut rows) {}
     assert_eq!(rows.len(), given.len());
     let lines = Lines::new(set, ".".into(), 64, false);
     let mut rows: Vec<LineRow> = Vec::new();
     let mut outcome = run(&lines, &mut Serial::new(&lines, &files), &files, CUT, &mut rows);
-    lines.finish(&mut outcome.merge, &mut rows);
+    while lines.finish(&mut outcome.merge, &mut rows) {}
     assert!(rows.len() as u64 <= lines.total(&outcome.merge));
     assert!(rows.iter().all(|row| row.range.start < row.range.end));
 });

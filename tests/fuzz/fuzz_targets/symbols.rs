@@ -26,7 +26,7 @@ fuzz_target!(|bytes: &[u8]| {
         let mut found = Vec::new();
         let mut serial = Serial::new(&analysis, &files);
         let mut outcome = run(&analysis, &mut serial, &files, Cut::default(), &mut found);
-        analysis.finish(&mut outcome.merge, &mut found);
+        while analysis.finish(&mut outcome.merge, &mut found) {}
         assert!(found.len() as u64 <= analysis.total(&outcome.merge));
         assert!(found.is_sorted_by_key(|found| found.place));
     }

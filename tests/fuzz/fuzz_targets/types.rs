@@ -18,7 +18,7 @@ fuzz_target!(|bytes: &[u8]| {
     let cut = Cut { block: 64, task: 256, sparse: 256 };
     let mut sink: Vec<Item> = Vec::new();
     let mut outcome = run(&types, &mut Serial::new(&types, &files), &files, cut, &mut sink);
-    types.finish(&mut outcome.merge, &mut sink);
+    while types.finish(&mut outcome.merge, &mut sink) {}
     assert!(sink.len() as u64 <= types.total(&outcome.merge));
     let mut scanner = types.scanner().expect("the regex compiles");
     let rows = types.describe(&mut scanner, &sink, &files, &|| false);

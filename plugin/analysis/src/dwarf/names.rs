@@ -3,7 +3,7 @@
 
 use super::{Abbreviations, Dwarf, DwarfError, Slice, Unit, UnitTable};
 use gimli::{AttributeValue, UnitOffset};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::rc::Rc;
 
 /// As many references are followed from one entry.
@@ -17,7 +17,7 @@ const MOST_UNITS: usize = 256;
 pub struct FunctionName<'a> {
     /// As the linker knows it: mangled.
     pub linkage: Option<&'a [u8]>,
-    /// As in the source, without what it is in.
+    /// As in the source, without what it is in; only where there is no other.
     pub short: Option<&'a [u8]>,
 }
 
@@ -35,7 +35,7 @@ pub struct Names<'a, 'd> {
     /// The units of the module, and of its alternate.
     tables: (&'d UnitTable, Option<UnitTable>),
     abbreviations: Abbreviations,
-    units: HashMap<(bool, u64), Rc<Unit<'a>>>,
+    units: FxHashMap<(bool, u64), Rc<Unit<'a>>>,
 }
 
 /// Which of a module's sections an entry is in.
@@ -49,7 +49,7 @@ enum Place {
 impl<'a, 'd> Names<'a, 'd> {
     /// Of a module whose units are known.
     pub fn new(dwarf: &'d Dwarf<'a>, table: &'d UnitTable) -> Self {
-        Self { dwarf, tables: (table, None), abbreviations: Abbreviations::default(), units: HashMap::new() }
+        Self { dwarf, tables: (table, None), abbreviations: Abbreviations::default(), units: FxHashMap::default() }
     }
 
     /// The name of the function whose entry, or one that refers to its entry, is at `offset` of `unit`. `dwarf` holds
@@ -103,20 +103,22 @@ impl<'a, 'd> Names<'a, 'd> {
     ) -> Result<Option<AttributeValue<Slice<'a>>>, DwarfError> {
         let mut entries = unit.entries_raw(Some(offset))?;
         let Some(abbreviation) = entries.read_abbreviation()? else { return Ok(None) };
-        let mut next = None;
+        let (mut next, mut short) = (None, None);
         for specification in abbreviation.attributes() {
             let attribute = entries.read_attribute(*specification)?;
             match attribute.name() {
                 gimli::DW_AT_linkage_name | gimli::DW_AT_MIPS_linkage_name if name.linkage.is_none() => {
                     name.linkage = dwarf.attr_string(unit, attribute.value()).ok().map(|text| text.slice());
                 }
-                gimli::DW_AT_name if name.short.is_none() => {
-                    name.short = dwarf.attr_string(unit, attribute.value()).ok().map(|text| text.slice());
-                }
+                gimli::DW_AT_name if name.short.is_none() => short = Some(attribute.value()),
                 gimli::DW_AT_abstract_origin => next = Some(attribute.value()),
                 gimli::DW_AT_specification if next.is_none() => next = Some(attribute.value()),
                 _ => {}
             }
+        }
+        // Strings lie far apart, so one that says less than another is not looked at.
+        if let Some(short) = short.filter(|_| name.linkage.is_none()) {
+            name.short = dwarf.attr_string(unit, short).ok().map(|text| text.slice());
         }
         Ok(next)
     }

@@ -2,7 +2,7 @@
 
 use super::{Dwarf, DwarfError, Slice, Unit, UnitTable};
 use gimli::{AttributeValue, DwAt};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::ops::Range;
 
 /// The attributes of an entry that tell its addresses.
@@ -64,14 +64,14 @@ impl<'a> RangeAttributes<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct UnitRanges {
     /// By the unit's offset.
-    listed: HashMap<u64, Vec<Range<u64>>>,
+    listed: FxHashMap<u64, Vec<Range<u64>>>,
 }
 
 impl UnitRanges {
     /// Reads .debug_aranges, as far as it is well-formed, and keeps the ranges for which `wanted` is true. A unit that it
     /// tells of has no other ranges; others [say](Self::own) themselves.
     pub fn new(dwarf: &Dwarf<'_>, table: &UnitTable, wanted: impl Fn(&Range<u64>) -> bool) -> Self {
-        let mut listed: HashMap<u64, Vec<Range<u64>>> = HashMap::new();
+        let mut listed: FxHashMap<u64, Vec<Range<u64>>> = FxHashMap::default();
         let mut headers = dwarf.debug_aranges.headers();
         while let Ok(Some(header)) = headers.next() {
             let unit = header.debug_info_offset().0 as u64;

@@ -128,8 +128,9 @@ impl FileAnalysis for Lines {
         &self.set
     }
 
-    fn finish(&self, merge: &mut LinesMerge, sink: &mut dyn Sink<LineRow>) {
+    fn finish(&self, merge: &mut LinesMerge, sink: &mut dyn Sink<LineRow>) -> bool {
         merge.end_module(self, sink);
+        false
     }
 
     fn total(&self, merge: &LinesMerge) -> u64 {
@@ -141,11 +142,11 @@ impl FileAnalysis for Lines {
     }
 
     fn describe(&self, _: &mut LinesScanner, items: &[LineRow], _: &Files, _: &dyn Fn() -> bool) -> Results {
-        self.plain(items)
+        self.plain(items.to_vec())
     }
 
-    fn plain(&self, items: &[LineRow]) -> Results {
-        Results::Lines(items.to_vec())
+    fn plain(&self, items: Vec<LineRow>) -> Results {
+        Results::Lines(items)
     }
 
     fn none() -> Results {

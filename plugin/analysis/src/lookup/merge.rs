@@ -1,12 +1,15 @@
 //! Puts together what parts tell of each address.
 
 use super::part::{Location, Part};
-use super::plan::Lookup;
+use super::plan::{Asked, Lookup};
 use super::symbols::{Best, Candidate, SymbolPart};
 use crate::report::{FrameRow, LookupRow};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Range;
+use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// As many rows are made at a time, so that somebody who presses Ctrl-C is not kept waiting by all of them.
+const BATCH: usize = 1024;
 
 /// What has been told of each address so far.
 #[derive(Debug, Default)]
@@ -15,9 +18,13 @@ pub struct LookupMerge {
     known: BTreeMap<usize, Vec<Known>>,
     parts: Vec<Texts>,
     /// What further units tell, by module, number of the address, and unit: the part and the place.
-    places: HashMap<(usize, u32, u64), (u32, Location)>,
-    /// By module.
+    places: FxHashMap<(usize, u32, u64), (u32, Location)>,
+    /// By module; they are found out when its first row is made.
     best: BTreeMap<usize, Best>,
+    /// Of modules of which rows have been made, the best symbol of each address, with the number of its part.
+    symbols: BTreeMap<usize, Vec<Option<(Candidate, u32)>>>,
+    /// The paths of these modules.
+    paths: BTreeMap<usize, Arc<str>>,
     /// The names of each part of symbol tables.
     names: Vec<Vec<Arc<str>>>,
     /// Of so many addresses, in the order in which they were given, the rows have been taken.
@@ -78,36 +85,37 @@ impl LookupMerge {
     }
 
     /// The next rows, in the order in which the addresses were given, up to the first that lies in module `from` or one behind it: of
-    /// the modules before it all is known.
+    /// the modules before it all is known. No more than a batch of them.
     pub(super) fn take_before(&mut self, plan: &Lookup, from: usize) -> Vec<LookupRow> {
-        let rest = &plan.given[self.taken..];
-        let known = rest.iter().take_while(|asked| asked.found.is_none_or(|(module, _)| module < from)).count();
-        let rows = self.taken..self.taken + known;
-        self.taken = rows.end;
-        self.rows(plan, rows)
+        let limit = usize::try_from(plan.options.limit).unwrap_or(usize::MAX).min(plan.given.len());
+        let rest = &plan.given[self.taken.min(limit)..limit];
+        let known = |asked: &&Asked| asked.found.is_none_or(|(module, _)| module < from);
+        let known = rest.iter().take(BATCH).take_while(known).count();
+        let rows = self.rows(plan, &rest[..known]);
+        self.taken += known;
+        rows
     }
 
-    fn rows(&self, plan: &Lookup, rows: Range<usize>) -> Vec<LookupRow> {
-        let limit = usize::try_from(plan.options.limit).unwrap_or(usize::MAX);
-        let asked = &plan.given[rows.start.min(limit)..rows.end.min(limit)];
-        let shown: BTreeSet<usize> = asked.iter().filter_map(|asked| asked.found.map(|(module, _)| module)).collect();
-        let modules: BTreeMap<usize, Arc<str>> =
-            shown.iter().map(|module| (*module, plan.set.modules[*module].path.as_str().into())).collect();
-        let best = shown.iter().filter_map(|module| Some((*module, self.best.get(module)?.symbols().collect())));
-        let symbols: BTreeMap<usize, Vec<_>> = best.collect();
+    fn rows(&mut self, plan: &Lookup, asked: &[Asked]) -> Vec<LookupRow> {
+        for (module, _) in asked.iter().filter_map(|asked| asked.found) {
+            self.paths.entry(module).or_insert_with(|| plan.set.modules[module].path.as_str().into());
+            if let Some(best) = self.best.remove(&module) {
+                self.symbols.insert(module, best.symbols().collect());
+            }
+        }
         let symbol = |module: usize, number: usize| {
-            let (candidate, part): (Candidate, u32) = (*symbols.get(&module)?.get(number)?)?;
+            let (candidate, part): (Candidate, u32) = (*self.symbols.get(&module)?.get(number)?)?;
             let name = self.names[part as usize].get(candidate.name as usize)?;
             Some((candidate, Arc::clone(name)))
         };
-        let row = |asked: &super::plan::Asked| {
+        let row = |asked: &Asked| {
             let Some((module, number)) = asked.found else {
                 return LookupRow { address: asked.address, ..LookupRow::default() };
             };
             let file_address = plan.wanted[&module][number];
             let known = &self.known[&module][number];
             let mut row =
-                LookupRow { address: asked.address, module: modules.get(&module).cloned(), ..Default::default() };
+                LookupRow { address: asked.address, module: self.paths.get(&module).cloned(), ..Default::default() };
             let symbol = symbol(module, number);
             if let Some((candidate, name)) = &symbol {
                 row.symbol = Some(Arc::clone(name));

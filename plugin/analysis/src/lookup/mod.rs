@@ -29,7 +29,7 @@ use target::modules::{FileSet, Files};
 pub use merge::LookupMerge;
 pub use part::{Kept, Part, Question, Spelling, look_up};
 pub use places::Places;
-pub use plan::{Given, Lookup, LookupOptions, has_file_name};
+pub use plan::{Given, Lookup, LookupOptions, ModuleNames};
 pub(crate) use rows::Patience;
 pub use rows::place;
 pub use symbolizer::{SourcePlace, Symbolizer, symbols_in};
@@ -109,7 +109,7 @@ impl Analysis for Lookup {
             return ControlFlow::Continue(());
         };
         // Tasks come in the order of the modules.
-        self.show(merge, module, sink);
+        let _ = self.show(merge, module, sink);
         match partial {
             LookupPartial::Nothing => {}
             LookupPartial::Debug(module, part) => merge.absorb(module, part),
@@ -133,12 +133,14 @@ impl Analysis for Lookup {
 type Found = (LookupPartial, Vec<(Range<u64>, String)>, Option<u64>);
 
 impl Lookup {
-    /// Shows the rows that are next, as far as they are of modules before `from`.
-    fn show(&self, merge: &mut LookupMerge, from: usize, sink: &mut dyn Sink<LookupRow>) {
+    /// Shows the rows that are next, a batch of them, as far as they are of modules before `from`. Returns whether there were any.
+    fn show(&self, merge: &mut LookupMerge, from: usize, sink: &mut dyn Sink<LookupRow>) -> bool {
         let rows = merge.take_before(self, from);
-        if !rows.is_empty() {
+        let any = !rows.is_empty();
+        if any {
             sink.found(rows);
         }
+        any
     }
 
     fn in_debug_info(
@@ -185,8 +187,8 @@ impl FileAnalysis for Lookup {
         &self.set
     }
 
-    fn finish(&self, merge: &mut LookupMerge, sink: &mut dyn Sink<LookupRow>) {
-        self.show(merge, usize::MAX, sink);
+    fn finish(&self, merge: &mut LookupMerge, sink: &mut dyn Sink<LookupRow>) -> bool {
+        self.show(merge, usize::MAX, sink)
     }
 
     fn total(&self, _: &LookupMerge) -> u64 {
@@ -194,11 +196,11 @@ impl FileAnalysis for Lookup {
     }
 
     fn describe(&self, _: &mut LookupScanner, items: &[LookupRow], _: &Files, _: &dyn Fn() -> bool) -> Results {
-        self.plain(items)
+        self.plain(items.to_vec())
     }
 
-    fn plain(&self, items: &[LookupRow]) -> Results {
-        Results::Lookups(items.to_vec())
+    fn plain(&self, items: Vec<LookupRow>) -> Results {
+        Results::Lookups(items)
     }
 
     fn none() -> Results {

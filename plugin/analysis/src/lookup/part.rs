@@ -6,8 +6,8 @@ use super::symbols::spelled;
 use super::wanted::Wanted;
 use crate::describe::text_of;
 use crate::dwarf::{Abbreviations, DebugInfo, DwarfError, Names, Source, Unit, UnitRanges, UnitTable, file_path};
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
 use target::modules::InflatedSections;
 
@@ -118,8 +118,8 @@ pub fn look_up<'a>(
         source,
         question,
         part: Part::default(),
-        names: HashMap::new(),
-        paths: HashMap::new(),
+        names: FxHashMap::default(),
+        paths: FxHashMap::default(),
         table,
         stop,
     };
@@ -156,9 +156,9 @@ struct Search<'a, 'd> {
     question: &'d Question<'d>,
     part: Part,
     /// Which of the part's texts a name, as it is in the file, has become. Those of a split part are not there for long.
-    names: HashMap<Box<[u8]>, u32>,
+    names: FxHashMap<Box<[u8]>, u32>,
     /// Which of the part's texts a path has become.
-    paths: HashMap<Vec<u8>, u32>,
+    paths: FxHashMap<Vec<u8>, u32>,
     table: &'d UnitTable,
     stop: &'d dyn Fn() -> bool,
 }
@@ -224,7 +224,7 @@ impl<'a> Search<'a, '_> {
         let Some(program) = unit.line_program.clone() else { return Ok(ControlFlow::Continue(())) };
         let mut places = Vec::new();
         let end = rows::places(program, wanted, &mut places, self.stop);
-        let mut files = HashMap::new();
+        let mut files = FxHashMap::default();
         for (position, place) in places.into_iter().enumerate() {
             let Some(place) = place else { continue };
             let location = self.location(unit, place, &mut files);
@@ -248,7 +248,7 @@ impl<'a> Search<'a, '_> {
         // A split part shares its skeleton's line table, unless there is none.
         let lines = if skeleton.line_program.is_some() { skeleton } else { unit };
         let mut names = Names::new(&self.debug.dwarf, self.table);
-        let mut files = HashMap::new();
+        let mut files = FxHashMap::default();
         let first = self.part.frames.len() as u32;
         let mut outcome = Ok(());
         for function in &found.functions {
@@ -280,7 +280,7 @@ impl<'a> Search<'a, '_> {
         number
     }
 
-    fn location(&mut self, unit: &Unit<'_>, place: Place, files: &mut HashMap<u64, Option<u32>>) -> Location {
+    fn location(&mut self, unit: &Unit<'_>, place: Place, files: &mut FxHashMap<u64, Option<u32>>) -> Location {
         let (debug, texts, paths) = (self.debug, &mut self.part.texts, &mut self.paths);
         let file = *files.entry(place.file).or_insert_with(|| {
             let header = unit.line_program.as_ref()?.header();

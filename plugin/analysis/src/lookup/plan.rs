@@ -4,16 +4,18 @@ use super::part::Spelling;
 use crate::files::section_range;
 use crate::plan::ScanRange;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::sync::Arc;
 use target::modules::{FileSet, Section};
 
 /// An address as it was given.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Given {
     /// A load address where there is a process, else a file address of the first module.
     Address(u64),
     /// An address of the module that is called so, in its file's own terms.
-    In(String, u64),
+    In(Arc<str>, u64),
 }
 
 /// How addresses are looked up.
@@ -33,7 +35,8 @@ pub struct LookupOptions {
 pub struct Lookup {
     pub(super) set: FileSet,
     pub(super) options: LookupOptions,
-    /// In the order in which they were given.
+    /// In the order in which they were given. No worker needs to know it.
+    #[serde(skip)]
     pub(super) given: Vec<Asked>,
     /// For each module, the addresses in the file's own terms, in ascending order, none of them twice.
     pub(super) wanted: BTreeMap<usize, Vec<u64>>,
@@ -41,7 +44,7 @@ pub struct Lookup {
 }
 
 /// An address that was given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Asked {
     /// As it was given, or where it is loaded.
     pub(super) address: u64,
@@ -52,14 +55,20 @@ pub(super) struct Asked {
 impl Lookup {
     pub fn new(set: FileSet, given: &[Given], options: LookupOptions) -> Self {
         let spans = Spans::new(&set, options.loaded);
+        let names = ModuleNames::new(set.modules.iter().map(|module| module.path.as_str()));
+        let mut images: BTreeMap<usize, Image> = BTreeMap::new();
         let back = u64::from(options.returns);
         let found: Vec<(u64, Option<(usize, u64)>)> = given
             .iter()
             .map(|given| match given {
                 Given::Address(address) => (*address, spans.at(address.wrapping_sub(back))),
                 Given::In(name, address) => {
-                    let module = set.modules.iter().position(|module| has_file_name(&module.path, name));
-                    let found = module.and_then(|module| spans.within(&set, module, address.wrapping_sub(back)));
+                    let found = names.find(name).and_then(|module| {
+                        let range = |section: &Section| section.address..section.address.saturating_add(section.size);
+                        let loaded = || set.modules[module].loaded().map(range).collect();
+                        let image = images.entry(module).or_insert_with(|| Image::new(loaded()));
+                        Some((module, image.address(address.wrapping_sub(back))?))
+                    });
                     let loaded = found.map(|(module, address)| match set.modules[module].bias {
                         Some(bias) if options.loaded => address.wrapping_add(bias),
                         _ => address,
@@ -103,9 +112,34 @@ fn ranges(set: &FileSet, modules: impl Iterator<Item = usize>) -> Vec<ScanRange>
     ranges
 }
 
-/// Whether a module's file is called so: its whole path, or its file name.
-pub fn has_file_name(path: &str, name: &str) -> bool {
-    path == name || path.rsplit('/').next() == Some(name.rsplit('/').next().unwrap_or(name))
+/// Modules by their files: the whole path or, where there is none, the file's name.
+#[derive(Debug, Default)]
+pub struct ModuleNames<'a> {
+    /// Numbers of modules; of several, the first.
+    paths: HashMap<&'a str, usize>,
+    files: HashMap<&'a str, usize>,
+}
+
+impl<'a> ModuleNames<'a> {
+    /// Of modules with these paths.
+    pub fn new(paths: impl Iterator<Item = &'a str>) -> Self {
+        let mut names = Self::default();
+        for (number, path) in paths.enumerate() {
+            names.paths.entry(path).or_insert(number);
+            names.files.entry(file_name(path)).or_insert(number);
+        }
+        names
+    }
+
+    /// The number of the module that is called so. Of a path that no module has, the file's name counts: logs may be of another
+    /// machine.
+    pub fn find(&self, name: &str) -> Option<usize> {
+        self.paths.get(name).or_else(|| self.files.get(file_name(name))).copied()
+    }
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// Where modules' sections are loaded, or would be.
@@ -144,15 +178,80 @@ impl Spans {
         let next = self.spans.get(after).map(|(_, _, module)| *module);
         (address < end || next == Some(module)).then(|| (module, address.wrapping_sub(self.biases[module])))
     }
+}
 
-    /// An address of a module: in its file's terms, or, where there is nothing at it, from where its file begins.
-    fn within(&self, set: &FileSet, module: usize, address: u64) -> Option<(usize, u64)> {
-        let lies = |address: u64| {
-            let lies = |section: &Section| section.address <= address && address - section.address < section.size;
-            set.modules[module].loaded().any(lies)
-        };
-        let lowest = set.modules[module].loaded().map(|section| section.address & !0xfff).min()?;
-        let from_beginning = address.wrapping_add(lowest);
-        [address, from_beginning].into_iter().find(|address| lies(*address)).map(|address| (module, address))
+/// Where a module's file has something, in its own terms.
+#[derive(Debug, Default)]
+struct Image {
+    /// Where it begins, at a page.
+    lowest: u64,
+    /// In ascending order; they do not meet.
+    ranges: Vec<Range<u64>>,
+}
+
+impl Image {
+    /// Of sections that are not empty.
+    fn new(mut all: Vec<Range<u64>>) -> Self {
+        all.sort_unstable_by_key(|range| range.start);
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        for range in all {
+            match ranges.last_mut() {
+                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+                _ => ranges.push(range),
+            }
+        }
+        Self { lowest: ranges.first().map_or(0, |range| range.start & !0xfff), ranges }
+    }
+
+    /// An address as a log tells it: in the file's terms or, where there is nothing at it, from where the file begins.
+    fn address(&self, told: u64) -> Option<u64> {
+        [told, told.wrapping_add(self.lowest)].into_iter().find(|address| self.has(*address))
+    }
+
+    fn has(&self, address: u64) -> bool {
+        let after = self.ranges.partition_point(|range| range.start <= address);
+        self.ranges[..after].last().is_some_and(|range| address < range.end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_module_is_found_by_its_path_and_by_its_file_name() {
+        let paths = ["/a/prog", "/a/libx.so", "/b/libx.so", "[vdso]"];
+        let names = ModuleNames::new(paths.into_iter());
+        for (name, number) in [
+            ("prog", Some(0)),
+            ("/other/prog", Some(0)),
+            ("libx.so", Some(1)),
+            ("/c/libx.so", Some(1)),
+            ("/b/libx.so", Some(2)),
+            ("[vdso]", Some(3)),
+            ("libx", None),
+            ("", None),
+        ] {
+            assert_eq!(names.find(name), number, "{name}");
+        }
+    }
+
+    proptest! {
+        /// An address lies in an image if it lies in a section, whatever their order and however they overlap.
+        #[test]
+        fn an_image_has_what_its_sections_have(
+            sections in proptest::collection::vec((0x800u64..0x1800, 1u64..0x400), 0..6),
+            told in proptest::collection::vec(0u64..0x2800, 1..50),
+        ) {
+            let all: Vec<Range<u64>> = sections.iter().map(|(start, size)| *start..start + size).collect();
+            let image = Image::new(all.clone());
+            let has = |address: u64| all.iter().any(|range| range.contains(&address));
+            let lowest = all.iter().map(|range| range.start & !0xfff).min();
+            for told in told {
+                let expected = [Some(told), lowest.map(|lowest| told + lowest)].into_iter().flatten().find(|at| has(*at));
+                prop_assert_eq!(image.address(told), expected);
+            }
+        }
     }
 }

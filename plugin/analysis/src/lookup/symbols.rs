@@ -5,8 +5,8 @@ use super::wanted::span;
 use crate::describe::text_of;
 use crate::symbols::demangled;
 use object::{Object, ObjectSection, ObjectSymbol, ObjectSymbolTable, ReadRef, SymbolIndex, SymbolKind};
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 use std::ops::Range;
 
 /// Longer names are cut, in bytes.
@@ -95,38 +95,44 @@ pub fn look_up<'data, R: ReadRef<'data>>(
     let table = if dynamic { file.dynamic_symbol_table() } else { file.symbol_table() };
     let Some(table) = table else { return SymbolPart::default() };
     let ends = file.sections().map(|section| (section.index().0, section.address().saturating_add(section.size())));
-    let ends: HashMap<usize, u64> = ends.collect();
+    let ends: FxHashMap<usize, u64> = ends.collect();
     let none = vec![None; addresses.len()];
     let starts = vec![0; addresses.len()];
     let mut search = Search { addresses, inside: none.clone(), below: none, starts };
     for entry in entries.start.max(1)..entries.end {
         let Ok(symbol) = table.symbol_by_index(SymbolIndex(entry)) else { break };
-        search.offer(&symbol, &ends);
+        search.offer(entry as u32, &symbol, &ends);
     }
-    search.finish(spelling)
+    search.finish(spelling, |entry| table.symbol_by_index(SymbolIndex(entry as usize)).ok()?.name_bytes().ok())
 }
 
-struct Search<'a, 'data> {
+struct Search<'a> {
     addresses: &'a [u64],
     /// Symbols with a size that the address lies in.
-    inside: Vec<Option<Found<'data>>>,
+    inside: Vec<Option<Found>>,
     /// Symbols without a size, by the first address that is not before them.
-    below: Vec<Option<Found<'data>>>,
+    below: Vec<Option<Found>>,
     /// Where the last symbol with a size begins, by the first address that is not before it.
     starts: Vec<u64>,
 }
 
 #[derive(Clone, Copy)]
-struct Found<'data> {
+struct Found {
     address: u64,
+    end: u64,
+    /// Its number in the table. There may be many addresses, so no more is kept of it.
+    entry: u32,
     rank: u8,
     code: bool,
-    end: u64,
-    name: &'data [u8],
 }
 
-impl<'data> Search<'_, 'data> {
-    fn offer<R: ReadRef<'data>>(&mut self, symbol: &object::Symbol<'data, '_, R>, ends: &HashMap<usize, u64>) {
+impl Search<'_> {
+    fn offer<'data, R: ReadRef<'data>>(
+        &mut self,
+        entry: u32,
+        symbol: &object::Symbol<'data, '_, R>,
+        ends: &FxHashMap<usize, u64>,
+    ) {
         let kinds = [SymbolKind::Text, SymbolKind::Data, SymbolKind::Unknown, SymbolKind::Label];
         if !symbol.is_definition() || !kinds.contains(&symbol.kind()) {
             return;
@@ -151,7 +157,7 @@ impl<'data> Search<'_, 'data> {
         }
         let rank = 2 * u8::from(symbol.is_global()) + u8::from(!symbol.is_weak());
         let code = symbol.kind() != SymbolKind::Data;
-        let found = Found { address, rank, code, end, name };
+        let found = Found { address, end, entry, rank, code };
         let slots = if size == 0 { &mut self.below[first..=first] } else { &mut self.inside[first..last] };
         for slot in slots {
             if slot.is_none_or(|old| (address, rank) > (old.address, old.rank)) {
@@ -160,23 +166,24 @@ impl<'data> Search<'_, 'data> {
         }
     }
 
-    fn finish(self, spelling: Spelling) -> SymbolPart {
+    fn finish<'data>(self, spelling: Spelling, name: impl Fn(u32) -> Option<&'data [u8]>) -> SymbolPart {
         let mut part = SymbolPart::default();
         let starts = self.starts.iter().enumerate().filter(|(_, start)| **start > 0);
         part.starts = starts.map(|(number, start)| (number as u32, *start)).collect();
-        let mut names: HashMap<&[u8], u32> = HashMap::new();
-        let mut nearest: Option<Found<'_>> = None;
+        let mut names: FxHashMap<&[u8], u32> = FxHashMap::default();
+        let mut nearest: Option<Found> = None;
         let slots = self.inside.into_iter().zip(self.below).zip(self.addresses);
         for (number, ((inside, below), wanted)) in slots.enumerate() {
             nearest = below.or(nearest);
             let below = nearest.filter(|found| *wanted < found.end);
             let Some(found) = inside.or(below) else { continue };
+            let Found { address, rank, code, entry, .. } = found;
+            let Some(name) = name(entry) else { continue };
             let texts = &mut part.texts;
-            let name = *names.entry(found.name).or_insert_with(|| {
-                texts.push(spelled(&found.name[..found.name.len().min(LONGEST_NAME)], spelling));
+            let name = *names.entry(name).or_insert_with(|| {
+                texts.push(spelled(&name[..name.len().min(LONGEST_NAME)], spelling));
                 (texts.len() - 1) as u32
             });
-            let Found { address, rank, code, .. } = found;
             part.found.push((number as u32, Candidate { sized: inside.is_some(), address, rank, code, name }));
         }
         part

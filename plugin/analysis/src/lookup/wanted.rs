@@ -61,6 +61,32 @@ impl Wanted {
 /// Where those of `addresses` that lie in `range` begin and end.
 pub fn span(addresses: &[u64], range: &Range<u64>) -> (usize, usize) {
     let first = addresses.partition_point(|address| *address < range.start);
-    let last = first + addresses[first..].partition_point(|address| *address < range.end);
-    (first, last)
+    // Most ranges have none or a few: the end is looked for near the beginning first.
+    let (mut last, mut step) = (first, 1);
+    while addresses.get(last + step - 1).is_some_and(|address| *address < range.end) {
+        last += step;
+        step *= 2;
+    }
+    let near = &addresses[last..addresses.len().min(last + step - 1)];
+    (first, last + near.partition_point(|address| *address < range.end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_span_has_all_addresses_of_its_range_and_no_others(
+            mut addresses in proptest::collection::vec(0u64..200, 0..60),
+            (start, end) in (0u64..220, 0u64..220),
+        ) {
+            addresses.sort_unstable();
+            addresses.dedup();
+            let (first, last) = span(&addresses, &(start..end));
+            let expected: Vec<u64> = addresses.iter().copied().filter(|address| (start..end).contains(address)).collect();
+            prop_assert_eq!(&addresses[first..last], expected);
+        }
+    }
 }

@@ -30,7 +30,7 @@ pub fn in_module(word: &str, alone: bool) -> Option<Given> {
     };
     // `prog(main+0x12)` is an offset in a function.
     let is_module = !name.is_empty() && !name.contains('(') && (alone || name.contains(['/', '.']));
-    is_module.then(|| Given::In(name.to_owned(), offset))
+    is_module.then(|| Given::In(name.into(), offset))
 }
 
 fn hex(digits: &str) -> Option<u64> {
@@ -45,7 +45,7 @@ mod tests {
     #[test]
     fn addresses_are_read_as_logs_and_backtraces_write_them() {
         let at = |address| Some(Given::Address(address));
-        let within = |name: &str, address| Some(Given::In(name.to_owned(), address));
+        let within = |name: &str, address| Some(Given::In(name.into(), address));
         for (line, expected) in [
             ("0x7f12a0c01234", at(0x7f12_a0c0_1234)),
             ("7f12a0c01234", at(0x7f12_a0c0_1234)),

@@ -513,8 +513,9 @@ impl FileAnalysis for Symbols {
         &self.set
     }
 
-    fn finish(&self, merge: &mut SymbolsMerge, sink: &mut dyn Sink<Found>) {
+    fn finish(&self, merge: &mut SymbolsMerge, sink: &mut dyn Sink<Found>) -> bool {
         merge.show(self.options.limit, sink);
+        false
     }
 
     fn total(&self, merge: &SymbolsMerge) -> u64 {
@@ -576,7 +577,7 @@ impl FileAnalysis for Symbols {
         Results::Symbols(rows)
     }
 
-    fn plain(&self, items: &[Found]) -> Results {
+    fn plain(&self, items: Vec<Found>) -> Results {
         Results::Symbols(items.iter().map(|found| self.row(found)).collect())
     }
 

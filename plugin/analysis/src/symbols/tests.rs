@@ -213,7 +213,7 @@ fn found_in(image: Vec<u8>, regex: &str) -> Vec<Found> {
     let files = Files::new(set, Vec::new(), Access::Mapped, None);
     let mut found = Vec::new();
     let mut outcome = run(&analysis, &mut Serial::new(&analysis, &files), &files, Cut::default(), &mut found);
-    analysis.finish(&mut outcome.merge, &mut found);
+    while analysis.finish(&mut outcome.merge, &mut found) {}
     assert!(found.len() as u64 <= analysis.total(&outcome.merge));
     found
 }

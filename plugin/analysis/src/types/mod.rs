@@ -252,8 +252,9 @@ impl FileAnalysis for Types {
         &self.set
     }
 
-    fn finish(&self, merge: &mut TypesMerge, sink: &mut dyn Sink<Item>) {
+    fn finish(&self, merge: &mut TypesMerge, sink: &mut dyn Sink<Item>) -> bool {
         sink.found(merge.finish(self.options.sort));
+        false
     }
 
     fn total(&self, merge: &TypesMerge) -> u64 {
@@ -283,7 +284,7 @@ impl FileAnalysis for Types {
         Results::Types(describe::rows(self, scanner, items, files, stop))
     }
 
-    fn plain(&self, items: &[Item]) -> Results {
+    fn plain(&self, items: Vec<Item>) -> Results {
         Results::Types(items.iter().map(|item| describe::plain(&self.set, item)).collect())
     }
 

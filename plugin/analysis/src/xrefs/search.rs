@@ -315,8 +315,9 @@ impl FileAnalysis for Xrefs {
         &self.set
     }
 
-    fn finish(&self, merge: &mut XrefsMerge, sink: &mut dyn Sink<Found>) {
+    fn finish(&self, merge: &mut XrefsMerge, sink: &mut dyn Sink<Found>) -> bool {
         merge.settle(u64::MAX, self.options.limit, sink);
+        false
     }
 
     fn total(&self, merge: &XrefsMerge) -> u64 {
@@ -375,7 +376,7 @@ impl FileAnalysis for Xrefs {
         Results::Xrefs(rows)
     }
 
-    fn plain(&self, items: &[Found]) -> Results {
+    fn plain(&self, items: Vec<Found>) -> Results {
         Results::Xrefs(items.iter().map(|found| self.row(found)).collect())
     }
 

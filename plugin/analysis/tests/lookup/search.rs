@@ -26,7 +26,7 @@ pub fn run<A: FileAnalysis>(plan: &A, files: &Files, size: u64) -> (Vec<A::Item>
     let mut items = Vec::new();
     let mut executor = Serial::new(plan, files);
     let mut outcome = analysis::run(plan, &mut executor, files, cut(size), &mut items);
-    plan.finish(&mut outcome.merge, &mut items);
+    while plan.finish(&mut outcome.merge, &mut items) {}
     (items, outcome)
 }
 
@@ -37,7 +37,7 @@ pub fn look_up(program: &Path, addresses: &[u64], size: u64) -> (Vec<LookupRow>,
     let set = FileSet::new(vec![surveyed]);
     let files = Files::new(set.clone(), Vec::new(), Access::Mapped, None);
     let path = program.to_str().unwrap();
-    let given: Vec<Given> = addresses.iter().map(|address| Given::In(path.to_owned(), *address)).collect();
+    let given: Vec<Given> = addresses.iter().map(|address| Given::In(path.into(), *address)).collect();
     let options = LookupOptions { spelling: Spelling::Mangled, returns: false, loaded: false, limit: u64::MAX };
     let plan = Lookup::new(set, &given, options);
     let (rows, outcome) = run(&plan, &files, size);

@@ -158,7 +158,7 @@ fn answer(analysis: &Types, files: &Files, mut outcome: Outcome<<Types as Analys
         }
     }
     let mut items = Last(Vec::new());
-    analysis.finish(&mut outcome.merge, &mut items);
+    while analysis.finish(&mut outcome.merge, &mut items) {}
     let mut scanner = analysis.scanner().unwrap();
     let Results::Types(rows) = analysis.describe(&mut scanner, &items.0, files, &|| false) else { unreachable!() };
     let surveyed = files.set().modules.iter().flat_map(|module| module.problems.clone());

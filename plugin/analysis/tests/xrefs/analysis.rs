@@ -32,7 +32,7 @@ fn found(set: FileSet, options: XrefsOptions, task: u64, threads: usize) -> (Vec
             run(&*analysis, &mut executor, &files, cut, &mut found)
         }
     };
-    analysis.finish(&mut outcome.merge, &mut found);
+    while analysis.finish(&mut outcome.merge, &mut found) {}
     assert_eq!(outcome.skipped, []);
     assert_eq!(analysis.total(&outcome.merge), found.len() as u64);
     (found, analysis.notes(&outcome.merge))

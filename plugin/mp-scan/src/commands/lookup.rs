@@ -5,9 +5,10 @@ use crate::cli::ScanOptions;
 use crate::file_scan::{self, FilePlan};
 use crate::modules::Modules;
 use crate::session::Session;
-use analysis::lookup::{Given, Lookup as LookupPlan, LookupOptions, Spelling, address_in, has_file_name, in_module};
+use analysis::lookup::{Given, Lookup as LookupPlan, LookupOptions, ModuleNames, Spelling, address_in, in_module};
 use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Tell what is at addresses: module, symbol, inlined functions, source lines.
 ///
@@ -66,7 +67,7 @@ impl Command for Lookup {
             given.push(address(&modules, arguments.module.as_deref(), word)?);
         }
         if let Some(file) = &arguments.file {
-            let (more, other) = of_lines(file)?;
+            let (more, other) = of_lines(file, &|| session.interrupt.requested())?;
             given.extend(more);
             modules.warnings.extend(other);
         }
@@ -89,21 +90,29 @@ fn address(modules: &Modules, module: Option<&str>, word: &str) -> Result<Given>
     let resolved = modules.address(word, module);
     match (resolved, in_module(word, true)) {
         (Ok(address), _) => Ok(Given::Address(address)),
-        (Err(_), Some(Given::In(name, address)))
-            if modules.modules.iter().any(|module| has_file_name(&module.path, &name)) =>
-        {
+        (Err(_), Some(Given::In(name, address))) if names(modules).find(&name).is_some() => {
             Ok(Given::In(name, address))
         }
         (Err(error), _) => Err(error),
     }
 }
 
+fn names(modules: &Modules) -> ModuleNames<'_> {
+    ModuleNames::new(modules.modules.iter().map(|module| module.path.as_str()))
+}
+
+/// As many lines are read between two questions whether to stop.
+const LINES: usize = 1 << 12;
+
 /// The addresses of a file's lines, and what is said of lines that have none.
-fn of_lines(path: &Path) -> Result<(Vec<Given>, Option<String>)> {
+fn of_lines(path: &Path, stop: &dyn Fn() -> bool) -> Result<(Vec<Given>, Option<String>)> {
     let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let text = String::from_utf8_lossy(&text);
     let (mut given, mut other) = (Vec::new(), Vec::new());
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        if number % LINES == LINES - 1 && stop() {
+            bail!("interrupted before anything was looked up, at line {} of {}", number + 1, path.display());
+        }
         match address_in(line) {
             Some(address) => given.push(address),
             None => other.push((number + 1, line.trim())),
@@ -126,20 +135,20 @@ fn of_lines(path: &Path) -> Result<(Vec<Given>, Option<String>)> {
 /// Leaves the modules that addresses may lie in, and says of file addresses of which module they are.
 fn keep(modules: &mut Modules, given: &mut [Given], module: Option<&str>, loaded: bool) -> Result<()> {
     if module.is_some() || !loaded {
-        let name = match module {
+        let name: Arc<str> = match module {
             Some(name) => {
                 let mut named = modules.modules.clone();
                 std::mem::swap(&mut modules.modules, &mut named);
                 modules.keep(Some(name))?;
-                let path = modules.modules[0].path.clone();
+                let path = modules.modules[0].path.as_str().into();
                 modules.modules = named;
                 path
             }
-            None => modules.modules[0].path.clone(),
+            None => modules.modules[0].path.as_str().into(),
         };
         for given in given.iter_mut() {
             if let Given::Address(address) = given {
-                *given = Given::In(name.clone(), *address);
+                *given = Given::In(Arc::clone(&name), *address);
             }
         }
     }
@@ -147,6 +156,7 @@ fn keep(modules: &mut Modules, given: &mut [Given], module: Option<&str>, loaded
     let mut bases: Vec<(u64, usize)> =
         modules.modules.iter().enumerate().filter_map(|(index, module)| Some((module.base?, index))).collect();
     bases.sort_unstable();
+    let names = names(modules);
     let mut wanted = vec![false; modules.modules.len()];
     for given in given.iter() {
         match given {
@@ -157,8 +167,7 @@ fn keep(modules: &mut Modules, given: &mut [Given], module: Option<&str>, loaded
                 }
             }
             Given::In(name, _) => {
-                let named = modules.modules.iter().position(|module| has_file_name(&module.path, name));
-                if let Some(index) = named {
+                if let Some(index) = names.find(name) {
                     wanted[index] = true;
                 }
             }

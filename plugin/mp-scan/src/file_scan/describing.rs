@@ -12,6 +12,9 @@ use std::time::Duration;
 use target::AddressRange;
 use target::modules::Files;
 
+/// As many rows are given at a time where nobody describes them.
+const PLAIN: usize = 1024;
+
 /// What is being described.
 pub struct Describing<A: FileAnalysis> {
     analysis: Arc<A>,
@@ -92,8 +95,11 @@ impl<A: FileAnalysis> Describing<A> {
             return;
         }
         if matches!(self.hands, Hands::Nobody) {
-            let rows = Some(self.analysis.plain(&items));
-            self.batches.push_back(Batch { items: Vec::new(), rows });
+            let mut items = items.into_iter();
+            while items.len() > 0 {
+                let rows = Some(self.analysis.plain(items.by_ref().take(PLAIN).collect()));
+                self.batches.push_back(Batch { items: Vec::new(), rows });
+            }
             return;
         }
         for batch in items.chunks(A::BATCH.max(1)) {
@@ -161,7 +167,7 @@ impl<A: FileAnalysis> Describing<A> {
         batch.rows = Some(whole.unwrap_or_else(|why| {
             let before = self.lost.as_ref().map_or(0, |(count, _)| *count);
             self.lost = Some((before + batch.items.len(), why));
-            self.analysis.plain(&batch.items)
+            self.analysis.plain(std::mem::take(&mut batch.items))
         }));
     }
 
@@ -171,7 +177,7 @@ impl<A: FileAnalysis> Describing<A> {
             job.cancel();
         }
         self.first += self.batches.len() as u64;
-        let rows = |batch: Batch<A::Item>| batch.rows.unwrap_or_else(|| self.analysis.plain(&batch.items));
+        let rows = |batch: Batch<A::Item>| batch.rows.unwrap_or_else(|| self.analysis.plain(batch.items));
         self.batches.drain(..).map(rows).collect()
     }
 

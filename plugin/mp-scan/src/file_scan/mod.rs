@@ -85,8 +85,14 @@ enum Stage<A: FileAnalysis> {
     Surveying(Option<MakeAnalysis<A>>),
     /// They are scanned.
     Scanning(Box<Scanning<A>>),
-    /// All is merged; some rows are still being described.
-    Describing { analysis: Arc<A>, outcome: Box<Outcome<A::Merge>>, describing: Describing<A>, notes: Vec<String> },
+    /// All is merged; some rows are still being described, or not even made if there is `more`.
+    Describing {
+        analysis: Arc<A>,
+        outcome: Box<Outcome<A::Merge>>,
+        describing: Describing<A>,
+        notes: Vec<String>,
+        more: bool,
+    },
     /// It has come to an end without a plan: why.
     Ended { error: Option<String> },
 }
@@ -164,18 +170,26 @@ impl<A: FileAnalysis + Clone> FileScan<A> {
         })))
     }
 
-    /// Takes rows that are next.
-    fn show(&mut self, rows: Results, found: &mut dyn FnMut(Results)) {
-        match &mut self.shown {
-            Some(shown) => shown.append(rows.clone()),
-            None => self.shown = Some(rows.clone()),
+    /// Takes what was found.
+    fn take(&mut self, items: Vec<A::Item>, describing: &mut Describing<A>) {
+        match &mut self.kept {
+            Some(kept) => kept.extend(items),
+            None => describing.add(items),
         }
-        found(rows);
+    }
+
+    /// Takes rows that are next.
+    fn show(&mut self, rows: Results, found: &mut dyn FnMut(&Results)) {
+        found(&rows);
+        match &mut self.shown {
+            Some(shown) => shown.append(rows),
+            None => self.shown = Some(rows),
+        }
     }
 }
 
 impl<A: FileAnalysis + Clone> Scan for FileScan<A> {
-    fn step(&mut self, patience: Duration, found: &mut dyn FnMut(Results)) -> bool {
+    fn step(&mut self, patience: Duration, found: &mut dyn FnMut(&Results)) -> bool {
         let late = self.until.is_some_and(|until| Instant::now() >= until);
         let stop = self.stopping.or(late.then_some(Stop::Timeout));
         self.stopping = stop;
@@ -194,29 +208,30 @@ impl<A: FileAnalysis + Clone> Scan for FileScan<A> {
                 let mut step = Step { items: Vec::new(), stop };
                 let Scanning { analysis, files, driver, executor, describing } = &mut *scanning;
                 let done = driver.step(&**analysis, &mut **executor, files, patience, &mut step);
-                match &mut self.kept {
-                    Some(kept) => kept.append(&mut step.items),
-                    None => describing.add(step.items),
-                }
+                self.take(step.items, describing);
+                // Whoever shows them may be slower than they are found, and wants to ask for an end.
+                let until = Instant::now() + patience;
                 while let Some(rows) = describing.step(Duration::ZERO) {
                     self.show(rows, found);
+                    if Instant::now() >= until {
+                        break;
+                    }
                 }
                 if done {
-                    let Scanning { analysis, executor, driver, mut describing, .. } = *scanning;
-                    let mut outcome = driver.finish();
-                    let mut last = Step { items: Vec::new(), stop: None };
-                    analysis.finish(&mut outcome.merge, &mut last);
-                    match &mut self.kept {
-                        Some(kept) => kept.append(&mut last.items),
-                        None => describing.add(last.items),
-                    }
-                    let notes = executor.notes();
-                    Stage::Describing { analysis, outcome: Box::new(outcome), describing, notes }
+                    let Scanning { analysis, executor, driver, describing, .. } = *scanning;
+                    let (outcome, notes) = (Box::new(driver.finish()), executor.notes());
+                    Stage::Describing { analysis, outcome, describing, notes, more: true }
                 } else {
                     Stage::Scanning(scanning)
                 }
             }
-            Stage::Describing { analysis, mut outcome, mut describing, notes } => {
+            Stage::Describing { analysis, mut outcome, mut describing, notes, mut more } => {
+                if more {
+                    let mut step = Step { items: Vec::new(), stop: None };
+                    more =
+                        analysis.finish(&mut outcome.merge, &mut step) && outcome.stopped.is_none() && stop.is_none();
+                    self.take(step.items, &mut describing);
+                }
                 if let Some(stop) = stop {
                     outcome.stopped.get_or_insert(stop);
                     for rows in describing.give_up() {
@@ -225,12 +240,12 @@ impl<A: FileAnalysis + Clone> Scan for FileScan<A> {
                 } else if let Some(rows) = describing.step(patience) {
                     self.show(rows, found);
                 }
-                Stage::Describing { analysis, outcome, describing, notes }
+                Stage::Describing { analysis, outcome, describing, notes, more }
             }
             ended @ Stage::Ended { .. } => ended,
         };
         match &self.stage {
-            Stage::Describing { describing, .. } => describing.is_idle(),
+            Stage::Describing { describing, more, .. } => !more && describing.is_idle(),
             Stage::Ended { .. } => true,
             Stage::Surveying(_) | Stage::Scanning(_) => false,
         }
@@ -261,7 +276,7 @@ impl<A: FileAnalysis + Clone> Scan for FileScan<A> {
         let deaths = this.force.as_ref().map_or(0, |force| force.pool.deaths()) - this.deaths_before;
         let workers = this.force.as_ref().map_or(0, |force| force.here);
         let (stats, stopped, skipped, total, rows) = match this.stage {
-            Stage::Describing { analysis, outcome, describing, notes } => {
+            Stage::Describing { analysis, outcome, describing, notes, .. } => {
                 this.notes.extend(notes);
                 this.notes.extend(analysis.notes(&outcome.merge));
                 this.notes.extend(describing.note());

@@ -82,7 +82,7 @@ impl<F: FileAnalysis + Clone> FileScan<F> {
 }
 
 impl<F: FileAnalysis + Clone, A: FileAnalysis + Clone> Scan for Twofold<F, A> {
-    fn step(&mut self, patience: Duration, found: &mut dyn FnMut(Results)) -> bool {
+    fn step(&mut self, patience: Duration, found: &mut dyn FnMut(&Results)) -> bool {
         match &mut self.turn {
             Turn::First(first, _) => {
                 if first.step(patience, &mut |_| {})

@@ -281,7 +281,7 @@ fn launch(
 }
 
 impl Scan for HeapScan {
-    fn step(&mut self, patience: Duration, found: &mut dyn FnMut(Results)) -> bool {
+    fn step(&mut self, patience: Duration, found: &mut dyn FnMut(&Results)) -> bool {
         let stopping = Failure::Stopped(self.control.stopping().unwrap_or(Stop::Cancelled));
         let phase = std::mem::replace(&mut self.phase, Phase::Ended(End::early(stopping)));
         self.phase = match phase {
@@ -308,7 +308,7 @@ impl Scan for HeapScan {
                 Ok(Event::Ended(end)) => {
                     engine().heaps.leave(thread);
                     if let Ok(answer) = &end.answer {
-                        found(answer.results.clone());
+                        found(&answer.results);
                     }
                     Phase::Ended(*end)
                 }

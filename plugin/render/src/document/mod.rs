@@ -14,10 +14,11 @@ use heap::{
     AllocationDocument, FindingDocument, HeapDocument, LeakDocument, ObjectDocument, RefDocument, Totals, allocation,
     finding_row, heap_row, leak_row, object_row, ref_row, totals,
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use stacks::{BranchDocument, StackDocument, branch_row, stack_row};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io::{self, Write};
 use symbols::{
     LineDocument, LookupDocument, SymbolDocument, TypeDocument, XrefDocument, line_row, lookup_row, symbol_row,
     type_row, xref_row,
@@ -26,19 +27,24 @@ use target::Permissions;
 
 const SCHEMA: u32 = 1;
 
-/// The report as one JSON document, with a line break at its end.
-pub fn json(report: &Report) -> String {
-    let mut text = serde_json::to_string(&Document::new(report)).expect("a document has only string keys");
-    text.push('\n');
-    text
+/// Writes the report as one JSON document, with a line break at its end.
+///
+/// # Errors
+/// Those of `out`.
+pub fn json(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, &Document::new(report))?;
+    out.write_all(b"\n")
 }
 
-/// The report as one RON document of the same shape, with a line break at its end.
-pub fn ron(report: &Report) -> String {
+/// Writes the report as one RON document of the same shape, with a line break at its end.
+///
+/// # Errors
+/// Those of `out`.
+pub fn ron(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let config = ron::ser::PrettyConfig::new().depth_limit(3).extensions(ron::extensions::Extensions::IMPLICIT_SOME);
-    let mut text = ron::ser::to_string_pretty(&Document::new(report), config).expect("a document is plain data");
-    text.push('\n');
-    text
+    let written = ron::Options::default().to_io_writer_pretty(&mut *out, &Document::new(report), config);
+    written.map_err(io::Error::other)?;
+    out.write_all(b"\n")
 }
 
 #[derive(Serialize)]
@@ -56,7 +62,7 @@ struct Document<'a> {
     /// Sums over all there is, for the heap's commands.
     #[serde(skip_serializing_if = "Option::is_none")]
     totals: Option<Totals>,
-    results: Vec<Row<'a>>,
+    results: Rows<'a>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     notes: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,6 +113,37 @@ struct Skipped<'a> {
     start: String,
     end: String,
     reason: &'a str,
+}
+
+/// The rows of results, each of them made when it is written.
+struct Rows<'a>(&'a Results);
+
+impl Serialize for Rows<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Results::Matches(matches) => to.collect_seq(matches.iter().map(match_row).map(Row::Match)),
+            Results::Mappings(mappings) => to.collect_seq(mappings.iter().map(map_row).map(Row::Mapping)),
+            Results::Symbols(rows) => to.collect_seq(rows.iter().map(symbol_row).map(Row::Symbol)),
+            Results::Types(rows) => to.collect_seq(rows.iter().map(type_row).map(Row::Type)),
+            Results::Xrefs(rows) => to.collect_seq(rows.iter().map(xref_row).map(Row::Xref)),
+            Results::Lookups(rows) => to.collect_seq(rows.iter().map(lookup_row).map(Row::Lookup)),
+            Results::Lines(rows) => to.collect_seq(rows.iter().map(line_row).map(Row::Line)),
+            Results::Heap(heap) => to.collect_seq(heap.rows.iter().map(heap_row).map(Row::Heap)),
+            Results::Leaks(leaks) => to.collect_seq(leaks.rows.iter().map(leak_row).map(Row::Leak)),
+            Results::Refs(rows) => to.collect_seq(rows.iter().map(ref_row).map(Row::Ref)),
+            Results::Objects(rows) => to.collect_seq(rows.iter().map(object_row).map(Row::Object)),
+            Results::Findings(rows) => to.collect_seq(rows.iter().map(finding_row).map(Row::Finding)),
+            Results::Stacks(rows) => to.collect_seq(rows.rows.iter().map(stack_row).map(Row::Stack)),
+            Results::Branches(rows) => to.collect_seq(rows.iter().map(branch_row).map(Row::Branch)),
+            Results::Deadlocks(rows) => to.collect_seq(rows.iter().map(deadlock_row).map(Row::Deadlock)),
+            Results::Jobs(jobs) => to.collect_seq(jobs.iter().map(job_row).map(Row::Job)),
+            Results::Pool(pool) => to.collect_seq(pool.workers.iter().map(worker_row).map(Row::Worker)),
+            Results::Hosts(hosts) => to.collect_seq(hosts.iter().map(host_row).map(Row::Host)),
+            Results::Versions(versions) => {
+                to.collect_seq(versions.iter().map(|(name, version)| Row::Version { name, version }))
+            }
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -239,29 +276,6 @@ struct HostDocument<'a> {
 
 impl<'a> Document<'a> {
     fn new(report: &'a Report) -> Self {
-        let rows = match &report.results {
-            Results::Matches(matches) => matches.iter().map(match_row).map(Row::Match).collect(),
-            Results::Mappings(mappings) => mappings.iter().map(map_row).map(Row::Mapping).collect(),
-            Results::Symbols(rows) => rows.iter().map(symbol_row).map(Row::Symbol).collect(),
-            Results::Types(rows) => rows.iter().map(type_row).map(Row::Type).collect(),
-            Results::Xrefs(rows) => rows.iter().map(xref_row).map(Row::Xref).collect(),
-            Results::Lookups(rows) => rows.iter().map(lookup_row).map(Row::Lookup).collect(),
-            Results::Lines(rows) => rows.iter().map(line_row).map(Row::Line).collect(),
-            Results::Heap(heap) => heap.rows.iter().map(heap_row).map(Row::Heap).collect(),
-            Results::Leaks(leaks) => leaks.rows.iter().map(leak_row).map(Row::Leak).collect(),
-            Results::Refs(rows) => rows.iter().map(ref_row).map(Row::Ref).collect(),
-            Results::Stacks(rows) => rows.rows.iter().map(stack_row).map(Row::Stack).collect(),
-            Results::Branches(rows) => rows.iter().map(branch_row).map(Row::Branch).collect(),
-            Results::Objects(rows) => rows.iter().map(object_row).map(Row::Object).collect(),
-            Results::Findings(rows) => rows.iter().map(finding_row).map(Row::Finding).collect(),
-            Results::Deadlocks(rows) => rows.iter().map(deadlock_row).map(Row::Deadlock).collect(),
-            Results::Jobs(jobs) => jobs.iter().map(job_row).map(Row::Job).collect(),
-            Results::Pool(pool) => pool.workers.iter().map(worker_row).map(Row::Worker).collect(),
-            Results::Hosts(hosts) => hosts.iter().map(host_row).map(Row::Host).collect(),
-            Results::Versions(versions) => {
-                versions.iter().map(|(name, version)| Row::Version { name, version }).collect()
-            }
-        };
         let settings = match &report.results {
             Results::Pool(PoolStatus { settings, .. }) => {
                 Some(settings.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect())
@@ -316,7 +330,7 @@ impl<'a> Document<'a> {
             }),
             skipped: skipped.collect(),
             totals: totals(&report.results),
-            results: rows,
+            results: Rows(&report.results),
             notes: &report.notes,
             settings,
             hosts,

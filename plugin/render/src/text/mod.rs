@@ -8,6 +8,7 @@ mod types;
 
 use crate::document::permission_letters;
 use crate::hexdump::hexdump;
+use crate::text_of;
 use crate::units::{bytes, plural, seconds, speed};
 use analysis::{
     Columns, Content, HostRow, JobRow, LeakRows, MappingRow, Match, PoolStatus, Report, Results, Skip, Stats, Stop,
@@ -16,6 +17,7 @@ use analysis::{
 pub use stacks::thread_list;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io::{self, Write};
 
 /// What the place that shows the text can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,33 +51,46 @@ impl Style {
 
 /// The lines of results: all of a report's, or some as they are found.
 pub fn results(results: &Results, columns: Columns, style: &Style) -> String {
+    text_of(|out| write_results(results, columns, style, out))
+}
+
+/// Writes the lines of results, one after another.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_results(results: &Results, columns: Columns, style: &Style, out: &mut dyn Write) -> io::Result<()> {
     match results {
-        Results::Matches(matches) => matches.iter().map(|found| result_line(found, columns, style)).collect(),
-        Results::Mappings(rows) => mappings(rows, style),
-        Results::Symbols(rows) => rows.iter().map(|row| symbols::symbol(row, style)).collect(),
-        Results::Types(rows) => rows.iter().map(|row| types::type_(row, style)).collect(),
-        Results::Xrefs(rows) => rows.iter().map(|row| symbols::xref(row, style)).collect(),
-        Results::Lookups(rows) => rows.iter().map(|row| symbols::lookup(row, style)).collect(),
-        Results::Lines(rows) => rows.iter().map(|row| symbols::line(row, style)).collect(),
-        Results::Heap(rows) => heap::heap(rows, style),
-        Results::Leaks(rows) => heap::leaks(rows, style),
-        Results::Refs(rows) => rows.iter().map(|row| heap::reference(row, style)).collect(),
-        Results::Objects(rows) => rows.iter().map(|row| heap::object(row, style)).collect(),
-        Results::Findings(rows) => rows.iter().map(|row| heap::finding(row, style)).collect(),
-        Results::Deadlocks(rows) => rows.iter().map(|row| deadlocks::deadlock(row, style)).collect(),
-        Results::Stacks(rows) => stacks::stacks(rows, style),
-        Results::Branches(rows) => stacks::tree(rows, style),
-        Results::Jobs(rows) => jobs(rows),
-        Results::Pool(status) => pool(status),
-        Results::Hosts(rows) => hosts(rows),
+        Results::Matches(rows) => lines(out, rows, |found| result_line(found, columns, style)),
+        Results::Symbols(rows) => lines(out, rows, |row| symbols::symbol(row, style)),
+        Results::Types(rows) => lines(out, rows, |row| types::type_(row, style)),
+        Results::Xrefs(rows) => lines(out, rows, |row| symbols::xref(row, style)),
+        Results::Lookups(rows) => lines(out, rows, |row| symbols::lookup(row, style)),
+        Results::Lines(rows) => lines(out, rows, |row| symbols::line(row, style)),
+        Results::Refs(rows) => lines(out, rows, |row| heap::reference(row, style)),
+        Results::Objects(rows) => lines(out, rows, |row| heap::object(row, style)),
+        Results::Findings(rows) => lines(out, rows, |row| heap::finding(row, style)),
+        Results::Deadlocks(rows) => lines(out, rows, |row| deadlocks::deadlock(row, style)),
+        Results::Mappings(rows) => whole(out, &mappings(rows, style)),
+        Results::Heap(rows) => whole(out, &heap::heap(rows, style)),
+        Results::Leaks(rows) => whole(out, &heap::leaks(rows, style)),
+        Results::Stacks(rows) => whole(out, &stacks::stacks(rows, style)),
+        Results::Branches(rows) => whole(out, &stacks::tree(rows, style)),
+        Results::Jobs(rows) => whole(out, &jobs(rows)),
+        Results::Pool(status) => whole(out, &pool(status)),
+        Results::Hosts(rows) => whole(out, &hosts(rows)),
         Results::Versions(versions) => {
             let width = versions.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-            versions.iter().fold(String::new(), |mut text, (name, version)| {
-                let _ = writeln!(text, "{name:width$}  {version}");
-                text
-            })
+            lines(out, versions, |(name, version)| format!("{name:width$}  {version}\n"))
         }
     }
+}
+
+fn lines<T>(out: &mut dyn Write, rows: &[T], line: impl Fn(&T) -> String) -> io::Result<()> {
+    rows.iter().try_for_each(|row| whole(out, &line(row)))
+}
+
+fn whole(out: &mut dyn Write, text: &str) -> io::Result<()> {
+    out.write_all(text.as_bytes())
 }
 
 /// A match's line, and the hexdump under it where context was asked for; with its line breaks.
