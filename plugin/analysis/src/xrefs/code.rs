@@ -53,23 +53,34 @@ pub fn scan(
     kinds: Kinds,
     stop: &dyn Fn() -> bool,
 ) -> (Vec<Reference>, u64) {
+    search(&mut Walk::new(code, boundaries), within, linkage, kinds, stop)
+}
+
+fn search(
+    walk: &mut Walk<'_>,
+    within: AddressRange,
+    linkage: &Linkage,
+    kinds: Kinds,
+    stop: &dyn Fn() -> bool,
+) -> (Vec<Reference>, u64) {
+    let code = walk.code;
     let filter = Filter::new(&linkage.ranges(), linkage.fixed);
     let near = nearby(linkage);
-    let mut walk = Walk::new(code, boundaries);
     let mut found = Vec::new();
     let mut at = within.start;
     while at < within.end && !stop() {
         let block = AddressRange::new(at, within.end.min(at.saturating_add(BLOCK)));
         let known = found.len();
         let mut spans: Vec<AddressRange> = near.iter().filter_map(|range| range.intersect(block)).collect();
-        let first = (block.start - code.address) as usize;
-        let last = (block.end.saturating_add(LONGEST).min(code.end()) - code.address) as usize;
-        filter.find(&code.bytes[first..last], block.start, |place| {
-            let place = block.start + place as u64;
-            spans.push(AddressRange::new(place.saturating_sub(LONGEST).max(block.start), place + 1));
-        });
-        spans.sort_unstable();
-        let whole = spans.into_iter().all(|span| {
+        if !spans.contains(&block) {
+            let first = (block.start - code.address) as usize;
+            let last = (block.end.saturating_add(LONGEST).min(code.end()) - code.address) as usize;
+            filter.find(&code.bytes[first..last], block.start, |place| {
+                let place = block.start + place as u64;
+                spans.push(AddressRange::new(place.saturating_sub(LONGEST).max(block.start), place + 1));
+            });
+        }
+        let whole = joined(spans).into_iter().all(|span| {
             walk.cover(span, stop, |instruction| {
                 if block.contains(instruction.ip()) {
                     found.extend(reference(instruction, linkage, kinds));
@@ -95,6 +106,18 @@ pub fn sweep(code: &Code<'_>, linkage: &Linkage, boundaries: &Boundaries<'_>, ki
         found.extend(reference(instruction, linkage, kinds));
     });
     found
+}
+
+/// The spans in ascending order, those that meet or lie nearer than an instruction is long as one: else the same code would be
+/// decoded for each of them, and of a large range there are as many as bytes.
+fn joined(mut spans: Vec<AddressRange>) -> Vec<AddressRange> {
+    spans.sort_unstable();
+    spans.dedup_by(|next, before| {
+        let near = next.start < before.end.saturating_add(LONGEST);
+        before.end = if near { before.end.max(next.end) } else { before.end };
+        near
+    });
+    spans
 }
 
 /// Where short jumps to what is wanted begin.
@@ -138,13 +161,14 @@ impl<'a> Walk<'a> {
         Self { code, boundaries, decoder, stretch: Stretch { from: 0, range: 0..0 }, next: 0, decoded: 0 }
     }
 
-    /// Calls `found` with each instruction that reaches into `span`. Returns `false` if it was stopped before its end.
+    /// Calls `found` with each instruction that reaches into `span`, unless it reached into the span before. Spans come in ascending
+    /// order. Returns `false` if it was stopped before its end.
     fn cover(&mut self, span: AddressRange, stop: &dyn Fn() -> bool, mut found: impl FnMut(&Instruction)) -> bool {
         let end = span.end.min(self.code.end());
         let mut instruction = Instruction::default();
         let mut at = span.start;
         while at < end {
-            if !self.stretch.range.contains(&at) || self.next > at {
+            if !self.stretch.range.contains(&at) {
                 self.stretch = self.boundaries.stretch(at, &self.code.section);
                 self.next = self.stretch.from.max(self.code.address);
             }
@@ -177,6 +201,49 @@ impl<'a> Walk<'a> {
         self.decoder.decode_out(instruction);
         if instruction.code() == Opcode::INVALID {
             instruction.set_len(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::boundaries::Known;
+    use super::super::{Elf, Named, Target};
+    use super::*;
+
+    #[test]
+    fn spans_are_joined_where_they_are_nearer_than_an_instruction() {
+        let range = |start, end| AddressRange { start, end };
+        let spans = vec![range(40, 56), range(0, 10), range(8, 9), range(24, 25), range(30, 41)];
+        assert_eq!(joined(spans), [range(0, 56)]);
+        assert_eq!(joined(vec![range(25, 26), range(0, 10)]), [range(0, 10), range(25, 26)]);
+    }
+
+    /// However much is asked about, no code is decoded again and again.
+    #[test]
+    fn what_is_decoded_is_in_proportion_to_the_code() {
+        let bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        let file = Elf::parse(&bytes[..]).unwrap();
+        let known = Known::default();
+        let boundaries = Boundaries::new(&file, Vec::new, &known);
+        let part = file.named(".text").unwrap();
+        let section = part.address..part.address + part.size;
+        let code = Code { bytes: file.bytes(part).unwrap(), address: section.start, section: section.clone() };
+        let within = AddressRange::new(section.start, section.end.min(section.start + (4 << 20)));
+        let mut all = Walk::new(&code, &boundaries);
+        assert!(all.cover(within, &|| false, |_| {}));
+        for size in [1 << 16, 1 << 20, section.end - section.start] {
+            let target = Target::Place { module: 0, range: AddressRange::sized(section.start, size) };
+            let linkage = Linkage::new(&file, 0, &[Named { target, names: Vec::new() }]).unwrap();
+            let mut walk = Walk::new(&code, &boundaries);
+            let (found, reached) = search(&mut walk, within, &linkage, Kinds::ALL, &|| false);
+            assert_eq!(reached, within.end);
+            assert!(!found.is_empty());
+            let (decoded, once) = (walk.decoded, all.decoded);
+            assert!(
+                decoded <= once + once / 10,
+                "{decoded} instructions decoded, of {once}, for a range of {size} bytes"
+            );
         }
     }
 }
