@@ -1,8 +1,7 @@
 //! Rows for types that are shown: their layouts, and where they are defined.
 
-use super::Types;
-use super::item::Item;
-use super::layout::layout;
+use super::item::{Item, Sort};
+use super::layout::{layout, padding};
 use super::lines::Lines;
 use super::pattern::Pattern;
 use super::program::{Located, Program};
@@ -10,10 +9,11 @@ use super::scan::TypesScanner;
 use super::search::has_layout;
 use super::spelling::{Speller, lossy};
 use super::unit::{Entry, Unit};
+use super::{Types, TypesOptions};
 use crate::dwarf::ModuleSource;
 use crate::report::{LayoutRow, MemberRow, TypeRow};
 use gimli::constants as dw;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use target::modules::{FileSet, Files, InflatedSections};
@@ -31,7 +31,8 @@ pub(super) fn plain(set: &FileSet, item: &Item) -> TypeRow {
     }
 }
 
-/// The rows of items, in their order. What their units only declare is looked up in all of the module.
+/// The rows of items, in their order. What their units only declare is looked up in all of the module and, for layouts, in other
+/// modules.
 pub(super) fn rows(
     types: &Types,
     scanner: &mut TypesScanner,
@@ -55,14 +56,16 @@ pub(super) fn rows(
                 let (inflated, source) = (InflatedSections::default(), ModuleSource::new(files, module));
                 // What cannot be read has been reported by the scan.
                 let Ok(program) = Program::new(&source, &inflated) else { continue };
-                program.know(scanner.defined.clone());
+                if looks_elsewhere(&types.options) {
+                    program.know(scanner.defined.clone());
+                }
                 let (mut speller, mut lines) = (Speller::new(&program), Lines::new(&program));
                 for number in together {
                     if stop() {
                         return rows;
                     }
                     if let Some(Located { unit, entry }) = program.at(&items[*number].place) {
-                        describe(&mut speller, &mut lines, &unit, &entry, types.options.layout, &mut rows[*number]);
+                        describe(&mut speller, &mut lines, &unit, &entry, &types.options, &mut rows[*number]);
                     }
                     let more = program.take_lacking();
                     if !more.is_empty() {
@@ -76,6 +79,15 @@ pub(super) fn rows(
             }
             let names = Pattern::of_names(lacking.values().cloned().collect());
             let Some(found) = types.defined(files, module, names, stop) else { return rows };
+            // The order by padding, which is that of modules by themselves, is to agree with what is shown.
+            if types.options.layout && types.options.sort != Sort::Padding {
+                let nowhere = lacking.iter().filter(|(hash, _)| !found.contains_key(hash));
+                let names: FxHashSet<Vec<u8>> = nowhere.map(|(_, name)| name.clone()).collect();
+                if !names.is_empty() {
+                    let Some(others) = types.others(files, module, &names, stop) else { return rows };
+                    Arc::make_mut(&mut scanner.defined.others).extend(others);
+                }
+            }
             let places = Arc::make_mut(&mut scanner.defined.places);
             places.extend(lacking.keys().map(|hash| (*hash, found.get(hash).copied().flatten())));
             left = incomplete;
@@ -84,12 +96,18 @@ pub(super) fn rows(
     rows
 }
 
+/// Whether what a unit only declares is looked for elsewhere. That takes longer than all the rest: who ranks by padding, or looks at
+/// members, waits for it, and a mere list does not say what it does not know.
+fn looks_elsewhere(options: &TypesOptions) -> bool {
+    options.layout || options.sort == Sort::Padding
+}
+
 pub(super) fn describe<'a>(
     speller: &mut Speller<'_, 'a>,
     lines: &mut Lines<'_, 'a>,
     unit: &Rc<Unit<'a>>,
     entry: &Entry,
-    members: bool,
+    options: &TypesOptions,
     row: &mut TypeRow,
 ) {
     row.file = entry.file.and_then(|file| lines.file(unit, file));
@@ -98,14 +116,17 @@ pub(super) fn describe<'a>(
         row.size = entry.kind.and_then(|kind| speller.program.size(unit, kind));
     }
     match entry.tag {
-        tag if has_layout(tag) && members => {
+        tag if has_layout(tag) && options.layout => {
             let layout = layout(speller, unit, entry);
             row.padding = layout.padding;
             row.layout = Some(layout.row);
         }
-        tag if has_layout(tag) => row.padding = super::layout::padding(speller.program, unit, entry).bytes,
-        dw::DW_TAG_enumeration_type if members => row.layout = Some(enumerators(unit, entry)),
-        dw::DW_TAG_typedef if members => {
+        tag if has_layout(tag) => {
+            let found = padding(speller.program, unit, entry);
+            row.padding = found.bytes.filter(|_| !found.declared || looks_elsewhere(options));
+        }
+        dw::DW_TAG_enumeration_type if options.layout => row.layout = Some(enumerators(unit, entry)),
+        dw::DW_TAG_typedef if options.layout => {
             let member = MemberRow { type_name: speller.spell(unit, entry.kind), ..MemberRow::default() };
             row.layout = Some(LayoutRow { members: vec![member], ..LayoutRow::default() });
         }

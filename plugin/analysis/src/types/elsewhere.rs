@@ -1,25 +1,62 @@
-//! Classes that a unit only declares, and another unit of its module defines. Compilers leave a class out where they expect
-//! another unit to have it: that of its first virtual function (gcc and clang), of its constructors (clang), or of an explicit
-//! instance of its template (clang). Members and bases of such a class have no size in the unit itself.
+//! Classes that a unit only declares, and another unit of its module defines, or one of another module. Compilers leave a class
+//! out where they expect another unit to have it: that of its first virtual function (gcc and clang), of its constructors
+//! (clang), or of an explicit instance of its template (clang). Members and bases of such a class have no size in the unit
+//! itself.
 
 use super::item::{Candidate, Kind, Padding, Place};
+use super::layout::{Ask, DEEPEST, every_part};
 use super::merge::Taker;
-use super::names;
+use super::pattern::Pattern;
 use super::program::{Located, Program};
 use super::search::has_layout;
 use super::unit::{Entry, Unit};
+use super::{Types, names};
+use crate::dwarf::ModuleSource;
 use gimli::{DwTag, constants as dw};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::hash_map::Entry as Slot;
 use std::sync::Arc;
+use target::modules::{Files, InflatedSections};
 
 /// Where classes are defined, by the hash of the name; `None` for those that are not, or in several ways.
 pub(super) type Places = FxHashMap<u64, Option<Place>>;
+
+/// What other modules say of classes, by the hash of the name; `None` for those that they do not agree on.
+pub(super) type Others = FxHashMap<u64, Option<Other>>;
+
+/// What another module says of a class: all that a layout needs to know of a member or a base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Other {
+    pub(super) size: Option<u64>,
+    union: bool,
+    /// Whether it has neither a member nor a base that has one.
+    pub(super) empty: bool,
+    /// Whether neither it nor a base of it has a virtual base.
+    pub(super) plain: bool,
+    /// Whether it and all of its bases are defined in that module.
+    pub(super) known: bool,
+}
+
+impl Other {
+    fn of<'a>(program: &Program<'a>, definition: &Located<'a>) -> Option<Self> {
+        let Located { unit, entry } = definition;
+        let all = |ask: Ask| every_part(program, definition, DEEPEST, ask);
+        (!entry.declaration && !lacks_arguments(unit, entry)).then(|| Self {
+            size: entry.size,
+            union: is_union(entry),
+            empty: all(Ask::Empty),
+            plain: all(Ask::Plain),
+            known: all(Ask::Known),
+        })
+    }
+}
 
 /// What is known of the definitions of a module.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Known {
     pub(super) places: Arc<Places>,
+    /// Of those that the module itself does not define, as far as that was looked for.
+    pub(super) others: Arc<Others>,
     /// Whether what is not among them is not defined.
     pub(super) all: bool,
 }
@@ -86,6 +123,30 @@ impl<'a> Program<'a> {
 
     /// The definition of a class that is only declared.
     pub(super) fn completed(&self, declared: &Located<'a>) -> Option<Located<'a>> {
+        let (known, hash, name) = self.declared(declared)?;
+        let Some(place) = known.places.get(&hash) else {
+            if !known.all {
+                self.elsewhere.borrow_mut().lacking.insert(hash, name);
+            }
+            return None;
+        };
+        let found = self.at(place.as_ref()?)?;
+        let fits = is_union(&found.entry) == is_union(&declared.entry) && !lacks_arguments(&found.unit, &found.entry);
+        (fits && !found.entry.declaration).then_some(found)
+    }
+
+    /// What other modules say of a class that this one only declares.
+    pub(super) fn other(&self, declared: &Located<'a>) -> Option<Other> {
+        if self.elsewhere.borrow().known.as_ref().is_none_or(|known| known.others.is_empty()) {
+            return None;
+        }
+        let (known, hash, _) = self.declared(declared)?;
+        let other = known.others.get(&hash).copied().flatten();
+        other.filter(|other| other.union == is_union(&declared.entry))
+    }
+
+    /// What is known of definitions, and the name of a class, with its hash, if it is only declared and may be defined elsewhere.
+    fn declared(&self, declared: &Located<'a>) -> Option<(Known, u64, Vec<u8>)> {
         let Located { unit, entry } = declared;
         if !(entry.declaration && entry.signature.is_none() && has_layout(entry.tag)) {
             return None;
@@ -97,20 +158,7 @@ impl<'a> Program<'a> {
         }
         let mut name = Vec::new();
         names::of_entry(self, unit, entry, &mut name);
-        if names::is_local(&name) {
-            return None;
-        }
-        let hash = super::digest::hash(&name);
-        let Some(place) = known.places.get(&hash) else {
-            if !known.all {
-                self.elsewhere.borrow_mut().lacking.insert(hash, name);
-            }
-            return None;
-        };
-        let union = |entry: &Entry| entry.tag == dw::DW_TAG_union_type;
-        let found = self.at(place.as_ref()?)?;
-        let fits = union(&found.entry) == union(entry) && !lacks_arguments(&found.unit, &found.entry);
-        (fits && !found.entry.declaration).then_some(found)
+        (!names::is_local(&name)).then(|| (known, super::digest::hash(&name), name))
     }
 
     /// The entry at `place`.
@@ -120,6 +168,42 @@ impl<'a> Program<'a> {
         let entry = unit.entry_at(place.entry).ok()?;
         Some(Located { unit, entry })
     }
+}
+
+impl Types {
+    /// What modules but `module` say of classes with these names; `None` if told to stop.
+    pub(super) fn others(
+        &self,
+        files: &Files,
+        module: usize,
+        names: &FxHashSet<Vec<u8>>,
+        stop: &dyn Fn() -> bool,
+    ) -> Option<Others> {
+        let mut others = Others::default();
+        for other in (0..self.set.modules.len()).filter(|other| *other != module) {
+            let places = self.defined(files, other, Pattern::of_names(names.clone()), stop)?;
+            if places.is_empty() {
+                continue;
+            }
+            let (inflated, source) = (InflatedSections::default(), ModuleSource::new(files, other));
+            // What cannot be read has been reported by the scan.
+            let Ok(program) = Program::new(&source, &inflated) else { continue };
+            for (hash, place) in places {
+                let said = place.and_then(|place| program.at(&place));
+                let said = said.and_then(|definition| Other::of(&program, &definition));
+                match others.entry(hash) {
+                    Slot::Vacant(slot) => drop(slot.insert(said)),
+                    Slot::Occupied(mut slot) if *slot.get() != said => drop(slot.insert(None)),
+                    Slot::Occupied(_) => {}
+                }
+            }
+        }
+        Some(others)
+    }
+}
+
+fn is_union(entry: &Entry) -> bool {
+    entry.tag == dw::DW_TAG_union_type
 }
 
 /// Whether it is an instance of a template whose name does not say of which arguments: another one has the same name.

@@ -14,7 +14,6 @@ use super::merge::Taker;
 use super::pattern::Pattern;
 use super::program::ScopeId;
 use super::unit::UnitPlace;
-use memchr::memmem::Finder;
 use rustc_hash::FxHashSet;
 use std::ops::{Deref, Range};
 use target::cache::{self, Kept};
@@ -122,11 +121,11 @@ impl<B: Deref<Target = [u8]>> Index<B> {
         let Some(rows) = self.rows_of(offset) else { return false };
         let names = self.name_at(rows.start)..self.name_at(rows.end);
         let text = self.names().get(names.clone()).unwrap_or_default();
-        match pattern.literal.as_deref().map(|literal| Finder::new(literal).into_owned()) {
+        match pattern.literals.clone() {
             None => rows.for_each(|row| self.offer(row, pattern, taker, padding)),
-            Some(finder) => {
+            Some(literals) => {
                 let (mut row, mut at) = (rows.start, 0);
-                while let Some(found) = finder.find(&text[at..]) {
+                while let Some(found) = literals.find(&text[at..]) {
                     // The name that it begins in. If it goes on in the next one, that is not what the pattern says.
                     row += self.rows_before(row..rows.end, names.start + at + found);
                     self.offer(row, pattern, taker, padding);

@@ -1,6 +1,7 @@
 //! What lies where in a type.
 
 use super::abbreviations::{Role, Text, Value, role};
+use super::elsewhere::Other;
 use super::item::Padding;
 use super::program::{Located, Program};
 use super::sizes::{bit_field, location};
@@ -12,7 +13,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 /// Members without a type of their own, and variants, may be nested so deeply.
-const DEEPEST: u32 = 32;
+pub(super) const DEEPEST: u32 = 32;
 
 /// No more members are shown of a type.
 const MOST_MEMBERS: usize = 1 << 16;
@@ -149,12 +150,12 @@ impl<'p, 'a> Lay<'_, 'p, 'a> {
         };
         match part.kind.and_then(|kind| self.program.stripped(unit, kind, true)) {
             // Its last bytes may be those of the first members behind it, and an empty one takes none.
-            Some(located) if takes_nothing(self.program, &located, DEEPEST) => {}
+            Some(located) if every_part(self.program, &located, DEEPEST, Ask::Empty) => {}
             Some(located) => {
                 self.cover.place(offset, size);
-                if !is_known(self.program, &located, DEEPEST) {
+                if !every_part(self.program, &located, DEEPEST, Ask::Known) {
                     self.cover.open = true;
-                } else if has_virtual_base(self.program, &located, DEEPEST) {
+                } else if !every_part(self.program, &located, DEEPEST, Ask::Plain) {
                     // Without its own virtual bases it is smaller, by how much is not said.
                     self.cover.dynamic = true;
                 }
@@ -229,27 +230,45 @@ fn nameless<'a>(program: &Program<'a>, unit: &Rc<Unit<'a>>, reference: Value) ->
     (role(entry.tag) == Role::Aggregate && !named).then_some((located, array))
 }
 
-/// Whether it has no member, nor a base that has one.
-fn takes_nothing<'a>(program: &Program<'a>, located: &Located<'a>, depth: u32) -> bool {
-    every_part(program, located, depth, &|part| part.tag == dw::DW_TAG_inheritance && part.virtuality == 0)
+/// What is asked of a type and its bases.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ask {
+    /// Whether they have no member.
+    Empty,
+    /// Whether they have no virtual base.
+    Plain,
+    /// Whether they are defined.
+    Known,
 }
 
-fn has_virtual_base<'a>(program: &Program<'a>, located: &Located<'a>, depth: u32) -> bool {
-    !every_part(program, located, depth, &|part| part.tag != dw::DW_TAG_inheritance || part.virtuality == 0)
+impl Ask {
+    /// The answer of a member or a base.
+    fn part(self, part: &Entry) -> bool {
+        match self {
+            Self::Empty => part.tag == dw::DW_TAG_inheritance && part.virtuality == 0,
+            Self::Plain => part.tag != dw::DW_TAG_inheritance || part.virtuality == 0,
+            Self::Known => true,
+        }
+    }
+
+    /// The answer of another module that defines the type.
+    fn other(self, other: &Other) -> bool {
+        match self {
+            Self::Empty => other.empty,
+            Self::Plain => other.plain,
+            Self::Known => other.known,
+        }
+    }
 }
 
-/// Whether it and all of its bases are defined.
-fn is_known<'a>(program: &Program<'a>, located: &Located<'a>, depth: u32) -> bool {
-    every_part(program, located, depth, &|_| true)
-}
-
-/// Whether `holds` is true of each member and base of a type, and of those of its bases. It is not of one that is only declared.
-fn every_part<'a>(program: &Program<'a>, located: &Located<'a>, depth: u32, holds: &dyn Fn(&Entry) -> bool) -> bool {
+/// Whether the answer is yes for each member and base of a type, and for those of its bases. It is no for one that is only
+/// declared.
+pub(super) fn every_part<'a>(program: &Program<'a>, located: &Located<'a>, depth: u32, ask: Ask) -> bool {
     let Some(depth) = depth.checked_sub(1) else { return false };
     let definition = program.completed(located);
     let Located { unit, entry } = definition.as_ref().unwrap_or(located);
     if entry.declaration {
-        return false;
+        return program.other(located).is_some_and(|other| ask.other(&other));
     }
     let mut parts = unit
         .children(entry)
@@ -257,8 +276,8 @@ fn every_part<'a>(program: &Program<'a>, located: &Located<'a>, depth: u32, hold
         .filter(|part| part.tag == dw::DW_TAG_inheritance || part.tag == dw::DW_TAG_member && !part.is_static());
     parts.all(|part| {
         let below = || part.kind.and_then(|kind| program.stripped(unit, kind, true));
-        let inherited = |base: Located<'a>| every_part(program, &base, depth, holds);
-        holds(&part) && (part.tag != dw::DW_TAG_inheritance || below().is_none_or(inherited))
+        let inherited = |base: Located<'a>| every_part(program, &base, depth, ask);
+        ask.part(&part) && (part.tag != dw::DW_TAG_inheritance || below().is_none_or(inherited))
     })
 }
 

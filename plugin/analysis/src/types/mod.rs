@@ -5,8 +5,9 @@
 //! key is the hash of its name and that of what is defined, so that tasks bring 16 bytes for each, and all that is shown of
 //! those few which may come first.
 //!
-//! A member or a base that its unit only declares is looked up in all of its module, for rows that are shown and, where types
-//! are ranked by padding, for all of them. What the module does not define, or defines in several ways, has no known size.
+//! A member or a base that its unit only declares is looked up in all of its module, for layouts that are shown and, where types
+//! are ranked by padding, for all of them; for layouts also in the other modules. What no module defines, or several define in
+//! several ways, has no known size.
 
 mod abbreviations;
 mod best;
@@ -194,7 +195,7 @@ impl Analysis for Types {
         let mut scan = Scan::new(&program, scanner, module, &mut taker, stop);
         let all = || {
             let places = self.defined(files, module, Pattern::new("").ok()?, stop)?;
-            Some(Known { places: Arc::new(places), all: true })
+            Some(Known { places: Arc::new(places), all: true, ..Known::default() })
         };
         if self.options.sort == Sort::Padding {
             scan.looks_up(&all);

@@ -1,6 +1,7 @@
 //! The regex that names are matched with, and what every name that it matches must contain.
 
 use super::names::NAMELESS;
+use super::strings::Literals;
 use crate::find::{PatternError, regex};
 use regex_automata::{Input, meta};
 use regex_syntax::hir::{Hir, HirKind};
@@ -10,24 +11,24 @@ use rustc_hash::FxHashSet;
 #[derive(Debug)]
 pub(super) struct Pattern {
     names: Names,
-    /// Bytes that every name which it matches contains, within the name of one namespace or type of those that the
+    /// Bytes of which every name that it matches contains some, within the name of one namespace or type of those that the
     /// qualified name is made of. `None` if there are none.
-    pub(super) literal: Option<Vec<u8>>,
+    pub(super) literals: Option<Literals>,
 }
 
 impl Pattern {
     pub(super) fn new(regex: &str) -> Result<Self, PatternError> {
         let (regex, hir) = regex::filter_and_hir(regex)?;
-        let literal = literal(&hir);
+        let literals = literal(&hir).and_then(|literal| Literals::new(&[literal]));
         let cache = regex.create_cache();
-        Ok(Self { names: Names::Matched(Box::new((regex, cache))), literal })
+        Ok(Self { names: Names::Matched(Box::new((regex, cache))), literals })
     }
 
     /// Of these names, in full.
     pub(super) fn of_names(names: FxHashSet<Vec<u8>>) -> Self {
-        let only = names.iter().next().filter(|_| names.len() == 1);
-        let literal = only.and_then(|name| longest_piece(std::slice::from_ref(name)));
-        Self { literal, names: Names::Exact(names) }
+        let pieces = names.iter().map(|name| longest_piece(std::slice::from_ref(name)));
+        let literals = pieces.collect::<Option<Vec<_>>>().and_then(|pieces| Literals::new(&pieces));
+        Self { literals, names: Names::Exact(names) }
     }
 
     pub(super) fn is_match(&mut self, name: &[u8]) -> bool {
@@ -84,7 +85,10 @@ mod tests {
 
     #[test]
     fn the_literal_is_what_one_part_of_every_matching_name_holds() {
-        let literal = |regex: &str| Pattern::new(regex).unwrap().literal.map(|bytes| String::from_utf8(bytes).unwrap());
+        let literal = |regex: &str| {
+            let (_, hir) = regex::filter_and_hir(regex).unwrap();
+            literal(&hir).map(|bytes| String::from_utf8(bytes).unwrap())
+        };
         assert_eq!(literal("^std::vector<int>$").as_deref(), Some("vector<int>"));
         assert_eq!(literal("foo.*barrier").as_deref(), Some("barrier"));
         assert_eq!(literal("(mds)+x?").as_deref(), Some("mds"));

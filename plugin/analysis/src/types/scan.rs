@@ -32,7 +32,7 @@ pub struct TypesScanner {
     module: Option<usize>,
     /// The units of its sections, by whether they are type units'.
     tables: HashMap<bool, Arc<UnitTable>>,
-    /// Which of its strings contain the pattern's literal, by whose they are.
+    /// Which of its strings contain a literal of the pattern, by whose they are.
     strings: HashMap<ScopeId, Arc<Strings>>,
     /// Units of its alternate file that have been gone through. What was found there is with an earlier task.
     imported: FxHashSet<u64>,
@@ -282,7 +282,7 @@ impl<'s, 'a, T: Taker> Scan<'s, 'a, T> {
     }
 
     fn strings(&mut self, scope: &Scope<'a>) -> Option<Arc<Strings>> {
-        let literal = self.scanner.pattern.literal.as_ref()?;
+        let literals = self.scanner.pattern.literals.as_ref()?;
         // All parts of a package share their strings.
         let id = match scope.id {
             ScopeId::PackageTypes(_) | ScopeId::Package(_) => ScopeId::Package(0),
@@ -290,7 +290,7 @@ impl<'s, 'a, T: Taker> Scan<'s, 'a, T> {
             id => id,
         };
         let section = scope.dwarf.debug_str.reader().slice();
-        let strings = self.scanner.strings.entry(id).or_insert_with(|| Arc::new(Strings::new(section, literal)));
+        let strings = self.scanner.strings.entry(id).or_insert_with(|| Arc::new(Strings::new(section, literals)));
         Some(Arc::clone(strings))
     }
 

@@ -29,6 +29,9 @@ impl<'a> Program<'a> {
         if let Some(definition) = self.completed(located) {
             return self.size_of(&definition, chain);
         }
+        if let Some(other) = self.other(located) {
+            return other.size;
+        }
         let inner = || self.size_of(&self.resolve(unit, entry.kind?).ok()?, chain);
         match entry.tag {
             dw::DW_TAG_pointer_type | dw::DW_TAG_reference_type | dw::DW_TAG_rvalue_reference_type => {

@@ -1,6 +1,6 @@
 //! Classes that a unit only declares, because the compiler expects another unit to define them.
 
-use crate::programs::{Answer, Build, layouts, search_by, search_by_in_parts, sorted};
+use crate::programs::{Answer, Build, layouts, search, search_by, search_by_in_parts, sorted};
 use analysis::TypeRow;
 use analysis::types::Sort;
 
@@ -48,6 +48,27 @@ fn what_another_unit_defines_is_as_large_as_it_says() {
     assert_eq!(boxes, [Some(7), Some(4 + 7)]);
     let alias = [&alone, &linked].map(|answer| answer.rows.iter().find(|row| row.name == "homed::Alias").unwrap().size);
     assert_eq!(alias, [None, Some(12)]);
+}
+
+#[test]
+fn what_another_module_defines_is_as_large_as_it_says() {
+    let folder = Build::new();
+    build(&folder, "-g -fstandalone-debug", true, "whole");
+    build(&folder, "-g -fPIC", true, "limited");
+    for part in ["main", "home", "other"] {
+        folder.run(&format!("clang++-22 -shared limited_{part}.o -o {part}.so"));
+    }
+    let [main, home, other] = ["main.so", "home.so", "other.so"].map(|name| folder.path(name));
+    let expected = users(&folder.search("whole", layouts("^homed::")));
+    for paths in [[&main, &home, &other], [&other, &home, &main]] {
+        let answer = search(&paths.map(String::clone), layouts("^homed::"));
+        assert_eq!(answer.problems, [] as [String; 0]);
+        assert_eq!(users(&answer), expected);
+        // The two modules that define it do not agree.
+        assert_eq!(sizes(answer.row("homed::Unsure")), [Some(1), None, Some(1)]);
+    }
+    let alone = search(&[main, other], layouts("^homed::"));
+    assert_eq!(sizes(alone.row("homed::Member")), [Some(1), None, Some(1)]);
 }
 
 #[test]
