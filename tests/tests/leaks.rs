@@ -226,6 +226,15 @@ fn what_is_wrong_in_one_place_hides_no_leaks_elsewhere() {
         "fast-double-free",
         "bin-link",
         "size-before",
+        "tcache-loop",
+        "tcache-count",
+        "tcache-unaligned",
+        "fast-loop",
+        "fast-unaligned",
+        "unmerged",
+        "bin",
+        "flags",
+        "arena-flags",
         "top",
     ] {
         let mut session = Session::start();

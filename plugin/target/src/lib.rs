@@ -19,6 +19,7 @@ pub mod modules;
 pub mod pagemap;
 mod region;
 pub mod relayed;
+pub mod room;
 mod source;
 pub mod streamed;
 

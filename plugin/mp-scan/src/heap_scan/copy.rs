@@ -7,12 +7,13 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use target::copied::{Copied, release};
 use target::core::Core;
+use target::room;
 use target::{Access, AddressSpace, Source};
 
 /// No more of a live process's heap is copied, in bytes: a debugger is a guest.
-const MOST: u64 = 1 << 30;
+const MOST: u64 = 4 << 30;
 
-/// Of the memory that the machine has free, at most one in so many bytes goes into a copy of a heap.
+/// Of the memory that can still be had, at most one in so many bytes goes into a copy of a heap.
 const SHARE: u64 = 4;
 
 /// What has been copied of a target's memory.
@@ -38,7 +39,7 @@ impl Copy {
     /// As for [`Stages::run`].
     pub fn of_heap(stages: &mut Stages, indexed: &Indexed, space: &AddressSpace) -> Result<Option<Self>, Failure> {
         let segments = indexed.index.segments();
-        let most = MOST.min(available().unwrap_or(MOST) / SHARE);
+        let most = MOST.min(room::available().unwrap_or(MOST) / SHARE);
         let memory = Arc::clone(&stages.reading.memory);
         let resident = |range| memory.residency(range).map_or(range.len(), |found| found.resident + found.swapped);
         let plan = HeapCopy::new(segments, most, resident, |range| space.is_sparse(range));
@@ -99,12 +100,4 @@ impl std::fmt::Debug for Copy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Copy").field("bytes", &self.bytes).finish_non_exhaustive()
     }
-}
-
-/// Bytes that this machine can still give out.
-pub fn available() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes << 10)
 }

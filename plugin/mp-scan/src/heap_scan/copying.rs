@@ -1,12 +1,11 @@
 //! Copies what only the debugger can read, so that workers can look at it in any order.
 
-use super::copy::available;
 use super::{Control, Copy};
 use anyhow::{Context as _, Result, bail};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use target::core::Snapshot;
-use target::{AddressRange, AddressSpace, Permissions, ReadMemory};
+use target::{AddressRange, AddressSpace, Permissions, ReadMemory, room};
 
 /// Bytes read at once: the debugger takes a few milliseconds for them.
 const PIECE: u64 = 256 << 10;
@@ -32,7 +31,7 @@ impl Copying {
         let mut left: Vec<AddressRange> = space.regions.iter().filter(copied).map(|region| region.range).collect();
         left.reverse();
         let size: u64 = left.iter().map(|range| range.len()).sum();
-        if let Some(room) = available().filter(|room| size > room / 2) {
+        if let Some(room) = room::available().filter(|room| size > room / 2) {
             bail!(
                 "the target can only be read through the debugger, and a copy of its memory would take {}, of {} that this \
                  machine has free: debug it on its own machine, or from a core file",
