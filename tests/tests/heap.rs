@@ -275,3 +275,27 @@ fn what_only_the_debugger_can_read_is_read_once_a_stop() {
     assert_eq!(session.json(LEAKS)["total"], 999);
     assert!(requests() > before + first / 2, "it is copied anew");
 }
+
+#[test]
+fn what_is_searched_as_the_heap_is_where_allocations_are() {
+    for (name, arguments) in [("heap.cpp", &["count=2000"][..]), ("heap_arenas.c", &["20", "100"])] {
+        let mut session = Session::start();
+        session.launch(name, arguments);
+        let find = "mp-scan find --int 1234605616436508552:8 --in heap";
+        let searched = |report: &Value| {
+            let [scanned, skipped] = ["bytes_scanned", "bytes_skipped"].map(|field| report["stats"][field].as_u64());
+            scanned.zip(skipped).map(|(scanned, skipped)| scanned + skipped)
+        };
+        let before = searched(&session.json(find));
+        let report = session.json("mp-scan heap --by region --top 100000");
+        let sizes = rows(&report).into_keys().map(|key| {
+            let range = key.split(' ').next().and_then(|range| range.split_once(".."));
+            let (start, end) = range.unwrap_or_else(|| panic!("no range in '{key}'"));
+            number(&Value::from(end)) - number(&Value::from(start))
+        });
+        let size: u64 = sizes.sum();
+        assert_eq!(before, Some(size), "{name}: {report}");
+        // It is known now.
+        assert_eq!(searched(&session.json(find)), Some(size), "{name}");
+    }
+}

@@ -45,6 +45,9 @@ pub struct Atlas<'a> {
     pub space: &'a AddressSpace,
     pub stacks: &'a [ThreadStack],
     pub memory: &'a dyn ReadMemory,
+    /// Where malloc of glibc has its chunks, disjoint and in address order, if that was looked for. If not, regions are known by what they
+    /// begin with.
+    pub chunks: Option<Vec<AddressRange>>,
 }
 
 impl std::fmt::Debug for Atlas<'_> {
@@ -153,8 +156,8 @@ impl Atlas<'_> {
         parts
     }
 
-    /// Whether a region holds allocations: `[heap]`, memory that an allocator has named, and what begins like one of
-    /// glibc's: a thread's arena or a chunk with a mapping of its own (`malloc/arena.c` and `malloc/malloc.c` of glibc).
+    /// Whether a region holds allocations: `[heap]`, memory that an allocator has named, and what has glibc's in it: a thread's
+    /// arena or a chunk with a mapping of its own (`malloc/arena.c` and `malloc/malloc.c` of glibc).
     fn is_heap(&self, region: &Region) -> bool {
         match &region.backing {
             Backing::Heap => true,
@@ -164,7 +167,13 @@ impl Atlas<'_> {
             Backing::Anonymous { name: None } | Backing::Unknown
                 if region.permissions.contains(Permissions::READ | Permissions::WRITE) =>
             {
-                self.holds_glibc_heap(region)
+                match &self.chunks {
+                    Some(chunks) => {
+                        let first = chunks.partition_point(|chunk| chunk.end <= region.range.start);
+                        chunks.get(first).is_some_and(|chunk| chunk.intersect(region.range).is_some())
+                    }
+                    None => self.holds_glibc_heap(region),
+                }
             }
             _ => false,
         }
@@ -281,12 +290,16 @@ mod tests {
     }
 
     fn covered(places: &[Place]) -> Result<Vec<(u64, u64)>, String> {
+        covered_with(places, None)
+    }
+
+    fn covered_with(places: &[Place], chunks: Option<Vec<AddressRange>>) -> Result<Vec<(u64, u64)>, String> {
         let space = space();
         let arena = [0x400_0030, 0, 0x21000, 0x21000];
         let chunk = [0, 0x10_0002, 0, 0];
         let memory = Words(vec![(0x400_0000, arena), (0x500_0000, chunk)]);
         let stacks = [ThreadStack { thread: 1, stack_pointer: 0x700_8010 }];
-        let atlas = Atlas { space: &space, stacks: &stacks, memory: &memory };
+        let atlas = Atlas { space: &space, stacks: &stacks, memory: &memory, chunks };
         let ranges = atlas.cover(places)?.ranges;
         Ok(ranges.iter().map(|part| (part.range.start, part.range.end)).collect())
     }
@@ -295,7 +308,7 @@ mod tests {
     fn everything_readable_is_the_default_and_the_rest_is_counted() {
         let space = space();
         let memory = Words(Vec::new());
-        let coverage = Atlas { space: &space, stacks: &[], memory: &memory }.cover(&[]).unwrap();
+        let coverage = Atlas { space: &space, stacks: &[], memory: &memory, chunks: None }.cover(&[]).unwrap();
         assert_eq!(coverage.ranges.len(), 8);
         assert_eq!(coverage.left_out, (1, 0x1000));
         let sparse: Vec<u64> = coverage.ranges.iter().filter(|part| part.sparse).map(|part| part.range.start).collect();
@@ -312,6 +325,11 @@ mod tests {
         assert_eq!(covered(&[Place::Executable]).unwrap(), [(0x1000, 0x2000), (0x600_0000, 0x600_2000)]);
         let heap = [(0x8000, 0x9000), (0x400_0000, 0x402_1000), (0x500_0000, 0x510_0000)];
         assert_eq!(covered(&[Place::Heap]).unwrap(), heap);
+        // What was found is so, whatever a region looks like.
+        let chunks = vec![AddressRange::new(0x8010, 0x9000), AddressRange::new(0x50f_0000, 0x50f_8000)];
+        let heap = [(0x8000, 0x9000), (0x500_0000, 0x510_0000)];
+        assert_eq!(covered_with(&[Place::Heap], Some(chunks)).unwrap(), heap);
+        assert_eq!(covered_with(&[Place::Heap], Some(Vec::new())).unwrap(), heap[..1]);
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! Places and addresses as users write them.
 
 use crate::cli::EXPRESSION;
-use crate::inspect::Inspected;
+use crate::engine::engine;
+use crate::heap_scan::Moment;
+use crate::inspect::{Access, Inspected};
+use analysis::heap::glibc::located;
 use analysis::place::{Atlas, Coverage, Place};
 use anyhow::{Result, bail};
-use target::AddressRange;
+use target::{AddressRange, Layout};
 
 /// What `--in` was given, before the target is known.
 #[derive(Clone, Debug)]
@@ -53,9 +56,27 @@ impl Places {
             Written::Range(text) => Ok(Place::Range(addresses.range(text)?)),
         });
         let places = places.collect::<Result<Vec<_>>>()?;
-        let atlas = Atlas { space: &inspected.space, stacks: &inspected.stacks, memory: &*inspected.memory };
+        let chunks = places.contains(&Place::Heap).then(|| chunks(inspected)).flatten();
+        let atlas = Atlas { space: &inspected.space, stacks: &inspected.stacks, memory: &*inspected.memory, chunks };
         atlas.cover(&places).map_err(anyhow::Error::msg)
     }
+}
+
+/// Where malloc of glibc has its chunks, as the commands of the heap find it; `None` of what takes long to look at, changes, or is
+/// not understood.
+fn chunks(inspected: &Inspected) -> Option<Vec<AddressRange>> {
+    let is_direct = matches!(inspected.access, Access::Direct { .. });
+    if inspected.space.layout != Layout::default() || inspected.info.ran {
+        return None;
+    }
+    let moment = Moment::of(inspected);
+    let known = moment.and_then(|moment| engine().heaps.at(&moment));
+    if known.is_none() && !is_direct {
+        return None;
+    }
+    let found = known.is_none().then(|| located(&inspected.memory, &inspected.space));
+    let located = known.as_ref().map(|known| &known.located).or(found.as_ref())?;
+    Some(located.segments.iter().map(|segment| segment.range).collect())
 }
 
 /// What addresses are looked up in.

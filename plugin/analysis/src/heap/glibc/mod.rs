@@ -28,7 +28,7 @@ pub use findings::{Before, Finding, FindingKind, Findings, Problem};
 pub use free_lists::{FreeLists, FreeListsMerge, Freed, Wrong, WrongKind};
 pub use locate::{Locate, LocateMerge, Located};
 pub use parameters::Parameters;
-pub use survey::{Heap, survey};
+pub use survey::{Heap, located, survey};
 pub use walk::{Walk, WalkMerge, Walked};
 
 use serde::{Deserialize, Serialize};

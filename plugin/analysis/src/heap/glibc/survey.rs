@@ -25,12 +25,18 @@ impl Heap {
     }
 }
 
+/// Where malloc has its memory in `memory`, by a search on this thread.
+pub fn located(memory: &Arc<dyn ReadMemory>, space: &AddressSpace) -> Located {
+    let view = View { memory: Arc::clone(memory), index: Index::default(), tables: Vec::new() };
+    serial(&Locate::new(space), &view)
+}
+
 /// Surveys the heap in `memory`, one task after the other, on this thread.
 pub fn survey(memory: &Arc<dyn ReadMemory>, space: &AddressSpace) -> Heap {
-    let mut view = View { memory: Arc::clone(memory), index: Index::default(), tables: Vec::new() };
-    let located = serial(&Locate::new(space), &view);
+    let located = located(memory, space);
     let segments = Arc::new(Segments::new(located.segments.clone()));
-    view.index = Index::new(Arc::clone(&segments), table(Index::words(&segments)));
+    let index = Index::new(Arc::clone(&segments), table(Index::words(&segments)));
+    let view = View { memory: Arc::clone(memory), index, tables: Vec::new() };
     let walk = Walk::new(&located, space);
     let mut walked = serial(&walk, &view);
     walk.finish(&mut walked, &view.index);
