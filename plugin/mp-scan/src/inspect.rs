@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use target::live::{self, Identity, Patch, Reader};
-use target::{AddressSpace, ReadMemory, Region};
+use target::{AddressSpace, ReadMemory, Region, ThreadState};
 
 /// A target that is ready to be scanned.
 pub struct Inspected {
@@ -25,6 +25,8 @@ pub struct Inspected {
     pub target: Target,
     /// The threads of a process that is stopped.
     pub threads: Vec<lldb::Thread>,
+    /// Where they are, by the system's ids, as far as this machine's kernel or the core file tells.
+    pub states: HashMap<u64, ThreadState>,
     /// The selected frame, if there is a process that is stopped.
     pub frame: Option<Frame>,
 }
@@ -73,8 +75,10 @@ pub fn inspect(debugger: &Debugger) -> Result<Inspected> {
         bail!("MP_SCAN_READER allows no other way, and {why:#}");
     }
     let threads = if stopped { process.threads() } else { Vec::new() };
+    let states = direct.as_ref().map(|direct| direct.states(&threads)).unwrap_or_default();
     let stack = |thread: &lldb::Thread| {
-        let stack_pointer = thread.stack_pointer()?;
+        let known = states.get(&thread.id()).map(|state| state.stack_pointer);
+        let stack_pointer = known.or_else(|| thread.stack_pointer())?;
         Some(ThreadStack { thread: u64::from(thread.index()), stack_pointer })
     };
     let stacks = threads.iter().filter_map(stack).collect();
@@ -97,6 +101,7 @@ pub fn inspect(debugger: &Debugger) -> Result<Inspected> {
             access: Access::Direct { opened: Box::new(opened), identity, core },
             target,
             threads,
+            states,
             frame,
         }),
         Err(why) => {
@@ -109,7 +114,7 @@ pub fn inspect(debugger: &Debugger) -> Result<Inspected> {
                 Some(_) => Vec::new(),
                 None => vec![format!("read through the debugger, at its speed: {why:#}")],
             };
-            Ok(Inspected { info, space, stacks, memory, access, warnings, target, threads, frame })
+            Ok(Inspected { info, space, stacks, memory, access, warnings, target, threads, states, frame })
         }
     }
 }
@@ -177,6 +182,19 @@ struct Direct {
     core: Option<PathBuf>,
     /// Whether it runs, whatever the debugger has noticed.
     runs: bool,
+}
+
+impl Direct {
+    /// Where threads are, as the core file or the kernel tells. The debugger takes ten times as long to tell less.
+    fn states(&self, threads: &[lldb::Thread]) -> HashMap<u64, ThreadState> {
+        let in_core = self.opened.process.threads.iter();
+        let in_core = in_core.filter_map(|thread| Some((thread.id.into(), thread.state()?)));
+        let live = threads.iter().filter_map(|thread| {
+            let (id, identity) = (thread.id(), self.identity.as_ref()?);
+            Some((id, live::thread_state(identity.pid, u32::try_from(id).ok()?)?))
+        });
+        in_core.chain(live).collect()
+    }
 }
 
 fn open_core(process: &Process) -> Result<Direct> {

@@ -26,4 +26,4 @@ pub mod streamed;
 pub use address::{AddressRange, ByteOrder, Layout};
 pub use memory::{Fault, FaultReason, Populated, ReadMemory, Residency};
 pub use region::{AddressSpace, Backing, Permissions, Region};
-pub use source::{Access, OpenError, Opened, Process, Source, Thread};
+pub use source::{Access, OpenError, Opened, Process, Source, Thread, ThreadState};

@@ -105,7 +105,27 @@ const X86_64: [&str; 27] = [
     "rip", "cs", "eflags", "rsp", "ss", "fs_base", "gs_base", "ds", "es", "fs", "gs",
 ];
 
+/// Where a thread is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadState {
+    pub stack_pointer: u64,
+    /// The next instruction in user space.
+    pub pc: u64,
+    /// The system call that it is in, and its arguments.
+    pub call: Option<(u64, [u64; 6])>,
+}
+
 impl Thread {
+    /// Where it is; `None` for a machine other than x86-64.
+    pub fn state(&self) -> Option<ThreadState> {
+        let of = |name: &str| self.named()?.find(|(known, _)| *known == name).map(|(_, value)| value);
+        // The number of the call is negative in a thread that is in none.
+        let number = u64::try_from(of("orig_rax")?.cast_signed()).ok();
+        let arguments = ["rdi", "rsi", "rdx", "r10", "r8", "r9"].map(|name| of(name).unwrap_or_default());
+        let call = number.map(|number| (number, arguments));
+        Some(ThreadState { stack_pointer: of("rsp")?, pc: of("rip")?, call })
+    }
+
     /// Its registers by their names; `None` for a machine other than x86-64.
     pub fn named(&self) -> Option<impl Iterator<Item = (&'static str, u64)>> {
         let is_known = self.registers.len() == X86_64.len();
@@ -148,4 +168,23 @@ pub enum OpenError {
     Slot { slot: usize },
     #[error("{what}: {error}")]
     System { what: &'static str, error: io::Error },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_core_files_registers_have_names() {
+        let mut thread = Thread { id: 1, stack_pointer: None, registers: (100..127).collect() };
+        thread.registers[15] = 202;
+        let arguments = [114, 113, 112, 107, 109, 108];
+        let state = ThreadState { stack_pointer: 119, pc: 116, call: Some((202, arguments)) };
+        assert_eq!(thread.state(), Some(state));
+        assert_eq!(thread.named().unwrap().find(|(name, _)| *name == "rbp"), Some(("rbp", 104)));
+        thread.registers[15] = u64::MAX;
+        assert_eq!(thread.state(), Some(ThreadState { call: None, ..state }));
+        thread.registers.pop();
+        assert_eq!(thread.state(), None);
+    }
 }

@@ -1,17 +1,8 @@
 //! What the kernel tells of a thread that a debugger has stopped: `/proc/PID/task/TID/syscall` (proc(5)). Whoever may trace the
 //! process may read it, also while another traces it.
 
+use crate::ThreadState;
 use std::fs;
-
-/// Where a thread is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ThreadState {
-    pub stack_pointer: u64,
-    /// The next instruction in user space.
-    pub pc: u64,
-    /// The system call that it is in, and its arguments.
-    pub call: Option<(u64, [u64; 6])>,
-}
 
 /// The state of a thread; `None` if it runs or is gone, or may not be looked at.
 pub fn thread_state(pid: u32, thread: u32) -> Option<ThreadState> {
