@@ -40,7 +40,8 @@ impl Debuggee {
         let build = Build::new();
         let program = build.compile("g++", "stacks.cpp", "program", &format!("-std=c++17 -pthread {options}"));
         let path = build.path("truth");
-        let child = Command::new(program).arg(&path).arg(threads.to_string()).stdin(Stdio::null()).spawn().unwrap();
+        let child =
+            Command::new(program).arg(&path).arg(format!("threads={threads}")).stdin(Stdio::null()).spawn().unwrap();
         let mut debuggee = Self { child, build, places: BTreeMap::new() };
         let start = Instant::now();
         while !path.exists() {

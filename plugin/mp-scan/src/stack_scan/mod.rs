@@ -6,6 +6,7 @@
 pub mod deadlocks;
 pub mod stacks;
 mod threads;
+mod unlisted;
 mod walk;
 
 use crate::cli::ScanOptions;
@@ -41,7 +42,8 @@ pub fn run(
     }
     inspected.warnings = modules.warnings;
     let threads = threads::of(&inspected);
-    let (modules, search) = (modules.modules, modules.search);
+    let (mut modules, search) = (modules.modules, modules.search);
+    unlisted::add(&mut modules, &inspected);
     let course = Box::new(move |stages: &mut Stages, ground: &Ground| {
         let walked = walk::walk(stages, modules, search, threads)?;
         telling(stages, ground, walked)

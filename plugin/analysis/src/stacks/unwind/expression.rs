@@ -6,7 +6,7 @@ use super::window::Window;
 use gimli::{Encoding, EndianSlice, EvaluationResult, Format, LittleEndian, UnitOffset, Value};
 
 /// An expression has fewer operations than these; the longest that compilers and assemblers write have a dozen.
-const MOST_STEPS: u32 = 1024;
+const MOST_STEPS: u32 = 256;
 
 /// No longer ones are evaluated, in bytes.
 const LONGEST: usize = 4096;
@@ -39,7 +39,7 @@ impl Expression {
     /// Its value, for these registers; `first` lies on its stack to begin with.
     ///
     /// # Errors
-    /// [`End::Malformed`] if it has no value, or not after 1024 operations; those of registers and of memory that it asks for.
+    /// [`End::Malformed`] if it has no value, or not after 256 operations; those of registers and of memory that it asks for.
     pub(super) fn evaluate(&self, first: Option<u64>, registers: &State, stack: &mut Window<'_>) -> Result<u64, End> {
         let malformed = |_| End::Malformed;
         let mut evaluation = gimli::Evaluation::new(EndianSlice::new(&self.code, LittleEndian), ENCODING);
