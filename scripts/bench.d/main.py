@@ -9,8 +9,9 @@ import find
 import heap
 import processes
 import symbols
+import threads
 
-BENCHES = {"find": find.rows, "heap": heap.rows, "multiprocessing": processes.rows, "symbols": symbols.rows}
+BENCHES = {"find": find.rows, "heap": heap.rows, "multiprocessing": processes.rows, "symbols": symbols.rows, "threads": threads.rows}
 
 
 def machine():
