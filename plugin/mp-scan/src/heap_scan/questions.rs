@@ -3,6 +3,7 @@
 
 use super::Event;
 use analysis::stacks::{Frame, Registers};
+use std::collections::HashMap;
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, ThreadId};
 
@@ -49,13 +50,15 @@ impl Debugger {
 /// What answers.
 #[derive(Debug)]
 pub struct Answering {
-    threads: Vec<lldb::Thread>,
+    /// By the debugger's numbers.
+    threads: HashMap<u64, lldb::Thread>,
     /// The thread that the debugger runs the command on.
     home: ThreadId,
 }
 
 impl Answering {
     pub fn new(threads: Vec<lldb::Thread>) -> Self {
+        let threads = threads.into_iter().map(|thread| (thread.index().into(), thread)).collect();
         Self { threads, home: thread::current().id() }
     }
 
@@ -64,15 +67,14 @@ impl Answering {
         if thread::current().id() != self.home {
             return;
         }
-        let find = |number: u64| self.threads.iter().find(|thread| u64::from(thread.index()) == number);
         // Whoever has asked may have been told to stop.
         match question {
             Question::Registers(number, sender) => {
-                let Some(thread) = find(number) else { return };
+                let Some(thread) = self.threads.get(&number) else { return };
                 let _ = sender.send(thread.registers(&Registers::NAMES).into_iter().collect());
             }
             Question::Calls(number, sender) => {
-                let Some(thread) = find(number) else { return };
+                let Some(thread) = self.threads.get(&number) else { return };
                 let calls = thread.calls(MOST_CALLS).into_iter();
                 let frame = |(index, call): (usize, lldb::Call)| Frame {
                     pc: call.pc,
