@@ -123,7 +123,7 @@ fn counts<'a>(values: impl Iterator<Item = &'a str>) -> Vec<(&'a str, usize)> {
 
 /// The commonest of them, with their numbers where not all have the same.
 fn shares(counts: &[(&str, usize)], all: usize) -> String {
-    let share = |(value, count): &(&str, usize)| match *count == all {
+    let share = |(value, count): &(&str, usize)| match *count == all || *count == 1 {
         true => escape(value),
         false => format!("{} {count}", escape(value)),
     };
