@@ -108,7 +108,7 @@ fn ctrl_c_ends_a_long_list_of_addresses_while_it_is_printed() {
     let mut terminal = Terminal::start();
     let folder = scratch();
     let program = tests::compile("values.c");
-    let main = look_up(&[program.clone()]);
+    let main = look_up(std::slice::from_ref(&program));
     let address = main.split_once('+').expect("it names an address").1.split(' ').next().expect("so it does");
     let file = folder.path().join("addresses");
     std::fs::write(&file, format!("{address}\n").repeat(400_000)).expect("the folder can be written to");
