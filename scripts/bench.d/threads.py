@@ -1,4 +1,4 @@
-"""`stacks` beside LLDB, gdb and eu-stack, on a process of 2 001 threads and its core file, and on one of 20 001."""
+"""`stacks` and `deadlocks` beside LLDB, gdb and eu-stack, on a process of 2 001 threads and its core file, and on one of 20 001."""
 
 import re
 import shutil
@@ -61,6 +61,15 @@ def ours(rows, where, line, check):
     return median(first), median(again), max(memory)
 
 
+def check_waits(where, report):
+    """That each thread that waits for a futex is told of once."""
+    with where.session() as session:
+        stacks = session.scan("mp-scan stacks --limit 100000")["results"]
+    waiting = sum(row["states"].get("futex", 0) for row in stacks)
+    told = [thread for row in report["results"] for thread in row["threads"] + row.get("behind", [])]
+    assert len(told) == len(set(told)) == waiting, f"{len(told)} threads are told of, {len(set(told))} different ones, of {waiting}"
+
+
 def lldb(where):
     """Seconds in a session that is attached, or has opened the core file."""
     with where.session(plugin=False) as session:
@@ -95,6 +104,12 @@ def compare(rows, where, goals, repeats):
     others[rows.eu_stack] = eu_stack(where)
     rows.add(f"stacks, {where.name}, first command", first, others, {"a worker": memory}, goals["first"])
     rows.add(f"stacks, {where.name}, again", again, goal=goals["again"])
+    reports = []
+    waits = ours(rows, where, "mp-scan deadlocks --limit 100000", reports.append)
+    check_waits(where, reports[0])
+    # No peer finds out who waits for whom, so it is to be no slower than showing the stacks.
+    rows.add(f"deadlocks, {where.name}, first command", waits[0], memory={"a worker": waits[2]}, goal=goals["first"])
+    rows.add(f"deadlocks, {where.name}, again", waits[1], goal=goals["again"])
     return first, again
 
 
