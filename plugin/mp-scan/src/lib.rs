@@ -6,6 +6,7 @@ mod carrier;
 mod cli;
 mod commands;
 mod conduct;
+mod course;
 mod deliver;
 mod engine;
 mod file_scan;

@@ -34,6 +34,18 @@ impl Modules {
     /// # Errors
     /// One line that says what is missing and what to do.
     pub fn of(session: &Session) -> Result<Self> {
+        let modules = Self::known(session)?;
+        if modules.modules.is_empty() {
+            bail!("the target has no modules: open a program with `target create FILE`");
+        }
+        Ok(modules)
+    }
+
+    /// The same, if there are none as well: of a core file whose program is not here, the debugger knows none.
+    ///
+    /// # Errors
+    /// If there is no target.
+    pub fn known(session: &Session) -> Result<Self> {
         let Some(target) = session.debugger.selected_target() else {
             bail!(
                 "no target: open a program with `target create FILE` or a core file with `target create --core FILE`, or attach"
@@ -56,9 +68,6 @@ impl Modules {
             warnings.extend(process.warnings.iter().cloned());
         }
         let modules = modules(&target, process.as_ref());
-        if modules.is_empty() {
-            bail!("the target has no modules: open a program with `target create FILE`");
-        }
         let debug_folders = session.debugger.debug_file_folders().into_iter().map(PathBuf::from).collect();
         let pid = info.pid.filter(|_| info.kind == TargetKind::Live);
         Ok(Self { info, modules, search: Search { pid, debug_folders }, warnings, target, process })

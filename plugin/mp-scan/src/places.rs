@@ -1,8 +1,8 @@
 //! Places and addresses as users write them.
 
 use crate::cli::EXPRESSION;
+use crate::course::Moment;
 use crate::engine::engine;
-use crate::heap_scan::Moment;
 use crate::inspect::{Access, Inspected};
 use analysis::heap::glibc::located;
 use analysis::place::{Atlas, Coverage, Place};

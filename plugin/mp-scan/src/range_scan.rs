@@ -1,7 +1,8 @@
 //! A scan of ranges, as a job sees it: steps the driver, describes what was found, and makes the report.
 
+use crate::course::{Ground, Moment};
 use crate::engine::{Workforce, engine};
-use crate::heap_scan::{Allocations, Ground, Moment};
+use crate::heap_scan::Allocations;
 use crate::inspect::{Access, Inspected};
 use crate::jobs::{Progress, Scan};
 use crate::naming::Namer;

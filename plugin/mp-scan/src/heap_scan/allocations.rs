@@ -1,6 +1,7 @@
 //! Names the allocations that matches lie in.
 
-use super::{Aside, Failure, Ground, Known, MakeStages, Stages};
+use super::{Known, MakeStages};
+use crate::course::{Aside, Failure, Ground, Stages};
 use crate::engine::engine;
 use analysis::{Match, TargetKind};
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! What `heap --check` does.
 
-use super::{Answer, Course, Known};
+use super::Known;
+use crate::course::{Answer, Course};
 use analysis::heap::glibc::{Before, Check, Finding, Findings};
 use analysis::{AllocationRow, FindingRow, Results};
 

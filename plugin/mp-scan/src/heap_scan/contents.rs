@@ -1,6 +1,7 @@
 //! What `heap` does: what fills it.
 
-use super::{Answer, Course, Failure, Ground, Known, Registers, Stages};
+use super::{Known, Registers};
+use crate::course::{Answer, Course, Failure, Ground, Stages};
 use analysis::heap::dominators::Dominators;
 use analysis::heap::retained::{Retained, sizes};
 use analysis::heap::types::Types;

@@ -1,38 +1,8 @@
 //! What is known of a heap, for as long as it is true: of a process until it runs, of a core file for the session.
 
-use super::{Aside, Copy, Known};
-use crate::inspect::{Access, Inspected};
-use std::path::PathBuf;
+use super::Known;
+use crate::course::{Aside, Copy, Moment};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
-
-/// A target at a moment at which it did not change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Moment {
-    /// A process at a stop: which process, and the debugger's count of its stops, those for expressions among them.
-    Stop { pid: u64, start_time: Option<u64>, stop: u32 },
-    /// A core file, as it is on disk.
-    Core { path: PathBuf, length: u64, modified: Option<SystemTime> },
-}
-
-impl Moment {
-    /// That of a target; `None` if it changes while it is looked at.
-    pub fn of(inspected: &Inspected) -> Option<Self> {
-        if inspected.info.ran {
-            return None;
-        }
-        if let Access::Direct { core: Some(path), .. } = &inspected.access {
-            let data = std::fs::metadata(path).ok()?;
-            return Some(Self::Core { path: path.clone(), length: data.len(), modified: data.modified().ok() });
-        }
-        let start_time = match &inspected.access {
-            Access::Direct { identity, .. } => identity.as_ref().map(|identity| identity.start_time),
-            Access::Relayed(_) => None,
-        };
-        let stop = inspected.target.process()?.moment();
-        Some(Self::Stop { pid: inspected.info.pid?, start_time, stop })
-    }
-}
 
 /// What is known of the heap that was looked at last, and what is being found out of it.
 #[derive(Debug, Default)]

@@ -1,6 +1,8 @@
 //! What is known of a heap: where its allocations are, and, once somebody has asked for it, what they are and who points to whom.
 
-use super::{Copy, Failure, Ground, Indexed, Registers, Stages, tables};
+use super::copied::copied;
+use super::{Indexed, Registers, tables};
+use crate::course::{Copy, Failure, Ground, Stages};
 use crate::engine::engine;
 use analysis::heap::allocators::{Allocators, Runtimes};
 use analysis::heap::glibc::{FreeLists, FreeListsMerge, Locate, Located, Walk, WalkMerge};
@@ -152,7 +154,7 @@ impl Known {
         if ground.info.kind != TargetKind::Live || self.copy.get().is_some() {
             return Ok(());
         }
-        let copy = Copy::of_heap(stages, &self.indexed, &ground.space)?.map(Arc::new);
+        let copy = copied(stages, &self.indexed, &ground.space)?.map(Arc::new);
         if let Some(copy) = self.copy.get_or_init(|| copy) {
             stages.reading = copy.over(&stages.reading)?;
         }

@@ -1,6 +1,7 @@
 //! What `leaks` does.
 
-use super::{Answer, Course, Known, Registers, tables};
+use super::{Known, Registers, tables};
+use crate::course::{Answer, Course};
 use analysis::heap::leaks::{Leak, LeakEdges, Leaks};
 use analysis::heap::mark::{Mark, Marking};
 use analysis::heap::types::Types;

@@ -1,6 +1,7 @@
 //! What `objects` does.
 
-use super::{Answer, Course, Known, Registers};
+use super::{Known, Registers};
+use crate::course::{Answer, Course};
 use analysis::find::Matches;
 use analysis::heap::refs::{Pointer, Query};
 use analysis::heap::types::Object;

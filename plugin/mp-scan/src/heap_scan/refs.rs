@@ -1,6 +1,7 @@
 //! What `refs` does.
 
-use super::{Answer, Course, Ground, Known, Registers, Stages};
+use super::{Known, Registers};
+use crate::course::{Answer, Course, Ground, Stages};
 use analysis::heap::Area;
 use analysis::heap::refs::{self, Pointers, Query, Reference};
 use analysis::{RefRow, Results, ScanRange};

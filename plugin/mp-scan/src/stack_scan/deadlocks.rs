@@ -1,7 +1,7 @@
 //! What `deadlocks` does.
 
 use super::{Telling, Walked};
-use crate::heap_scan::{Answer, Failure, Stages};
+use crate::course::{Answer, Failure, Stages};
 use analysis::deadlocks::{Call, ThreadCalls, deadlocks, seeming_call};
 use analysis::stacks::{End, Frame, Names};
 use analysis::{FrameRow, Results, TargetKind};

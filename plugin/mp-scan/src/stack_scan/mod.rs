@@ -10,7 +10,7 @@ mod unlisted;
 mod walk;
 
 use crate::cli::ScanOptions;
-use crate::heap_scan::{self, Answer, Failure, Ground, Plan, Relayed, Stages};
+use crate::course::{self, Answer, Failure, Ground, Plan, Relayed, Stages};
 use crate::modules::Modules;
 use crate::session::Session;
 use analysis::Results;
@@ -32,7 +32,7 @@ pub fn run(
     none: Results,
     telling: Telling,
 ) -> Result<()> {
-    let mut modules = Modules::of(session)?;
+    let mut modules = Modules::known(session)?;
     let mut inspected = match modules.process.take() {
         Some(inspected) => inspected,
         None => session.inspect()?,
@@ -48,5 +48,5 @@ pub fn run(
         let walked = walk::walk(stages, modules, search, threads)?;
         telling(stages, ground, walked)
     });
-    heap_scan::follow(session, options, Plan { command, inspected, course, none, relayed: Relayed::Asked })
+    course::run(session, options, Plan { command, inspected, course, none, relayed: Relayed::Asked })
 }

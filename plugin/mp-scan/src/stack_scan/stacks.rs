@@ -1,7 +1,7 @@
 //! What `stacks` does.
 
 use super::{Telling, Walked};
-use crate::heap_scan::Answer;
+use crate::course::Answer;
 use analysis::find::Matches;
 use analysis::stacks::{Group, Thread, groups, tree};
 use analysis::{Results, StackRow, StackRows, ThreadRow};

@@ -1,7 +1,7 @@
 //! The stacks of all threads, with the functions that they are in.
 
+use crate::course::{Failure, Stages};
 use crate::file_scan::{self, Surveyor};
-use crate::heap_scan::{Failure, Stages};
 use crate::task_executor::TaskExecutor;
 use analysis::files::{Answer, FileAnalysis, Request};
 use analysis::lookup::{Given, Lookup, LookupOptions, Spelling};

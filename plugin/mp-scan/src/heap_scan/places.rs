@@ -1,26 +1,14 @@
-//! What is known of the target before its heap is looked at, and how places in it are told.
+//! How places in the target are told.
 
-use super::kept::Moment;
-use super::{Known, Stages};
+use super::Known;
+use crate::course::{Ground, Stages};
 use crate::naming::Namer;
 use analysis::describe::Describer;
 use analysis::heap::refs::{Place, Pointer};
 use analysis::heap::types::class_of;
-use analysis::place::ThreadStack;
-use analysis::{Match, SymbolOffset, TargetInfo, TargetKind, Value};
+use analysis::{Match, SymbolOffset, TargetKind, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use target::AddressSpace;
-
-/// The target, as the debugger describes it.
-#[derive(Debug)]
-pub struct Ground {
-    pub info: TargetInfo,
-    pub space: AddressSpace,
-    pub stacks: Vec<ThreadStack>,
-    /// `None` if it changes while it is looked at.
-    pub moment: Option<Moment>,
-}
 
 impl Ground {
     /// What is shown of pointers: where they lie, in what, and what that is.

@@ -73,6 +73,6 @@ impl Copying {
     /// If descriptors run out.
     pub fn finish(self) -> Result<Copy> {
         let (core, file) = self.snapshot.finish().context("the copy cannot be kept")?;
-        Ok(Copy::new(core, file, self.copied))
+        Ok(Copy::new(core, file, self.copied, 0))
     }
 }
