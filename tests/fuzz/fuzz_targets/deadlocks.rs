@@ -79,6 +79,8 @@ fuzz_target!(|bytes: &[u8]| {
             thread: Thread {
                 number,
                 id: number,
+                own_id: number,
+                told: true,
                 name: None,
                 registers,
                 call: Some(SystemCall {

@@ -25,18 +25,22 @@ pub struct Thread {
     pub number: u64,
     /// The system's id of it.
     pub id: u64,
+    /// The id that the process itself knows it by, and has in its locks: another one in a container.
+    pub own_id: u64,
     pub name: Option<String>,
     pub registers: Registers,
     /// The system call that it is in.
     pub call: Option<SystemCall>,
+    /// Whether it is known if it is in a system call.
+    pub told: bool,
 }
 
 impl Thread {
-    /// The system call that it is in, or `running`; `None` if nothing is known of it, or the call has no name.
+    /// The system call that it is in, or `running`; `None` if that is not known, or the call has no name.
     pub fn state(&self) -> Option<&'static str> {
         match &self.call {
             Some(call) => call.name(),
-            None => self.registers.get(Registers::PC).map(|_| "running"),
+            None => self.told.then_some("running"),
         }
     }
 }
@@ -102,6 +106,8 @@ pub enum End {
     Loop,
     /// As many frames are looked at, and there are more.
     Deep,
+    /// Its worker was lost.
+    Lost,
 }
 
 impl End {
@@ -119,6 +125,7 @@ impl End {
             Self::Unreadable(address) => format!("the stack cannot be read at {address:#x}"),
             Self::Loop => "its caller would lie no higher on the stack".to_owned(),
             Self::Deep => "more calls are not looked at".to_owned(),
+            Self::Lost => "a worker was lost over it".to_owned(),
         })
     }
 }

@@ -15,7 +15,7 @@ pub use identity::{AuxvCopy, Identity, identity, is_descendant, runs, tracer};
 pub use memory::LiveMemory;
 pub use patches::Patch;
 pub use proc::{Stat, Status, parse_stat, parse_status};
-pub use threads::{parse_syscall, thread_state};
+pub use threads::{has_own_ids, own_id, parse_syscall, thread_state};
 
 use crate::source::{OpenError, Opened, Process, Source};
 use crate::{AddressRange, AddressSpace, Backing, ByteOrder, Layout, Region, auxv, maps};

@@ -9,6 +9,26 @@ pub fn thread_state(pid: u32, thread: u32) -> Option<ThreadState> {
     parse_syscall(&fs::read_to_string(format!("/proc/{pid}/task/{thread}/syscall")).ok()?)
 }
 
+/// Whether the threads of a process have ids of their own in it: it is in another namespace of ids, as in a container.
+pub fn has_own_ids(pid: u32) -> bool {
+    namespace_ids(&format!("/proc/{pid}/status")).is_some_and(|ids| ids.len() > 1)
+}
+
+/// The id that a thread has in its own process.
+pub fn own_id(pid: u32, thread: u32) -> Option<u32> {
+    namespace_ids(&format!("/proc/{pid}/task/{thread}/status"))?.last().copied()
+}
+
+/// The ids in all namespaces from this one on (`NSpid` of proc_pid_status(5)).
+fn namespace_ids(path: &str) -> Option<Vec<u32>> {
+    parse_namespace_ids(&fs::read_to_string(path).ok()?)
+}
+
+fn parse_namespace_ids(status: &str) -> Option<Vec<u32>> {
+    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    line.split_whitespace().map(|id| id.parse().ok()).collect()
+}
+
 /// Reads what that file says: the number of the call, six arguments, the stack pointer and the program counter; or -1 and the last
 /// two for a thread that is in no call; or `running`.
 pub fn parse_syscall(text: &str) -> Option<ThreadState> {
@@ -36,6 +56,14 @@ mod tests {
         assert_eq!(parse_syscall(text), Some(ThreadState { stack_pointer: 0x7f_fe00, pc: 0x40_1000, call }));
         let text = "-1 0x7ffe00 0x401000\n";
         assert_eq!(parse_syscall(text), Some(ThreadState { stack_pointer: 0x7f_fe00, pc: 0x40_1000, call: None }));
+    }
+
+    #[test]
+    fn a_thread_in_a_container_has_an_id_of_its_own() {
+        assert_eq!(parse_namespace_ids("Name:\tx\nNSpid:\t4711\t12\nNSpgid:\t1\n"), Some(vec![4711, 12]));
+        assert_eq!(parse_namespace_ids("Name:\tx\n"), None);
+        let own = std::process::id();
+        assert_eq!(own_id(own, own), Some(own));
     }
 
     #[test]

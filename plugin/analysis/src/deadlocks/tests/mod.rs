@@ -37,7 +37,8 @@ impl World {
             let mut registers = Registers::default();
             registers.set(Registers::SP, Some(stack));
             let name = Some(format!("worker {number}"));
-            let thread = Thread { number, id: 100 + number, name, registers, call: None };
+            let thread =
+                Thread { number, id: 100 + number, own_id: 100 + number, name, registers, call: None, told: true };
             ThreadCalls { thread, calls: vec![call(PROGRAM, "main", stack + STACK)] }
         };
         let memory = TestMemory::new(START, Vec::new(), vec![Page::Normal; PAGES]);
