@@ -242,6 +242,18 @@ impl Session {
         self.look_at_process();
     }
 
+    /// Attaches to a debuggee whose threads come and go: LLDB gives up where one goes as it is attached to.
+    #[track_caller]
+    pub fn attach_patiently(&mut self, debuggee: &Debuggee) {
+        let line = format!("process attach --pid {}", debuggee.pid());
+        let mut tries = 0;
+        while !self.run(&line).ok {
+            tries += 1;
+            assert!(tries < 50, "{line} has failed {tries} times");
+        }
+        self.look_at_process();
+    }
+
     /// Opens a core file of a program.
     #[track_caller]
     pub fn open_core(&mut self, program: Option<&Path>, core: &Path) {

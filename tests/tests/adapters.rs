@@ -177,6 +177,21 @@ fn adapters_end_with_a_relayed_job_running() {
     }
 }
 
+/// Where only the debugger can read the target, threads' stacks are read by the command's own thread: lldb-dap holds LLDB's lock
+/// meanwhile.
+#[test]
+fn stacks_are_read_through_lldb_dap() {
+    let variables = [("MP_SCAN_READER", "relay")];
+    let Some(mut editor) = Editor::start("lldb-dap-22", &["mapped=16"], &variables) else { return };
+    let shown = editor.evaluate("mp-scan stacks --state");
+    assert!(shown.contains("1 thread: 1") && shown.contains("main"), "{shown}");
+    // It is not known whether it is in a system call.
+    assert!(shown.contains("unknown") && !shown.contains("running"), "{shown}");
+    let shown = editor.evaluate("mp-scan deadlocks");
+    assert!(shown.contains("read through the debugger"), "{shown}");
+    editor.quit();
+}
+
 /// `cancel` ends a command with what it has found, and with its progress.
 #[test]
 fn lldb_dap_shows_progress_and_cancels_a_search() {

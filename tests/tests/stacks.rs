@@ -314,11 +314,61 @@ fn a_module_without_a_file_is_unwound_by_what_is_in_memory() {
 }
 
 #[test]
+fn a_core_file_without_its_files_tells_what_is_left() {
+    let folder = scratch();
+    let (program, library) = build_library(folder.path());
+    let debuggee = Debuggee::start_program(program.clone(), &["threads=20", "running=0"]);
+    let core = gcore(debuggee.pid(), folder.path());
+    let mut session = Session::start();
+    session.open_core(Some(&program), &core);
+    let known = ours(&session.json("mp-scan stacks --limit 1000"));
+    drop(session);
+    for file in [&program, &library] {
+        fs::remove_file(file).unwrap();
+    }
+    let mut session = Session::start();
+    session.open_core(None, &core);
+    let report = session.json("mp-scan stacks --limit 1000");
+    let found = ours(&report);
+    // All threads are there, each where it is; their calls are known as far as there are files.
+    assert_eq!(found.keys().collect::<Vec<_>>(), known.keys().collect::<Vec<_>>());
+    for (id, calls) in &found {
+        assert_eq!(calls.first().map(|call| call.0), known[id].first().map(|call| call.0), "thread {id}");
+    }
+    let cut = results(&report).iter().filter(|row| row["end"].is_string() || row["by_debugger"] == true);
+    assert!(cut.count() > 0, "{report}");
+    assert!(session.json("mp-scan deadlocks")["results"].is_array());
+}
+
+#[test]
+fn threads_come_and_go_while_it_is_attached() {
+    let debuggee = Debuggee::start("stacks.cpp", &["threads=10", "spawners=4"]);
+    let mut session = Session::start();
+    session.attach_patiently(&debuggee);
+    for _ in 0..5 {
+        // It runs for a moment, in which threads end and others begin.
+        session.python(
+            "import os, signal, threading\n\
+             stop = lambda: os.kill(process.GetProcessID(), signal.SIGSTOP)\n\
+             threading.Timer(0.05, stop).start()\n\
+             process.Continue()",
+        );
+        let report = session.json("mp-scan stacks --limit 1000");
+        let count = session.python("answer = process.GetNumThreads()").as_u64().unwrap();
+        let stacks = ours(&report);
+        assert_eq!(stacks.len() as u64, count);
+        let spawners = stacks.values().filter(|calls| calls.iter().any(|(.., name)| name.starts_with("spawn(")));
+        assert_eq!(spawners.count(), 4);
+        assert!(session.json("mp-scan deadlocks")["results"].is_array());
+    }
+}
+
+#[test]
 fn threads_that_come_and_go_are_no_trouble() {
     let debuggee = Debuggee::start("stacks.cpp", &["threads=10", "spawners=4"]);
     for _ in 0..5 {
         let mut session = Session::start();
-        session.attach(&debuggee);
+        session.attach_patiently(&debuggee);
         let report = session.json("mp-scan stacks --limit 1000");
         let count = session.python("answer = process.GetNumThreads()").as_u64().unwrap();
         let stacks = ours(&report);

@@ -42,13 +42,6 @@ impl Frame {
         unsafe { sys::SBFrameIsInlined(self.reference) || sys::SBFrameIsArtificial(self.reference) }
     }
 
-    /// Whether it is what a signal's handler returns to.
-    pub(crate) fn is_signal_trampoline(&self) -> bool {
-        // SAFETY: the frame is ours, and the text is copied at once.
-        let name = unsafe { text::copy(sys::SBFrameGetFunctionName(self.reference)) };
-        name.is_some_and(|name| matches!(&*name, "__restore_rt" | "__kernel_rt_sigreturn"))
-    }
-
     /// What a register holds in it.
     pub fn register(&self, name: &str) -> Option<Value> {
         let name = text::c_string(name);

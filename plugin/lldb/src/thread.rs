@@ -20,8 +20,6 @@ pub struct Call {
     pub pc: u64,
     /// The canonical frame address, where this LLDB tells it.
     pub cfa: Option<u64>,
-    /// Whether it was interrupted by a signal, and made no call.
-    pub interrupted: bool,
 }
 
 impl Thread {
@@ -70,25 +68,23 @@ impl Thread {
         names.iter().filter_map(|name| Some((*name, frame.register(name)?.unsigned()?))).collect()
     }
 
-    /// Its calls, the innermost first, without those that were inlined: at most so many.
-    pub fn calls(&self, most: u32) -> Vec<Call> {
+    /// Its calls, the innermost first, without those that were inlined, and whether these are all: at most so many are looked
+    /// at.
+    pub fn calls(&self, most: u32) -> (Vec<Call>, bool) {
         let mut calls: Vec<Call> = Vec::new();
-        let mut interrupted = false;
         for index in 0..most {
             // SAFETY: the thread is ours, and so is the frame that comes back.
             let frame = unsafe { Frame::from_owned(sys::SBThreadGetFrameAtIndex(self.reference, index)) };
             if !frame.is_valid() {
-                break;
+                return (calls, true);
             }
             if frame.is_inlined() {
                 continue;
             }
-            let Some(pc) = frame.pc() else { break };
-            calls.push(Call { pc, cfa: valid(frame.cfa()), interrupted });
-            // What called a signal's trampoline was interrupted by it.
-            interrupted = frame.is_signal_trampoline();
+            let Some(pc) = frame.pc() else { return (calls, true) };
+            calls.push(Call { pc, cfa: valid(frame.cfa()) });
         }
-        calls
+        (calls, false)
     }
 
     /// The frame that the user looks at.

@@ -14,7 +14,7 @@ pub use groups::{Group, groups};
 pub use named::{Names, addresses};
 pub use registers::{Register, Registers};
 pub use tree::tree;
-pub use unwind::{CUT, Setup, Unwind, UnwindScanner, View};
+pub use unwind::{CUT, Setup, Unwind, UnwindScanner, View, returns_from_signal};
 
 use serde::{Deserialize, Serialize};
 

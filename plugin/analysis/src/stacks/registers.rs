@@ -35,6 +35,17 @@ impl Registers {
     }
 }
 
+impl Registers {
+    /// Takes over what `other` knows and these do not. Returns whether there was anything.
+    pub fn complete(&mut self, other: &Self) -> bool {
+        let before = *self;
+        for (own, other) in self.0.iter_mut().zip(other.0) {
+            *own = own.or(other);
+        }
+        *self != before
+    }
+}
+
 impl<'a> FromIterator<(&'a str, u64)> for Registers {
     /// By their names; others are left out.
     fn from_iter<I: IntoIterator<Item = (&'a str, u64)>>(named: I) -> Self {

@@ -31,7 +31,9 @@ pub fn tree(rows: &[StackRow]) -> Vec<BranchRow> {
     let mut functions: Vec<Key> = vec![Key::default()];
     for row in rows {
         let mut at = 0;
-        for call in row.frames.iter().rev() {
+        // A thread of which nothing is known is in a function of which nothing is known.
+        let unknown = row.frames.is_empty().then(CallRow::default);
+        for call in row.frames.iter().rev().chain(&unknown) {
             let key = key(call);
             if at != 0 && functions[at] == key {
                 // It calls itself.
@@ -148,8 +150,9 @@ mod tests {
     }
 
     #[test]
-    fn nothing_has_no_tree_and_a_stack_without_calls_no_branch() {
+    fn nothing_has_no_tree_and_a_stack_without_calls_a_branch_without_a_name() {
         assert_eq!(tree(&[]), []);
-        assert_eq!(tree(&[row(&[1], &[])]), []);
+        let shown = tree(&[row(&[1], &[])]);
+        assert_eq!((shown.len(), shown[0].count, &shown[0].function), (1, 1, &None));
     }
 }

@@ -108,8 +108,8 @@ struct Running {
 enum Phase {
     /// What only the debugger can read is copied first, by whoever may ask it.
     Copying(Copying, Option<Moment>, Launch),
-    /// The course runs.
-    Running(Aside, Receiver<Event>),
+    /// The course runs. The receiver comes first, and goes first: a course that waits for an answer then knows that there is none.
+    Running(Receiver<Event>, Aside),
     Ended(End),
 }
 
@@ -149,9 +149,11 @@ impl Running {
         let workers = force.as_ref().map_or(0, |force| force.here);
         let moment = Moment::of(&inspected);
         let Inspected { info, space, stacks, memory, access, warnings, threads, .. } = inspected;
-        let (direct, identity) = match access {
-            Access::Direct { opened, identity, .. } => (Some((Some(opened.source), opened.descriptors)), identity),
-            Access::Relayed(_) => (None, None),
+        let (direct, identity, relay) = match access {
+            Access::Direct { opened, identity, .. } => {
+                (Some((Some(opened.source), opened.descriptors)), identity, None)
+            }
+            Access::Relayed(relay) => (None, None, Some(relay)),
         };
         let direct = direct.or((relayed == Relayed::Asked).then(|| (None, Vec::new())));
         let control = Arc::new(Control::default());
@@ -173,7 +175,7 @@ impl Running {
             info,
             control,
             phase,
-            answering: Answering::new(threads),
+            answering: Answering::new(threads, relay),
             none: Some(none),
             deaths_before: pool.as_ref().map_or(0, |pool| pool.deaths()),
             pool,
@@ -217,7 +219,7 @@ fn launch(
                 let _ = catch_unwind(AssertUnwindSafe(|| afterwards(&mut stages, &ground)));
             }
         };
-        Ok(Phase::Running(Aside::start("mp-scan course", control, run)?, events))
+        Ok(Phase::Running(events, Aside::start("mp-scan course", control, run)?))
     })
 }
 
@@ -241,10 +243,10 @@ impl Scan for Running {
                 }
                 Err(error) => Phase::Ended(End::early(Failure::Failed(error))),
             },
-            Phase::Running(thread, events) => match events.recv_timeout(patience) {
+            Phase::Running(events, thread) => match self.answering.next(&events, patience) {
                 Ok(Event::Asked(question)) => {
                     self.answering.answer(question);
-                    Phase::Running(thread, events)
+                    Phase::Running(events, thread)
                 }
                 Ok(Event::Ended(end)) => {
                     engine().heaps.leave(thread);
@@ -253,7 +255,7 @@ impl Scan for Running {
                     }
                     Phase::Ended(*end)
                 }
-                Err(RecvTimeoutError::Timeout) => Phase::Running(thread, events),
+                Err(RecvTimeoutError::Timeout) => Phase::Running(events, thread),
                 Err(RecvTimeoutError::Disconnected) => Phase::Ended(End::early(Failure::Stopped(Stop::Cancelled))),
             },
             ended @ Phase::Ended(_) => ended,

@@ -2,10 +2,12 @@
 //! on any other thread a call might wait for that command to end.
 
 use super::Event;
-use analysis::stacks::{Frame, Registers};
+use analysis::stacks::{End, Frame, Registers, Stack};
+use lldb::Relay;
 use std::collections::HashMap;
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::thread::{self, ThreadId};
+use std::time::Duration;
 
 /// Whom a course asks.
 #[derive(Debug)]
@@ -22,7 +24,7 @@ impl std::fmt::Debug for Event {
 /// What is asked, of a thread by the debugger's number of it.
 pub enum Question {
     Registers(u64, Sender<Registers>),
-    Calls(u64, Sender<Vec<Frame>>),
+    Calls(u64, Sender<Stack>),
 }
 
 impl Debugger {
@@ -36,7 +38,7 @@ impl Debugger {
     }
 
     /// The calls of a thread as the debugger unwinds them.
-    pub fn calls(&self, thread: u64) -> Option<Vec<Frame>> {
+    pub fn calls(&self, thread: u64) -> Option<Stack> {
         self.ask(|answer| Question::Calls(thread, answer))
     }
 
@@ -52,14 +54,29 @@ impl Debugger {
 pub struct Answering {
     /// By the debugger's numbers.
     threads: HashMap<u64, lldb::Thread>,
+    /// What reads memory for the course, if only the debugger can.
+    relay: Option<Relay>,
     /// The thread that the debugger runs the command on.
     home: ThreadId,
 }
 
 impl Answering {
-    pub fn new(threads: Vec<lldb::Thread>) -> Self {
+    pub fn new(threads: Vec<lldb::Thread>, relay: Option<Relay>) -> Self {
         let threads = threads.into_iter().map(|thread| (thread.index().into(), thread)).collect();
-        Self { threads, home: thread::current().id() }
+        Self { threads, relay, home: thread::current().id() }
+    }
+
+    /// The next event of a course, for at most about `patience`. If only the debugger can read the target, this thread reads for
+    /// the course meanwhile: it holds LLDB's lock, which a reader on another thread would wait for.
+    pub fn next(&self, events: &Receiver<Event>, patience: Duration) -> Result<Event, RecvTimeoutError> {
+        let Some(relay) = self.relay.as_ref().filter(|_| thread::current().id() == self.home) else {
+            return events.recv_timeout(patience);
+        };
+        relay.serve().run(patience);
+        events.try_recv().map_err(|error| match error {
+            TryRecvError::Empty => RecvTimeoutError::Timeout,
+            TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
+        })
     }
 
     /// Answers if this is the thread for it. What is not answered is known to be so, since its sender is dropped.
@@ -75,13 +92,14 @@ impl Answering {
             }
             Question::Calls(number, sender) => {
                 let Some(thread) = self.threads.get(&number) else { return };
-                let calls = thread.calls(MOST_CALLS).into_iter();
-                let frame = |(index, call): (usize, lldb::Call)| Frame {
+                let (calls, all) = thread.calls(MOST_CALLS);
+                let frame = |(index, call): (usize, &lldb::Call)| Frame {
                     pc: call.pc,
                     cfa: call.cfa.unwrap_or(0),
-                    interrupted: index == 0 || call.interrupted,
+                    interrupted: index == 0,
                 };
-                let _ = sender.send(calls.enumerate().map(frame).collect());
+                let end = if all { End::Outermost } else { End::Deep };
+                let _ = sender.send(Stack { frames: calls.iter().enumerate().map(frame).collect(), end });
             }
         }
     }

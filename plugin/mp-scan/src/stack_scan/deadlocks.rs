@@ -4,9 +4,12 @@ use super::{Telling, Walked};
 use crate::course::{Answer, Failure, Stages};
 use analysis::deadlocks::{Call, ThreadCalls, deadlocks, seeming_call};
 use analysis::stacks::{End, Frame, Names};
-use analysis::{FrameRow, Results, TargetKind};
+use analysis::{FrameRow, Results};
 use std::collections::HashMap;
 use std::sync::Arc;
+
+/// So many calls lead from what a program does to the system call that it waits in, at most.
+const INNERMOST: usize = 64;
 
 /// Finds out who waits for whom.
 pub fn telling(limit: u64) -> Telling {
@@ -14,27 +17,26 @@ pub fn telling(limit: u64) -> Telling {
         let mut notes = walked.notes.clone();
         notes.extend(unknown_stacks(&walked));
         let mut threads = thread_calls(walked);
-        if ground.info.kind == TargetKind::Relayed {
-            notes.extend(ask_calls(stages, &mut threads)?);
-        }
+        notes.extend(ask_calls(stages, &mut threads)?);
         let mut rows = deadlocks(&threads, &*stages.reading.memory, &ground.space);
         let total = rows.len() as u64;
         rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         let locks = || rows.iter().flat_map(|row| &row.locks).map(|lock| lock.address);
-        let mut symbols = ground.symbols(stages, locks());
+        let symbols = ground.symbols(stages, locks());
         for lock in rows.iter_mut().flat_map(|row| &mut row.locks) {
-            lock.symbol = symbols.remove(&lock.address);
+            lock.symbol = symbols.get(&lock.address).cloned();
         }
         Ok(Answer::new(Results::Deadlocks(rows), total, notes))
     })
 }
 
-/// Where the debugger alone knows the threads, their registers tell in which system calls those that wait are.
+/// Of threads that only the debugger knows, the registers tell in which system calls those that wait are.
 fn ask_calls(stages: &Stages, threads: &mut [ThreadCalls]) -> Result<Option<String>, Failure> {
     const UNASKED: &str =
         "the debugger is not asked about threads in the background, so which of them wait is not known";
-    let (Some(debugger), stop) = (&stages.debugger, stages.stop_signal()) else { return Ok(Some(UNASKED.to_owned())) };
-    for calls in threads.iter_mut().filter(|calls| calls.thread.call.is_none()) {
+    let untold = threads.iter_mut().filter(|calls| !calls.thread.told);
+    let (Some(debugger), stop) = (&stages.debugger, stages.stop_signal()) else { return Ok(None) };
+    for calls in untold {
         if stop.requested() {
             return Err(stop.failure());
         }
@@ -60,9 +62,15 @@ fn thread_calls(walked: Walked) -> Vec<ThreadCalls> {
     let mut known = HashMap::new();
     let calls = threads.into_iter().zip(stacks).map(|(thread, stack)| ThreadCalls {
         thread,
-        calls: stack.frames.into_iter().map(|frame| call(&names, &mut known, frame)).collect(),
+        calls: telling_frames(&stack.frames).map(|frame| call(&names, &mut known, *frame)).collect(),
     });
     calls.collect()
+}
+
+/// The calls that tell what a thread waits for, and how far its stack reaches.
+fn telling_frames(frames: &[Frame]) -> impl Iterator<Item = &Frame> {
+    let (innermost, others) = frames.split_at(frames.len().min(INNERMOST));
+    innermost.iter().chain(others.last())
 }
 
 /// A frame with its functions, which thousands of threads may have in common.

@@ -41,7 +41,10 @@ pub fn run(
         bail!("the process is running: stop it with `process interrupt`");
     }
     inspected.warnings = modules.warnings;
-    let threads = threads::of(&inspected);
+    let mut threads = threads::of(&inspected);
+    if options.background {
+        threads::complete(&mut threads, &inspected);
+    }
     let (mut modules, search) = (modules.modules, modules.search);
     unlisted::add(&mut modules, &inspected);
     let course = Box::new(move |stages: &mut Stages, ground: &Ground| {

@@ -19,26 +19,43 @@ pub struct Showing {
 /// Groups the threads by their stacks.
 pub fn telling(showing: Showing) -> Telling {
     Box::new(move |_, _, walked| {
-        let rows = groups(&walked.stacks).into_iter().map(|group| row(&walked, &group));
-        let mut rows: Vec<StackRow> = rows.filter(|row| matches(&showing, row)).collect();
-        let mut notes = walked.notes;
-        let threads: usize = rows.iter().map(|row| row.threads.len()).sum();
-        if showing.matching.is_some() && threads < walked.threads.len() {
-            notes.push(format!("{} other threads pass through no such function", walked.threads.len() - threads));
-        }
+        let groups = groups(&walked.stacks);
         let limit = usize::try_from(showing.limit).unwrap_or(usize::MAX);
+        // Rows of thousands of deep stacks take memory, so those that nobody asks for are not made.
+        let is_plain = showing.matching.is_none() && !showing.tree;
+        let made = groups.iter().take(if is_plain { limit } else { usize::MAX }).map(|group| row(&walked, group));
+        let mut rows: Vec<StackRow> = made.filter(|row| matches(&showing, row)).collect();
+        let mut notes = walked.notes;
+        let threads = match is_plain {
+            true => walked.threads.len(),
+            false => rows.iter().map(|row| row.threads.len()).sum(),
+        };
+        if showing.matching.is_some() && threads < walked.threads.len() {
+            let others = walked.threads.len() - threads;
+            notes.push(format!(
+                "{others} other threads pass through no such function, as far as their stacks are known"
+            ));
+        }
         if showing.tree {
+            let short: Vec<u64> = rows.iter().filter(|row| row.end.is_some()).flat_map(numbers).collect();
+            if !short.is_empty() {
+                notes.push(format!("not known to their outermost calls: {}", render::thread_list(&short)));
+            }
             let mut branches = tree(&rows);
             let total = branches.len() as u64;
             branches.truncate(limit);
             return Ok(Answer::new(Results::Branches(branches), total, notes));
         }
-        let total = rows.len() as u64;
+        let total = if is_plain { groups.len() } else { rows.len() } as u64;
         rows.truncate(limit);
         let Showing { states, all_frames, .. } = showing;
         let rows = StackRows { rows, threads: threads as u64, states, all_frames };
         Ok(Answer::new(Results::Stacks(rows), total, notes))
     })
+}
+
+fn numbers(row: &StackRow) -> impl Iterator<Item = u64> {
+    row.threads.iter().map(|thread| thread.number)
 }
 
 fn matches(showing: &Showing, row: &StackRow) -> bool {

@@ -31,6 +31,14 @@ pub fn of(inspected: &Inspected) -> Vec<Thread> {
     inspected.threads.iter().map(thread).collect()
 }
 
+/// Adds what callees may leave unsaved, for a job in the background, which cannot ask for it when it is needed.
+pub fn complete(threads: &mut [Thread], inspected: &Inspected) {
+    for (thread, debuggers) in threads.iter_mut().zip(&inspected.threads) {
+        let known = debuggers.registers(&["rbp", "rbx", "r12", "r13", "r14", "r15"]);
+        thread.registers.complete(&known.into_iter().collect());
+    }
+}
+
 fn of_debugger(thread: &lldb::Thread) -> Registers {
     let known = [("rsp", thread.stack_pointer()), ("rip", thread.pc())];
     known.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()

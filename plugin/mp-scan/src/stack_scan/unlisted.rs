@@ -18,11 +18,15 @@ pub fn add(modules: &mut Vec<Module>, inspected: &Inspected) {
     let mut unlisted: HashSet<&str> = code.map(|(_, path, _)| path.as_str()).collect();
     for module in &*modules {
         unlisted.remove(module.path.as_str());
+        // The debugger may know it by another path, through a link.
+        let mapped = |base: u64| files().find(|(region, ..)| region.range.contains(base));
+        if let Some((_, path, _)) = module.base.and_then(mapped) {
+            unlisted.remove(path.as_str());
+        }
     }
-    let bases: HashSet<u64> = modules.iter().filter_map(|module| module.base).collect();
     for (region, path, offset) in files() {
-        let base = region.range.start;
-        if offset == 0 && !bases.contains(&base) && unlisted.remove(path.as_str()) {
+        if offset == 0 && unlisted.remove(path.as_str()) {
+            let base = region.range.start;
             let build_id = loaded_build_id(&*inspected.memory, base);
             modules.push(Module { path: path.clone(), base: Some(base), build_id, image: None });
         }

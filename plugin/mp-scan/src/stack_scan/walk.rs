@@ -54,7 +54,7 @@ pub fn walk(
         }
     }
     let all: Vec<usize> = (0..threads.len()).collect();
-    let mut stacks = vec![Stack { frames: Vec::new(), end: End::NoRules }; threads.len()];
+    let mut stacks = vec![Stack { frames: Vec::new(), end: End::Lost }; threads.len()];
     if set.modules.iter().any(|module| module.machine == Machine::X86_64) {
         unwind(stages, &set, &threads, &all, &mut stacks)?;
         let needy: Vec<usize> =
@@ -112,7 +112,10 @@ fn unwind(
     };
     let outcome = stages.drive(&analysis, &mut *executor, &view, stacks::CUT, &mut Vec::new())?;
     for (index, stack) in which.iter().zip(outcome.merge) {
-        stacks[*index] = stack;
+        // A second look at a stack may lose its worker.
+        if stack.end != End::Lost || stacks[*index].frames.is_empty() {
+            stacks[*index] = stack;
+        }
     }
     Ok(())
 }
@@ -131,8 +134,7 @@ fn ask_registers(stages: &Stages, threads: &mut [Thread], which: &[usize]) -> Re
         }
         let thread = &mut threads[*index];
         let Some(known) = debugger.registers(thread.number) else { break };
-        thread.registers = known;
-        told += 1;
+        told += usize::from(thread.registers.complete(&known));
     }
     Ok(told)
 }
@@ -147,7 +149,8 @@ fn ask_calls(
     let (mut taken, mut unasked) = (BTreeSet::new(), 0);
     let (Some(debugger), stop) = (&stages.debugger, stages.stop_signal()) else { return Ok(taken) };
     let mut vain: HashMap<_, u32> = HashMap::new();
-    for (index, stack) in stacks.iter_mut().enumerate().filter(|(_, stack)| stack.end != End::Outermost) {
+    let is_short = |stack: &Stack| !matches!(stack.end, End::Outermost | End::Deep);
+    for (index, stack) in stacks.iter_mut().enumerate().filter(|(_, stack)| is_short(stack)) {
         if stop.requested() {
             return Err(stop.failure());
         }
@@ -156,12 +159,16 @@ fn ask_calls(
         if *tried >= VAIN {
             continue;
         }
-        let Some(calls) = debugger.calls(threads[index].number) else {
+        let Some(mut told) = debugger.calls(threads[index].number) else {
             unasked += 1;
             continue;
         };
-        if calls.len() > stack.frames.len() {
-            *stack = Stack { frames: calls, end: End::Outermost };
+        if told.frames.len() > stack.frames.len() {
+            for at in 1..told.frames.len() {
+                let callee = told.frames[at - 1].pc;
+                told.frames[at].interrupted = stacks::returns_from_signal(&*stages.reading.memory, callee);
+            }
+            *stack = told;
             taken.insert(index);
         } else {
             *tried += 1;

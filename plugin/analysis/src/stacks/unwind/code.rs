@@ -18,7 +18,7 @@ use target::modules::{Machine, Surveyed};
 const MOST_ROWS: usize = 1 << 14;
 
 /// `mov $15, %rax; syscall`: what signal handlers return to (rt_sigreturn). Debuggers and unwinders know it by these bytes.
-const SIGNAL_RETURN: [u8; 9] = [0x48, 0xc7, 0xc0, 15, 0, 0, 0, 0x0f, 0x05];
+pub(super) const SIGNAL_RETURN: [u8; 9] = [0x48, 0xc7, 0xc0, 15, 0, 0, 0, 0x0f, 0x05];
 
 /// Where in what the kernel has pushed for a signal handler (`struct ucontext`, arch/x86/include/uapi/asm/sigcontext.h) the registers
 /// are saved, and their numbers in the order that they have there, a word each.

@@ -70,6 +70,12 @@ impl Unwind {
     }
 }
 
+/// Whether a frame is what a signal's handler returns to, by the bytes there: what called it was interrupted.
+pub fn returns_from_signal(memory: &dyn ReadMemory, pc: u64) -> bool {
+    let mut bytes = code::SIGNAL_RETURN.map(|_| 0);
+    memory.read(pc, &mut bytes) == Ok(bytes.len()) && bytes == code::SIGNAL_RETURN
+}
+
 /// What is kept from one task to the next.
 #[derive(Default)]
 pub struct UnwindScanner {
@@ -109,14 +115,21 @@ impl Analysis for Unwind {
         let code = scanner.code.get_or_insert_with(|| Code::new(view));
         let threads = (task.range.start / THREAD) as usize..task.range.end.div_ceil(THREAD) as usize;
         let mut partial = Vec::with_capacity(threads.len());
-        let mut gone = false;
+        let (mut gone, mut frames) = (false, 0);
         let mut rest = None;
-        for (number, registers) in threads.clone().zip(&self.threads[threads]) {
+        for (number, registers) in threads.clone().zip(&self.threads[threads.clone()]) {
             if stop() {
                 rest = Some(AddressRange::new(number as u64 * THREAD, task.range.end));
                 break;
             }
-            partial.push(walk::unwind(code, view, registers, &mut gone));
+            let stack = walk::unwind(code, view, registers, &mut gone);
+            frames += stack.frames.len();
+            partial.push(stack);
+            if frames > walk::MOST_FRAMES && number + 1 < threads.end {
+                // One answer is not to hold many deep stacks.
+                rest = Some(AddressRange::new((number as u64 + 1) * THREAD, task.range.end));
+                break;
+            }
         }
         let bytes = task.range.len() - rest.map_or(0, AddressRange::len);
         Scanned { partial, bytes, skipped: Vec::new(), rest, gone }
@@ -135,7 +148,7 @@ impl Analysis for Unwind {
         _: &mut dyn Sink<()>,
     ) -> ControlFlow<Stop> {
         // What no worker survived is missing between.
-        merge.resize((task.range.start / THREAD) as usize, Stack { frames: Vec::new(), end: End::Malformed });
+        merge.resize((task.range.start / THREAD) as usize, Stack { frames: Vec::new(), end: End::Lost });
         merge.append(&mut partial);
         ControlFlow::Continue(())
     }

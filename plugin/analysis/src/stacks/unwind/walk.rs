@@ -7,8 +7,8 @@ use super::frames::BUDGET;
 use super::row::State;
 use super::window::Window;
 
-/// As many frames of a stack are looked at.
-pub const MOST_FRAMES: usize = 1 << 14;
+/// As many frames of a stack are looked at: a stack of 8 MiB that has overflowed has fewer.
+pub(super) const MOST_FRAMES: usize = 1 << 18;
 
 /// A stack is left for another one, or interrupted, so often at most.
 const MOST_RUNS: usize = 256;
