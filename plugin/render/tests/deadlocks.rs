@@ -184,6 +184,29 @@ no deadlock, 4 queues
 }
 
 #[test]
+fn of_a_queue_for_very_many_locks_some_are_shown() {
+    let locks = |count: u64| DeadlockRow {
+        kind: DeadlockKind::Queue,
+        threads: (0..count).map(|index| stuck(10 + index, index as usize, "handle", 44)).collect(),
+        owner: Some(StuckRow { lock: None, call: Some("read".into()), ..stuck(7, 0, "pump", 80) }),
+        locks: (0..count).map(|index| lock(0x1000 + 0x40 * index, Some(7), [10 + index])).collect(),
+        ..DeadlockRow::default()
+    };
+    let queue = |count| text(vec![locks(count)]).lines().map(str::to_owned).collect::<Vec<_>>();
+    let (all, cut, many) = (queue(16), queue(17), queue(5000));
+    assert_eq!(all.len(), 1 + 16 + 1);
+    assert_eq!(all[16], "  mutex 0x13c0, held by thread 7: thread 25, in handle at service.cpp:44");
+    assert_eq!(cut[1..17], all[1..17]);
+    assert_eq!((cut.len(), &cut[17][..]), (19, "  and 1 more lock"));
+    assert_eq!((many.len(), &many[17][..]), (19, "  and 4984 more locks"));
+    // Those that nobody of these threads waits for do not count.
+    let mut cycle = DeadlockRow { kind: DeadlockKind::Cycle, behind: locks(17).threads.split_off(2), ..locks(17) };
+    cycle.threads.truncate(2);
+    let lines = text(vec![cycle]);
+    assert!(!lines.contains("more lock"), "{lines}");
+}
+
+#[test]
 fn other_waits_are_a_line_each() {
     let condition = LockRow { kind: "condition variable".into(), ..lock(0x40, None, 2..=65) };
     let idle = DeadlockRow {

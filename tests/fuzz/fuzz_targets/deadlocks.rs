@@ -103,7 +103,7 @@ fuzz_target!(|bytes: &[u8]| {
         userfault: false,
     };
     let space = AddressSpace { regions: vec![region], ..AddressSpace::default() };
-    let rows = deadlocks(&threads, &memory, &space);
+    let rows = deadlocks(&threads, &memory, &space, &|| false);
     let mut stuck: Vec<u64> =
         rows.iter().flat_map(|row| row.threads.iter().chain(&row.behind)).map(|stuck| stuck.thread.id).collect();
     let count = stuck.len();

@@ -1,6 +1,6 @@
 //! What a word that threads wait for is part of: a mutex, a condition variable, …, and who has it.
 
-use super::futex::{Futex, Operation};
+use super::futex::Futex;
 use super::reader::Reader;
 use super::site::Hint;
 use super::{pthread, rust};
@@ -78,11 +78,9 @@ pub(super) fn identify(futex: &Futex, hint: Option<Hint>, reader: Reader<'_>, is
             .or_else(strict)
             .unwrap_or_else(|| internal(address, value, kind)),
         Some(Hint::Stream) => pthread::stream(address, reader).unwrap_or_else(|| internal(address, value, "stream")),
-        // Who was woken waits for the mutex again, in the same function.
-        Some(Hint::Condition) if futex.operation == Operation::Inheriting || futex.expected == 2 => {
-            strict().unwrap_or_else(|| condition(address, reader))
-        }
-        Some(Hint::Condition) => condition(address, reader),
+        // Who was woken waits for the mutex again, in the same function. A mutex of each kind tells by what is expected of its word
+        // that it is one.
+        Some(Hint::Condition) => strict().unwrap_or_else(|| condition(address, reader)),
         Some(Hint::Rwlock(_)) => pthread::rwlock(address, reader).unwrap_or_else(|state| Lock::unknown(address, state)),
         Some(Hint::Join) => pthread::join(address, reader).unwrap_or_else(|| {
             Lock::unknown(address, format!("no thread is described where its end is waited for, {}", garbage(value)))

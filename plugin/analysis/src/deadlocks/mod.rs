@@ -17,6 +17,7 @@ mod reader;
 mod rows;
 mod rust;
 mod site;
+mod stack;
 #[cfg(test)]
 mod tests;
 mod waits;
@@ -59,8 +60,16 @@ pub fn seeming_call(calls: &ThreadCalls, registers: &Registers, memory: &dyn Rea
 
 /// All threads that wait, and what for: cycles first, then queues, then other waits, of each the longest first. A thread that waits
 /// is in exactly one row. Symbols of locks are left to who names addresses.
-pub fn deadlocks(threads: &[ThreadCalls], memory: &dyn ReadMemory, space: &AddressSpace) -> Vec<DeadlockRow> {
+///
+/// `stop` is asked before each stack that is looked through. Once it says so no more are, and owners that locks do not tell are
+/// candidates at most.
+pub fn deadlocks(
+    threads: &[ThreadCalls],
+    memory: &dyn ReadMemory,
+    space: &AddressSpace,
+    stop: &dyn Fn() -> bool,
+) -> Vec<DeadlockRow> {
     let waits = waits::Waits::new(threads, Reader(memory));
-    let owners = owners::owners(threads, &waits, memory, space);
+    let owners = owners::owners(threads, &waits, memory, space, stop);
     rows::Rows::new(threads, &waits, &owners).all()
 }

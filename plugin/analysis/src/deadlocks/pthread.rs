@@ -65,7 +65,8 @@ pub(super) fn mutex(futex: &Futex, reader: Reader<'_>) -> Result<Lock, String> {
             state: Some("its owner has died, and nobody has repaired it".to_owned()),
             ..Lock::new(address, name, Holders::Nobody)
         },
-        _ if plain == 0 && value & ID == 0 => Lock::free(address, name),
+        // Of a lock that the kernel does not know of, a ceiling is left in the word when nobody has it.
+        _ if plain == 0 && (!known_to_kernel || value & ID == 0) => Lock::free(address, name),
         // It has been taken, and who has taken it is about to say so.
         (_, 0 | INCONSISTENT | NOT_RECOVERABLE) => Lock::new(address, name, Holders::Untold(1)),
         // Every robust mutex has that flag.
@@ -123,7 +124,7 @@ pub(super) fn rwlock(futex: u64, reader: Reader<'_>) -> Result<Lock, String> {
 /// that change too, so what is in memory decides.
 pub(super) fn condition(futex: u64, reader: Reader<'_>) -> Option<u64> {
     let group = if futex.is_multiple_of(8) { 0 } else { 1 };
-    let aligned = futex - 4 * group;
+    let aligned = futex & !7;
     let before = |address: u64| {
         let bytes = reader.bytes::<48>(address)?;
         let [sequence, first] = [word(&bytes, 0), word(&bytes, 8)];
@@ -184,4 +185,21 @@ pub(super) fn stream(address: u64, reader: Reader<'_>) -> Option<Lock> {
     let (value, count) = (half(&bytes, 0), half(&bytes, 4));
     let id = (matches!(value, 1 | 2) && count > 0).then(|| thread_id(word(&bytes, 8), reader)).flatten()?;
     Some(Lock::new(address, "stream", Holders::Told(vec![u64::from(id)])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestMemory;
+
+    #[test]
+    fn nothing_begins_below_0() {
+        let memory = TestMemory::plain(0, vec![1; 4096]);
+        for futex in 0..32 {
+            assert_eq!(condition(futex, Reader(&memory)), None, "{futex}");
+            assert_eq!(join(futex, Reader(&memory)), None, "{futex}");
+        }
+        assert_eq!(barrier(3, Reader(&memory)), None);
+        assert_eq!(rwlock(4, Reader(&memory)), Err("it would begin below 0".to_owned()));
+    }
 }

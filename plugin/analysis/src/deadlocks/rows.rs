@@ -1,14 +1,15 @@
 //! Rows of threads that wait: each with all that in the end wait for the same.
 
 use super::ThreadCalls;
-use super::graph::{Edges, around, components, is_cycle};
+use super::graph::{around, components, is_cycle};
 use super::lock::Holders;
 use super::owners::Owners;
 use super::site::{Site, site};
-use super::waits::Waits;
+use super::waits::{Waiting, Waits};
 use crate::report::{DeadlockKind, DeadlockRow, LockRow, StuckRow, ThreadRef};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::slice::from_ref;
 
 /// What somebody waits for in the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,32 +28,39 @@ pub(super) struct Rows<'a> {
     threads: &'a [ThreadCalls],
     waits: &'a Waits,
     owners: &'a [Owners],
-    edges: Edges,
 }
 
 impl<'a> Rows<'a> {
     pub fn new(threads: &'a [ThreadCalls], waits: &'a Waits, owners: &'a [Owners]) -> Self {
-        let edges = waits.of.iter().map(|waiting| match waiting {
-            Some(waiting) => owners[waiting.lock].threads.clone(),
-            None => Vec::new(),
-        });
-        Self { threads, waits, owners, edges: edges.collect() }
+        Self { threads, waits, owners }
     }
 
     pub fn all(&self) -> Vec<DeadlockRow> {
+        let count = self.threads.len();
+        // Locks come behind the threads.
+        let locks: Vec<usize> = (count..count + self.owners.len()).collect();
+        let waited_for = |waiting: &'a Option<Waiting>| waiting.as_ref().map(|waiting| waiting.lock);
+        let of_threads =
+            self.waits.of.iter().map(|waiting| waited_for(waiting).map_or(&[][..], |lock| from_ref(&locks[lock])));
+        let edges: Vec<&[usize]> = of_threads.chain(self.owners.iter().map(|owners| &owners.threads[..])).collect();
         let mut cycles: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        let mut ends: Vec<Option<End>> = vec![None; self.threads.len()];
-        // Whom a thread waits for comes before it.
-        for component in components(&self.edges) {
-            if is_cycle(&component, &self.edges) {
-                component.iter().for_each(|thread| ends[*thread] = Some(End::Cycle(component[0])));
-                cycles.insert(component[0], around(&component, &self.edges));
-            } else if let Some(waiting) = &self.waits.of[component[0]] {
-                ends[component[0]] = Some(self.end(waiting.lock, &ends));
+        let mut ends: Vec<Option<End>> = vec![None; edges.len()];
+        // What a thread waits for comes before it, and so do the owners of that.
+        for component in components(&edges) {
+            // In a cycle there is a thread at least, and all of those come before its locks.
+            let first = component[0];
+            if is_cycle(&component, &edges) {
+                component.iter().for_each(|node| ends[*node] = Some(End::Cycle(first)));
+                let order = around(&component, &edges);
+                cycles.insert(first, order.into_iter().filter(|node| *node < count).collect());
+            } else if let Some(lock) = first.checked_sub(count) {
+                ends[first] = Some(self.end(lock, &ends));
+            } else if let Some(lock) = waited_for(&self.waits.of[first]) {
+                ends[first] = ends[locks[lock]];
             }
         }
         let mut groups: BTreeMap<End, Vec<usize>> = BTreeMap::new();
-        for (thread, end) in ends.iter().enumerate() {
+        for (thread, end) in ends[..count].iter().enumerate() {
             groups
                 .entry(match end {
                     Some(end) => *end,
@@ -73,7 +81,7 @@ impl<'a> Rows<'a> {
         rows
     }
 
-    /// What a thread that waits for a lock waits for in the end, if that is known of the lock's owners.
+    /// What threads that wait for a lock wait for in the end, by what its owners do.
     fn end(&self, lock: usize, ends: &[Option<End>]) -> End {
         let of_owner = |owner: &usize| match ends[*owner] {
             // What happens is nobody's, so who waits for that is the last whom anybody waits for.
@@ -99,7 +107,7 @@ impl<'a> Rows<'a> {
         // What the end itself has comes first, then what most wait for.
         let lock_of = |thread: usize| self.waits.of[thread].as_ref().map_or(0, |waiting| waiting.lock);
         let is_direct = |lock: usize| match end {
-            End::Thread(thread) => self.owners[lock].threads.contains(&thread),
+            End::Thread(thread) => self.owners[lock].threads.binary_search(&thread).is_ok(),
             End::Gone(id) => self.owners[lock].gone.contains(&id),
             End::Lock(end) => end == lock,
             End::Cycle(_) => false,

@@ -28,7 +28,7 @@ pub(super) struct Waiting {
 
 impl Waits {
     pub fn new(threads: &[ThreadCalls], reader: Reader<'_>) -> Self {
-        let ids: FxHashSet<u64> = threads.iter().map(|thread| thread.thread.id).collect();
+        let ids: FxHashSet<u64> = threads.iter().map(|thread| thread.thread.own_id).collect();
         // Thousands may wait for the same, which is read once.
         let mut known: FxHashMap<(Futex, Option<Hint>), usize> = FxHashMap::default();
         let mut places: FxHashMap<(u64, String), usize> = FxHashMap::default();

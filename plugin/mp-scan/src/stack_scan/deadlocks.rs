@@ -18,7 +18,8 @@ pub fn telling(limit: u64) -> Telling {
         notes.extend(unknown_stacks(&walked));
         let mut threads = thread_calls(walked);
         notes.extend(ask_calls(stages, &mut threads)?);
-        let mut rows = deadlocks(&threads, &*stages.reading.memory, &ground.space);
+        let stop = stages.stop_signal();
+        let mut rows = deadlocks(&threads, &*stages.reading.memory, &ground.space, &|| stop.requested());
         let total = rows.len() as u64;
         rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         let locks = || rows.iter().flat_map(|row| &row.locks).map(|lock| lock.address);

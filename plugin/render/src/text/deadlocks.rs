@@ -8,6 +8,9 @@ use analysis::{DeadlockKind, DeadlockRow, LockRow, Report, StuckRow, ThreadRef};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+/// Of so many locks of a row it is shown who waits for them.
+const MOST_LOCKS: usize = 16;
+
 /// A row: what it is in a line, and below it a line for each thread of a cycle, and for each lock of a queue.
 pub(super) fn deadlock(row: &DeadlockRow, style: &Style) -> String {
     match row.kind {
@@ -78,20 +81,28 @@ fn waiting(count: usize) -> String {
     format!("{} wait{}", plural(count as u64, "thread"), if count == 1 { "s" } else { "" })
 }
 
-/// A line for each lock, with the threads that wait for it, and one for each place that they wait in.
+/// A line for each lock, with the threads that wait for it, and one for each place that they wait in. Of more locks than
+/// [`MOST_LOCKS`] it is only said how many there are.
 fn by_lock(threads: &[StuckRow], locks: &[LockRow], style: &Style) -> String {
-    let mut text = String::new();
-    for (index, lock) in locks.iter().enumerate() {
-        let of_lock: Vec<&StuckRow> = threads.iter().filter(|stuck| stuck.lock == Some(index)).collect();
-        if of_lock.is_empty() {
-            continue;
+    let mut waiting: Vec<Vec<&StuckRow>> = vec![Vec::new(); locks.len()];
+    for stuck in threads {
+        if let Some(of_lock) = stuck.lock.and_then(|lock| waiting.get_mut(lock)) {
+            of_lock.push(stuck);
         }
+    }
+    let mut waited_for = locks.iter().zip(&waiting).filter(|(_, of_lock)| !of_lock.is_empty());
+    let mut text = String::new();
+    for (lock, of_lock) in waited_for.by_ref().take(MOST_LOCKS) {
         let head = format!("  {}: {}", what(lock, None), numbers(of_lock.iter().copied()));
         let places = places(of_lock.iter().copied());
         match &places[..] {
             [(place, _)] => text.push_str(&with_place(&head, place, style)),
             places => drop(write!(text, "{}\n{}", shorten(&head, style.width), in_places(places, style))),
         }
+    }
+    let more = waited_for.count() as u64;
+    if more > 0 {
+        let _ = writeln!(text, "  and {}", plural(more, "more lock"));
     }
     text
 }

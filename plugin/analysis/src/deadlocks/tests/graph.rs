@@ -82,6 +82,47 @@ fn who_waits_for_something_to_happen_is_waited_for_itself() {
 }
 
 #[test]
+fn who_waits_for_a_lock_of_several_is_in_the_cycle_of_one_of_them() {
+    let mut world = World::new(5);
+    let image = [2 << 3, 0, 3, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    world.halves(mutex(1), &image).hold(3, mutex(1)).hold(4, mutex(1));
+    for number in [1, 2] {
+        world.wait(number, (mutex(1) + 12, UNTIL, 3), &["pthread_rwlock_wrlock"], "write_it");
+    }
+    // One of the two readers waits for what the first writer has; the other one works.
+    world.mutex(mutex(3), 101).lock(3, mutex(3));
+    let row = world.row();
+    assert_eq!((row.kind, numbers(&row.threads), numbers(&row.behind)), (DeadlockKind::Cycle, vec![1, 3], vec![2]));
+    assert_eq!(row.locks.iter().map(owners).collect::<Vec<_>>(), [vec![103, 104], vec![101]]);
+    // Nobody waits in a circle for the one that works.
+    world.sleep(3, 0);
+    let row = world.row();
+    assert_eq!((row.kind, numbers(&row.threads)), (DeadlockKind::Queue, vec![1, 2]));
+    assert_eq!(row.owner.and_then(|owner| owner.thread.number), Some(3));
+}
+
+#[test]
+fn threads_of_a_process_in_a_container_are_found_by_its_own_ids() {
+    let contained = || {
+        let mut world = World::new(2);
+        world.threads.iter_mut().for_each(|thread| thread.thread.own_id = thread.thread.number);
+        world
+    };
+    let mut world = contained();
+    world.mutex(mutex(1), 1).mutex(mutex(2), 2).lock(1, mutex(2)).lock(2, mutex(1));
+    let row = world.row();
+    assert_eq!((row.kind, numbers(&row.threads)), (DeadlockKind::Cycle, vec![1, 2]));
+    assert_eq!(row.locks.iter().map(owners).collect::<Vec<_>>(), [[102], [101]], "by the debugger's ids");
+    // A mutex is told by its structure alone only if it has an owner that there is.
+    let unnamed = |owner| {
+        let mut world = contained();
+        world.mutex(mutex(1), owner).wait(2, (mutex(1), WAIT, 2), &["??"], "work");
+        world.only_lock().kind
+    };
+    assert_eq!((&unnamed(1)[..], &unnamed(101)[..]), ("mutex", "futex"));
+}
+
+#[test]
 fn threads_of_a_pool_are_one_row_though_each_waits_for_its_own() {
     let mut world = World::new(40);
     for number in 1..=40 {

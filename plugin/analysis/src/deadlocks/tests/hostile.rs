@@ -34,6 +34,7 @@ proptest! {
         words in prop::collection::vec(prop_oneof![Just(0_u32), Just(2), 101_u32..112, any::<u32>()], 0x1000),
         waits in prop::collection::vec((address(), 0_u64..0x190, any::<u32>(), prop::sample::select(&FUNCTIONS[..])), 10),
         holes in prop::collection::vec(0_usize..PAGES, 0..3),
+        stacks in prop::collection::vec(prop::option::weighted(0.3, (address(), address())), 12),
     ) {
         let mut world = World::new(12);
         world.halves(START, &words);
@@ -42,6 +43,12 @@ proptest! {
         }
         for (number, (address, operation, expected, function)) in (1..).zip(waits) {
             world.wait(number, (address, operation, expected), &[function], "work");
+        }
+        for (thread, stack) in world.threads.iter_mut().zip(stacks) {
+            if let Some((stack_pointer, cfa)) = stack {
+                thread.thread.registers.set(Registers::SP, Some(stack_pointer));
+                thread.calls.iter_mut().for_each(|call| call.frame.cfa = cfa);
+            }
         }
         let waiting = |thread: &&ThreadCalls| {
             thread.thread.call.as_ref().is_some_and(|call| futex::futex(call, Reader(&world.memory)).is_some())

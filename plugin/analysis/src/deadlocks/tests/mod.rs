@@ -96,6 +96,10 @@ impl World {
     }
 
     fn rows(&self) -> Vec<DeadlockRow> {
+        self.rows_until(&|| false)
+    }
+
+    fn rows_until(&self, stop: &dyn Fn() -> bool) -> Vec<DeadlockRow> {
         let region = Region {
             range: AddressRange::sized(START, (PAGES as u64) << 12),
             permissions: Permissions::READ | Permissions::WRITE,
@@ -103,7 +107,8 @@ impl World {
             shared: false,
             userfault: false,
         };
-        deadlocks(&self.threads, &self.memory, &AddressSpace { regions: vec![region], ..AddressSpace::default() })
+        let space = AddressSpace { regions: vec![region], ..AddressSpace::default() };
+        deadlocks(&self.threads, &self.memory, &space, stop)
     }
 
     /// The one row that there is.

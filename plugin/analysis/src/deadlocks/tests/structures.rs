@@ -1,6 +1,8 @@
 //! Locks as glibc and Rust lay them out.
 
 use super::*;
+use std::cell::Cell;
+use std::collections::BTreeMap;
 
 const LOCK: u64 = START + 0x100;
 const MUTEX: [&str; 2] = ["__lll_lock_wait", "pthread_mutex_lock"];
@@ -42,6 +44,15 @@ fn mutexes_of_all_kinds_tell_their_owner() {
     is(&lock(&[2, 1, OWNER, 1, 0], (LOCK, UNTIL, 2), &["pthread_mutex_clocklock"]), "mutex", Some(OWNER));
     // After a condition variable, the mutex is what is waited for.
     is(&lock(&[2, 1, OWNER, 1, 0], (LOCK, WAIT, 2), &["__lll_lock_wait", "pthread_cond_wait"]), "mutex", Some(OWNER));
+    let again = |kind, operation| lock(&[word, 1, OWNER, 1, kind], (LOCK, operation, word), &["pthread_cond_wait"]);
+    is(&again(16 | 0x80, WAIT), "robust mutex", Some(OWNER));
+    is(&again(32, LOCK_PI), "priority-inheriting mutex", Some(OWNER));
+    is(
+        &lock(&[ceiling, 1, OWNER, 1, 64], (LOCK, WAIT, ceiling), &["pthread_cond_wait"]),
+        "priority-protecting mutex",
+        Some(OWNER),
+    );
+    is(&lock(&[2, 1, OWNER, 1, 0], (LOCK, UNTIL, 0), &["pthread_cond_wait"]), "condition variable", None);
 }
 
 #[test]
@@ -49,6 +60,9 @@ fn a_mutex_that_somebody_is_about_to_have_has_no_owner() {
     let free = lock(&[0, 0, 0, 0, 0], (LOCK, WAIT, 2), &MUTEX);
     is(&free, "mutex", None);
     assert_eq!(free.state.as_deref(), Some("free, about to be taken"));
+    let ceiling = lock(&[10 << 19, 0, 0, 0, 64], (LOCK, WAIT, 10 << 19 | 2), &MUTEX);
+    is(&ceiling, "priority-protecting mutex", None);
+    assert_eq!(ceiling.state.as_deref(), Some("free, about to be taken"), "its ceiling is no owner");
     is(&lock(&[2, 0, 0, 0, 0], (LOCK, WAIT, 2), &MUTEX), "mutex", None);
     let died = lock(&[0xc000_0000, 0, 0, 0, 16], (LOCK, WAIT, 0xc000_0000), &MUTEX);
     is(&died, "robust mutex", None);
@@ -237,6 +251,62 @@ fn whose_stack_leads_to_a_lock_of_rust_has_it() {
     assert_eq!(world.only_lock().state.as_deref(), Some("free, about to be taken"));
     world.halves(LOCK, &[3]);
     is(&world.only_lock(), "unknown", None);
+}
+
+/// A mutex of Rust's that thread 1 waits for and thread 3 leads to, after `change`.
+fn held_by_the_third(change: impl FnOnce(&mut World)) -> LockRow {
+    let mut world = World::new(4);
+    let functions = ["std::sys::sync::mutex::futex::Mutex::lock_contended"];
+    world.halves(LOCK, &[2]).wait(1, (LOCK, WAIT, 2), &functions, "service::work").hold(3, LOCK);
+    change(&mut world);
+    world.only_lock()
+}
+
+#[test]
+fn stacks_that_are_cut_short_or_go_over_to_others_are_looked_through() {
+    let last = |world: &mut World, number: usize, cfa| world.threads[number - 1].calls[0].frame.cfa = cfa;
+    let found = |lock: LockRow| (owners(&lock), lock.inferred);
+    // That of somebody who has nothing to do with it: where it ends is not known.
+    assert_eq!(found(held_by_the_third(|world| last(world, 4, 0))), (vec![103], true));
+    assert_eq!(found(held_by_the_third(|world| last(world, 4, 0x7fff_0000))), (vec![103], true));
+    assert_eq!(found(held_by_the_third(|world| world.threads[3].calls.clear())), (vec![103], true));
+    // That of the owner, whose handler of a signal runs on another one.
+    let handler = |world: &mut World| {
+        let (interrupted, thread) = (STACKS + 3 * STACK, &mut world.threads[2]);
+        thread.thread.registers.set(Registers::SP, Some(START + 0x3_8000));
+        let inner = [START + 0x3_8020, interrupted].map(|cfa| call(LIBC, "handler", cfa));
+        thread.calls.splice(0..0, inner);
+    };
+    assert_eq!(found(held_by_the_third(handler)), (vec![103], true));
+}
+
+#[test]
+fn who_may_have_a_lock_as_well_is_no_reason_to_forget_who_leads_to_it() {
+    let candidates = |lock: &LockRow| lock.candidates.iter().map(|thread| thread.id).collect::<Vec<_>>();
+    let lock = held_by_the_third(|world| world.threads[3].thread.registers = Registers::default());
+    assert_eq!((owners(&lock), candidates(&lock)), (vec![], vec![103]));
+    let lock = held_by_the_third(|world| world.threads[3].thread.registers.set(Registers::SP, Some(u64::MAX - 3)));
+    assert_eq!((owners(&lock), candidates(&lock)), (vec![], vec![103]));
+    // Who waits for it is not the one who has it.
+    let lock = held_by_the_third(|world| world.threads[0].thread.registers = Registers::default());
+    assert_eq!((owners(&lock), candidates(&lock)), (vec![103], vec![]));
+}
+
+#[test]
+fn stacks_that_it_is_told_to_leave_alone_tell_nothing() {
+    let mut world = World::new(4);
+    world.halves(LOCK, &[2]).wait(1, (LOCK, WAIT, 2), &["std::sys::sync::mutex::futex::Mutex::lock"], "work");
+    world.hold(2, LOCK).mutex(LOCK + 0x40, 104).lock(3, LOCK + 0x40);
+    for (asked, candidates) in [(0_u32, vec![]), (1, vec![]), (2, vec![102]), (3, vec![102]), (4, vec![])] {
+        let left = Cell::new(asked);
+        let stop = || left.replace(left.get().saturating_sub(1)) == 0;
+        let rows = world.rows_until(&stop);
+        let locks: BTreeMap<u64, &LockRow> =
+            rows.iter().flat_map(|row| &row.locks).map(|row| (row.address, row)).collect();
+        assert_eq!(owners(locks[&(LOCK + 0x40)]), [104], "it says so itself");
+        let ids: Vec<u64> = locks[&LOCK].candidates.iter().map(|thread| thread.id).collect();
+        assert_eq!((ids, locks[&LOCK].inferred), (candidates, asked == 4), "after {asked} stacks");
+    }
 }
 
 #[test]
