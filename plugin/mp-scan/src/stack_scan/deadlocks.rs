@@ -20,6 +20,10 @@ pub fn telling(limit: u64) -> Telling {
         notes.extend(ask_calls(stages, &mut threads)?);
         let stop = stages.stop_signal();
         let mut rows = deadlocks(&threads, &*stages.reading.memory, &ground.space, &|| stop.requested());
+        if stop.requested() {
+            // What was not looked through leaves owners unknown.
+            return Err(stop.failure());
+        }
         let total = rows.len() as u64;
         rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         let locks = || rows.iter().flat_map(|row| &row.locks).map(|lock| lock.address);
