@@ -43,6 +43,7 @@ class Debuggee:
     """`fixtures/memory.c`, or another of them, with these options, waiting; it ends with the `with` block."""
 
     def __init__(self, source="memory.c", **options):
+        (TARGET / "bench").mkdir(parents=True, exist_ok=True)
         self.folder = tempfile.TemporaryDirectory(dir=TARGET / "bench")
         truth = Path(self.folder.name) / "truth"
         options = [f"{name}={value}" for name, value in options.items()]
