@@ -17,7 +17,7 @@ impl Registers {
     pub const PC: Register = 16;
 
     /// The names of those registers, in the order of their numbers.
-    pub const NAMES: [&str; 17] = [
+    pub const NAMES: [&'static str; 17] = [
         "rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
         "rip",
     ];

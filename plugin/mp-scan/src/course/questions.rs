@@ -2,7 +2,7 @@
 //! on any other thread a call might wait for that command to end.
 
 use super::Event;
-use analysis::stacks::{End, Frame, Registers, Stack};
+use analysis::stacks::{End, Frame, Register, Registers, Stack};
 use lldb::Relay;
 use std::collections::HashMap;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
@@ -23,7 +23,8 @@ impl std::fmt::Debug for Event {
 
 /// What is asked, of a thread by the debugger's number of it.
 pub enum Question {
-    Registers(u64, Sender<Registers>),
+    /// Of registers of these names.
+    Registers(u64, &'static [&'static str], Sender<Registers>),
     Calls(u64, Sender<Stack>),
 }
 
@@ -34,7 +35,13 @@ impl Debugger {
 
     /// The registers of a thread; `None` if nobody can be asked: the job is in the background.
     pub fn registers(&self, thread: u64) -> Option<Registers> {
-        self.ask(|answer| Question::Registers(thread, answer))
+        self.ask(|answer| Question::Registers(thread, &Registers::NAMES, answer))
+    }
+
+    /// One register of a thread. The frame pointer a debugger knows from the stop; for others it has to ask its server.
+    pub fn register(&self, thread: u64, register: Register) -> Option<Registers> {
+        let names = Registers::NAMES.get(usize::from(register)..=usize::from(register)).unwrap_or_default();
+        self.ask(|answer| Question::Registers(thread, names, answer))
     }
 
     /// The calls of a thread as the debugger unwinds them.
@@ -86,9 +93,9 @@ impl Answering {
         }
         // Whoever has asked may have been told to stop.
         match question {
-            Question::Registers(number, sender) => {
+            Question::Registers(number, names, sender) => {
                 let Some(thread) = self.threads.get(&number) else { return };
-                let _ = sender.send(thread.registers(&Registers::NAMES).into_iter().collect());
+                let _ = sender.send(thread.registers(names).into_iter().collect());
             }
             Question::Calls(number, sender) => {
                 let Some(thread) = self.threads.get(&number) else { return };

@@ -57,10 +57,13 @@ pub fn walk(
     let mut stacks = vec![Stack { frames: Vec::new(), end: End::Lost }; threads.len()];
     if set.modules.iter().any(|module| module.machine == Machine::X86_64) {
         unwind(stages, &set, &threads, &all, &mut stacks)?;
-        let needy: Vec<usize> =
-            all.iter().copied().filter(|index| matches!(stacks[*index].end, End::Needs(_))).collect();
-        if ask_registers(stages, &mut threads, &needy)? > 0 {
-            unwind(stages, &set, &threads, &needy, &mut stacks)?;
+        // As a rule it is one register that is missing.
+        for asked in [Asked::Missing, Asked::All] {
+            let needy: Vec<usize> =
+                all.iter().copied().filter(|index| matches!(stacks[*index].end, End::Needs(_))).collect();
+            if ask_registers(stages, &mut threads, &stacks, &needy, asked)? > 0 {
+                unwind(stages, &set, &threads, &needy, &mut stacks)?;
+            }
         }
     }
     let by_debugger = ask_calls(stages, &threads, &mut stacks, &mut notes)?;
@@ -124,8 +127,22 @@ fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Completes the registers of some threads. Returns how many the debugger has told.
-fn ask_registers(stages: &Stages, threads: &mut [Thread], which: &[usize]) -> Result<usize, Failure> {
+/// Which registers the debugger is asked for.
+#[derive(Clone, Copy)]
+enum Asked {
+    /// The one that unwinding has stopped for.
+    Missing,
+    All,
+}
+
+/// Completes the registers of some threads. Returns of how many the debugger has told something new.
+fn ask_registers(
+    stages: &Stages,
+    threads: &mut [Thread],
+    stacks: &[Stack],
+    which: &[usize],
+    asked: Asked,
+) -> Result<usize, Failure> {
     let (Some(debugger), stop) = (&stages.debugger, stages.stop_signal()) else { return Ok(0) };
     let mut told = 0;
     for index in which {
@@ -133,7 +150,11 @@ fn ask_registers(stages: &Stages, threads: &mut [Thread], which: &[usize]) -> Re
             return Err(stop.failure());
         }
         let thread = &mut threads[*index];
-        let Some(known) = debugger.registers(thread.number) else { break };
+        let known = match (asked, stacks[*index].end) {
+            (Asked::Missing, End::Needs(register)) => debugger.register(thread.number, register),
+            _ => debugger.registers(thread.number),
+        };
+        let Some(known) = known else { break };
         told += usize::from(thread.registers.complete(&known));
     }
     Ok(told)
