@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -73,6 +73,20 @@ impl Terminal {
     /// Types a key, such as `\x03` for Ctrl-C.
     pub fn type_key(&mut self, key: char) {
         write!(self.keyboard, "{key}").expect("the terminal is there");
+    }
+
+    /// Presses Ctrl-C, for which the prompt has to be back within `limit`. Returns what is printed before it says that it was
+    /// interrupted.
+    #[track_caller]
+    pub fn interrupt(&mut self, what: &str, limit: Duration) -> String {
+        let pressed = Instant::now();
+        self.type_key('\x03');
+        let printed = self.expect("interrupted");
+        self.expect("(lldb) ");
+        let waited = pressed.elapsed();
+        eprintln!("{what}: the prompt is back {waited:.3?} after Ctrl-C");
+        assert!(waited < limit, "{what}: {waited:?}");
+        printed
     }
 
     /// Waits until `text` is printed after all that was waited for before, and returns what came before it.

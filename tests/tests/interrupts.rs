@@ -5,7 +5,7 @@ use serde_json::json;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tests::{Dap, Leftovers, Process, Product, Terminal, host, root, scratch};
 
 /// A library with much code and many symbols.
@@ -70,14 +70,8 @@ fn interrupt(terminal: &mut Terminal, line: &str) {
     terminal.type_line(line);
     let first = progress(terminal);
     while progress(terminal) == first {}
-    let pressed = Instant::now();
-    terminal.type_key('\x03');
-    let printed = terminal.expect("interrupted");
+    let printed = terminal.interrupt(line, LONG);
     assert!(printed.contains("cut short"), "{line}: {printed}");
-    terminal.expect("(lldb) ");
-    let waited = pressed.elapsed();
-    eprintln!("{line}: the prompt is back {waited:.3?} after Ctrl-C");
-    assert!(waited < LONG, "{line}: {waited:?}");
     // The next command is as ever.
     let printed = terminal.run("mp-scan symbols ^no_such_name$");
     assert!(printed.contains("no symbols"), "{printed}");
@@ -144,13 +138,7 @@ fn ctrl_c_gives_the_prompt_back_while_no_worker_answers() {
         terminal.type_line(&format!("mp-scan {command} --workers 2"));
         // Whatever there is to do, so much of it is done.
         terminal.expect(" of ");
-        let pressed = Instant::now();
-        terminal.type_key('\x03');
-        terminal.expect("interrupted");
-        terminal.expect("(lldb) ");
-        let waited = pressed.elapsed();
-        eprintln!("{command}: the prompt is back {waited:.3?} after Ctrl-C");
-        assert!(waited < LONG, "{command}: {waited:?}");
+        terminal.interrupt(command, LONG);
         // Others have taken their place, or take it when it is their turn.
         let printed = terminal.run("mp-scan symbols ^main$ --workers 2");
         assert!(printed.contains("1 symbol; "), "{printed}");

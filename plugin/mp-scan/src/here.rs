@@ -1,9 +1,15 @@
-//! What keeps a job of the pool on this machine, whose files it reads: a descriptor in its set-up message.
+//! This machine: how much of it there is, and what keeps a job of the pool on it, whose files it reads: a descriptor in the job's
+//! set-up message.
 
 use anyhow::{Context as _, Result};
 use multiprocessing::codec::{self, Descriptor, Message};
 use std::fs::File;
 use std::os::fd::OwnedFd;
+
+/// As many threads work in this process, where it does a scan itself.
+pub fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
 
 /// A descriptor that is of no other use.
 ///

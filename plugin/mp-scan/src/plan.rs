@@ -5,6 +5,7 @@ use crate::cli::ScanOptions;
 use crate::conduct::{Before, conduct};
 use crate::engine::{Workforce, engine};
 use crate::heap_scan::{self, Allocations};
+use crate::here;
 use crate::inspect::{Access, Inspected};
 use crate::jobs::Scan;
 use crate::pool_executor::PoolExecutor;
@@ -70,7 +71,7 @@ fn prepare<A: Analysis<Input = dyn ReadMemory> + Clone, P: Presenter<A>>(
     let (executor, force, workers): (Box<dyn Executor<A> + Send>, _, _) = match workers {
         None => {
             // What LLDB's lock guards is read by this thread alone.
-            let threads = std::thread::available_parallelism().map_or(1, usize::from);
+            let threads = here::processors();
             let executor: Box<dyn Executor<A> + Send> = match &inspected.access {
                 Access::Direct { .. } => {
                     Box::new(InProcess::new(Arc::new(analysis.clone()), Arc::clone(&memory), threads))

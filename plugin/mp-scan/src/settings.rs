@@ -1,5 +1,6 @@
 //! The user's settings: in RON in the config folder, shown and set by `mp-scan pool set`, and checked.
 
+use crate::here;
 use crate::hosts::{self, Host};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -76,7 +77,7 @@ impl Settings {
 
     /// The number of workers that a scan uses by default.
     pub fn worker_count(&self) -> usize {
-        self.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+        self.workers.unwrap_or_else(here::processors)
     }
 
     /// Each as key and value, as [`set`](Self::set) takes them.

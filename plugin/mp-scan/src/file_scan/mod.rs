@@ -116,12 +116,11 @@ impl<A: FileAnalysis + Clone> FileScan<A> {
         // The files are this machine's.
         let force = force.filter(|force| force.here > 0);
         let pool = force.as_ref().map(|force| &force.pool);
-        let cache = Cache::folder().map(|folder| (folder, cache::LIMIT));
         Ok(Self {
             surveyor: Surveyor::new(modules.modules, modules.search, pool, inflates)?,
             deaths_before: pool.map_or(0, |pool| pool.deaths()),
             force,
-            cache,
+            cache: kept(),
             stage: Stage::Surveying(Some(analysis)),
             info: modules.info,
             notes: modules.warnings,
@@ -135,30 +134,21 @@ impl<A: FileAnalysis + Clone> FileScan<A> {
 
     /// What is next after the survey.
     fn plan(&mut self, plan: MakeAnalysis<A>, (set, inflated): Found) -> Result<Stage<A>> {
-        for problem in set.modules.iter().flat_map(|module| &module.problems) {
-            if !self.notes.contains(problem) {
-                self.notes.push(problem.clone());
-            }
-        }
+        note_problems(&mut self.notes, &set);
         let analysis = Arc::new(plan(set)?);
         let cache = || self.cache.clone().map(|(folder, limit)| Cache::open(folder, limit));
         let files = |cache| Files::new(analysis.set().clone(), Vec::new(), Access::Pread, cache);
         let (executor, hands): (Box<dyn Executor<A> + Send>, _) = match &self.force {
             Some(force) => {
-                let job = || job(&force.pool, &*analysis, &inflated, self.cache.clone());
-                let hands = if A::DESCRIBES { Hands::Pool(job()?) } else { Hands::Nobody };
-                let scanned = |answer: Answer<A::Partial>| match answer {
-                    Answer::Scanned(scanned) => Some(scanned),
-                    Answer::Described(_) | Answer::Done => None,
-                };
-                (Box::new(TaskExecutor::new(job()?, force.here, Request::<A::Item>::Scan, scanned)), hands)
+                let describes = || job(&force.pool, &*analysis, &inflated, self.cache.clone());
+                let hands = if A::DESCRIBES { Hands::Pool(describes()?) } else { Hands::Nobody };
+                (on_workers(force, &*analysis, &inflated, self.cache.clone())?, hands)
             }
             None => {
-                let threads = std::thread::available_parallelism().map_or(1, usize::from);
                 let own = Arc::new(files(cache()));
                 let local = || Local::start(Arc::clone(&analysis), Arc::clone(&own)).context("cannot start a thread");
                 let hands = if A::DESCRIBES { Hands::Here(local()?) } else { Hands::Nobody };
-                (Box::new(InProcess::new(Arc::clone(&analysis), own, threads)), hands)
+                (Box::new(InProcess::new(Arc::clone(&analysis), own, here::processors())), hands)
             }
         };
         Ok(Stage::Scanning(Box::new(Scanning {
@@ -305,11 +295,43 @@ impl<A: FileAnalysis + Clone> Scan for FileScan<A> {
     }
 }
 
+/// What runs an analysis of files on the workers of this machine.
+///
+/// # Errors
+/// As of [`job`].
+pub fn on_workers<A: FileAnalysis + Clone>(
+    force: &Workforce,
+    analysis: &A,
+    inflated: &[OwnedFd],
+    cache: Option<(PathBuf, u64)>,
+) -> Result<Box<dyn Executor<A> + Send>> {
+    let job = job(&force.pool, analysis, inflated, cache)?;
+    let scanned = |answer: Answer<A::Partial>| match answer {
+        Answer::Scanned(scanned) => Some(scanned),
+        Answer::Described(_) | Answer::Done => None,
+    };
+    Ok(Box::new(TaskExecutor::new(job, force.here, Request::<A::Item>::Scan, scanned)))
+}
+
+/// Where facts of earlier scans are kept, and how many bytes they may take; `None` if none are.
+pub fn kept() -> Option<(PathBuf, u64)> {
+    Cache::folder().map(|folder| (folder, cache::LIMIT))
+}
+
+/// Adds what is wrong with modules' files, each once.
+pub fn note_problems(notes: &mut Vec<String>, set: &FileSet) {
+    for problem in set.modules.iter().flat_map(|module| &module.problems) {
+        if !notes.contains(problem) {
+            notes.push(problem.clone());
+        }
+    }
+}
+
 /// A job of the pool that runs an analysis of files, with what has been inflated of them and what is kept of earlier scans.
 ///
 /// # Errors
 /// If descriptors run out, or the pool cannot take it.
-pub fn job<A: FileAnalysis + Clone>(
+fn job<A: FileAnalysis + Clone>(
     pool: &Pool,
     analysis: &A,
     inflated: &[OwnedFd],

@@ -1,6 +1,7 @@
 //! Analyses of the heap as stages of a course.
 
 use crate::course::{Failure, Stages};
+use crate::here;
 use crate::task_executor::TaskExecutor;
 use analysis::heap::{Index, Segments, Setup, Table, View};
 use analysis::{Analysis, Cut, Executor, InProcess, Outcome};
@@ -85,7 +86,7 @@ impl Stages {
         A: Analysis<Input = View> + Clone,
     {
         let Some(force) = &self.force else {
-            let threads = std::thread::available_parallelism().map_or(1, usize::from);
+            let threads = here::processors();
             return Ok(Box::new(InProcess::new(Arc::new(analysis.clone()), Arc::new(view.clone()), threads)));
         };
         let copies = self.copies()?;

@@ -2,8 +2,9 @@
 
 use crate::course::{Failure, Stages};
 use crate::file_scan::{self, Surveyor};
+use crate::here;
 use crate::task_executor::TaskExecutor;
-use analysis::files::{Answer, FileAnalysis, Request};
+use analysis::files::FileAnalysis;
 use analysis::lookup::{Given, Lookup, LookupOptions, Spelling};
 use analysis::stacks::{self, End, Names, Registers, Setup, Stack, Thread, Unwind, View};
 use analysis::{Analysis, Executor, InProcess};
@@ -14,7 +15,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 use target::Access;
-use target::cache::{self, Cache};
+use target::cache::Cache;
 use target::modules::{FileSet, Files, Machine, Module, Search};
 
 /// How long a step of the survey waits.
@@ -48,11 +49,7 @@ pub fn walk(
 ) -> Result<Walked, Failure> {
     let (set, inflated) = survey(stages, modules, search)?;
     let mut notes: Vec<String> = Vec::new();
-    for problem in set.modules.iter().flat_map(|module| &module.problems) {
-        if !notes.contains(problem) {
-            notes.push(problem.clone());
-        }
-    }
+    file_scan::note_problems(&mut notes, &set);
     let all: Vec<usize> = (0..threads.len()).collect();
     let mut stacks = vec![Stack { frames: Vec::new(), end: End::Lost }; threads.len()];
     if set.modules.iter().any(|module| module.machine == Machine::X86_64) {
@@ -111,7 +108,7 @@ fn unwind(
             let job = force.pool.job(Unwind::NAME, codec::encode(&setup).context("the plan cannot be sent")?);
             Box::new(TaskExecutor::new(job.context("the pool takes no job")?, force.here, |task| task, Some))
         }
-        _ => Box::new(InProcess::new(Arc::new(analysis.clone()), Arc::clone(&view), processors())),
+        _ => Box::new(InProcess::new(Arc::new(analysis.clone()), Arc::clone(&view), here::processors())),
     };
     let outcome = stages.drive(&analysis, &mut *executor, &view, stacks::CUT, &mut Vec::new())?;
     for (index, stack) in which.iter().zip(outcome.merge) {
@@ -121,10 +118,6 @@ fn unwind(
         }
     }
     Ok(())
-}
-
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Which registers the debugger is asked for.
@@ -213,22 +206,14 @@ fn name(stages: &mut Stages, set: &FileSet, inflated: &[OwnedFd], stacks: &[Stac
     let given: Vec<Given> = stacks::addresses(stacks).into_iter().map(Given::Address).collect();
     let options = LookupOptions { spelling: Spelling::Demangled, returns: false, loaded: true, limit: u64::MAX };
     let analysis = Lookup::new(set.clone(), &given, options);
-    let cache = Cache::folder().map(|folder| (folder, cache::LIMIT));
     let files = |cache: Option<_>| {
         let cache = cache.map(|(folder, limit)| Cache::open(folder, limit));
         Files::new(set.clone(), Vec::new(), Access::Pread, cache)
     };
+    let cache = file_scan::kept();
     let mut executor: Box<dyn Executor<Lookup>> = match &stages.force {
-        Some(force) => {
-            let job = file_scan::job(&force.pool, &analysis, inflated, cache)?;
-            let scanned = |answer: Answer<<Lookup as Analysis>::Partial>| match answer {
-                Answer::Scanned(scanned) => Some(scanned),
-                Answer::Described(_) | Answer::Done => None,
-            };
-            let question = Request::<<Lookup as Analysis>::Item>::Scan;
-            Box::new(TaskExecutor::new(job, force.here, question, scanned))
-        }
-        None => Box::new(InProcess::new(Arc::new(analysis.clone()), Arc::new(files(cache)), processors())),
+        Some(force) => file_scan::on_workers(force, &analysis, inflated, cache)?,
+        None => Box::new(InProcess::new(Arc::new(analysis.clone()), Arc::new(files(cache)), here::processors())),
     };
     let mut found = Vec::new();
     let mut outcome = stages.drive(&analysis, &mut *executor, &files(None), file_scan::CUT, &mut found)?;
