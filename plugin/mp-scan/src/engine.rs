@@ -1,6 +1,7 @@
 //! What the plugin keeps between commands: the pool, the jobs and the settings. There is one in a host process,
 //! however many debuggers it has.
 
+use crate::file_scan::Inflated;
 use crate::heap_scan::Kept;
 use crate::hosts::Launchers;
 use crate::jobs::Jobs;
@@ -22,6 +23,8 @@ pub struct Engine {
     pub jobs: Jobs,
     /// What is known of the heap that was looked at last.
     pub heaps: Kept,
+    /// What has been inflated of modules' files.
+    pub inflated: Inflated,
     state: Mutex<State>,
 }
 
@@ -120,6 +123,7 @@ impl Engine {
     /// Ends the pool; the next command that needs one starts it anew.
     pub fn drop_pool(&self) {
         self.heaps.rest();
+        self.inflated.clear();
         let state = std::mem::take(&mut *self.lock());
         drop(state);
     }

@@ -2,6 +2,7 @@
 //! the report.
 
 mod describing;
+mod inflated;
 mod surveyor;
 mod twofold;
 
@@ -18,6 +19,7 @@ use analysis::files::{Answer, FileAnalysis, Request, Setup, in_files};
 use analysis::{Columns, Cut, Driver, Executor, InProcess, Outcome, Report, Results, Stats, Stop, TargetInfo};
 use anyhow::{Context as _, Result};
 use describing::{Describing, Hands, Local};
+pub use inflated::Inflated;
 use multiprocessing::Pool;
 use multiprocessing::codec::{self, Descriptor};
 use std::os::fd::OwnedFd;
@@ -302,7 +304,7 @@ impl<A: FileAnalysis + Clone> Scan for FileScan<A> {
 pub fn on_workers<A: FileAnalysis + Clone>(
     force: &Workforce,
     analysis: &A,
-    inflated: &[OwnedFd],
+    inflated: &[Arc<OwnedFd>],
     cache: Option<(PathBuf, u64)>,
 ) -> Result<Box<dyn Executor<A> + Send>> {
     let job = job(&force.pool, analysis, inflated, cache)?;
@@ -334,10 +336,10 @@ pub fn note_problems(notes: &mut Vec<String>, set: &FileSet) {
 fn job<A: FileAnalysis + Clone>(
     pool: &Pool,
     analysis: &A,
-    inflated: &[OwnedFd],
+    inflated: &[Arc<OwnedFd>],
     cache: Option<(PathBuf, u64)>,
 ) -> Result<multiprocessing::Job> {
-    let copies = inflated.iter().map(OwnedFd::try_clone).collect::<Result<Vec<_>, _>>();
+    let copies = inflated.iter().map(|memory| memory.try_clone()).collect::<Result<Vec<_>, _>>();
     let copies = copies.context("out of file descriptors")?;
     let descriptors = [here::descriptor()?].into_iter().chain(copies).map(Descriptor::from).collect::<Vec<_>>();
     let setup = Setup { analysis: analysis.clone(), cache };

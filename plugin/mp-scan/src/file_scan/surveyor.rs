@@ -1,5 +1,7 @@
 //! Finds the files of modules before they are scanned, and has their compressed sections inflated, once for all workers.
 
+use super::inflated::Section;
+use crate::engine::engine;
 use crate::here;
 use analysis::files::{INFLATE, SURVEY, SurveyRequest};
 use anyhow::{Context as _, Result};
@@ -42,13 +44,13 @@ enum Work {
         job: Job,
         set: Vec<Surveyed>,
         tasks: HashMap<u64, (usize, usize)>,
-        inflated: Vec<OwnedFd>,
+        inflated: Vec<Arc<OwnedFd>>,
     },
     Done,
 }
 
 /// Modules' files, and what has been inflated of them.
-pub type Found = (FileSet, Vec<OwnedFd>);
+pub type Found = (FileSet, Vec<Arc<OwnedFd>>);
 
 impl Surveyor {
     /// A survey by the workers of `pool`, or without one by this process. `inflates` says by their names which sections
@@ -158,8 +160,13 @@ impl Surveyor {
                         // What could not be inflated is tried again, and reported, where it is read.
                         let memory = result.ok().and_then(|payload| payload.decode::<Descriptor>().ok());
                         if let Some(memory) = memory {
+                            let memory = Arc::new(memory.into_inner());
+                            if let Some(kept) = Section::of(&set[module], section) {
+                                let size = set[module].sections[section].size;
+                                engine().inflated.keep(kept, size, Arc::clone(&memory));
+                            }
                             set[module].share(section, inflated.len());
-                            inflated.push(memory.into_inner());
+                            inflated.push(memory);
                         }
                     }
                     Next::Nothing => return Ok(None),
@@ -178,7 +185,7 @@ impl Surveyor {
 
     /// All is surveyed: begins to inflate, if there is anything.
     fn inflate(&mut self) -> Result<Option<Found>> {
-        let set: Vec<Surveyed> = self.found.drain(..).flatten().collect();
+        let mut set: Vec<Surveyed> = self.found.drain(..).flatten().collect();
         let wanted = |module: &Surveyed, section: usize| (self.inflates)(&module.sections[section].name);
         let mut compressed: VecDeque<(usize, usize)> = set
             .iter()
@@ -188,14 +195,22 @@ impl Surveyor {
             })
             .collect();
         let Work::Surveying { pool, .. } = &self.work else { return Ok(None) };
-        if compressed.is_empty() {
-            self.work = Work::Done;
-            return Ok(Some((FileSet::new(set), Vec::new())));
-        }
         compressed
             .make_contiguous()
             .sort_by_key(|(module, section)| std::cmp::Reverse(set[*module].sections[*section].size));
         compressed.truncate(MOST_INFLATED);
+        let mut inflated = Vec::new();
+        compressed.retain(|(module, section)| {
+            let kept = Section::of(&set[*module], *section).and_then(|section| engine().inflated.at(&section));
+            let Some(memory) = kept else { return true };
+            set[*module].share(*section, inflated.len());
+            inflated.push(memory);
+            false
+        });
+        if compressed.is_empty() {
+            self.work = Work::Done;
+            return Ok(Some((FileSet::new(set), inflated)));
+        }
         let job = pool.job(INFLATE, here::message()?)?;
         let mut tasks = HashMap::new();
         for (id, (module, section)) in (1..).zip(compressed) {
@@ -203,7 +218,7 @@ impl Surveyor {
             job.submit(id, request);
             tasks.insert(id, (module, section));
         }
-        self.work = Work::Inflating { job, set, tasks, inflated: Vec::new() };
+        self.work = Work::Inflating { job, set, tasks, inflated };
         Ok(None)
     }
 }

@@ -77,7 +77,7 @@ fn height(thread: &Thread, stack: &Stack) -> u64 {
     thread.registers.get(Registers::SP).map_or(0, |bottom| top.saturating_sub(bottom).min(1 << 30))
 }
 
-fn survey(stages: &Stages, modules: Vec<Module>, search: Search) -> Result<(FileSet, Vec<OwnedFd>), Failure> {
+fn survey(stages: &Stages, modules: Vec<Module>, search: Search) -> Result<(FileSet, Vec<Arc<OwnedFd>>), Failure> {
     let pool = stages.force.as_ref().map(|force| &force.pool);
     let mut surveyor = Surveyor::new(modules, search, pool, file_scan::has_places)?;
     let stop = stages.stop_signal();
@@ -202,7 +202,7 @@ fn ask_calls(
 }
 
 /// Looks up the functions of all calls, each address once.
-fn name(stages: &mut Stages, set: &FileSet, inflated: &[OwnedFd], stacks: &[Stack]) -> Result<Names, Failure> {
+fn name(stages: &mut Stages, set: &FileSet, inflated: &[Arc<OwnedFd>], stacks: &[Stack]) -> Result<Names, Failure> {
     let given: Vec<Given> = stacks::addresses(stacks).into_iter().map(Given::Address).collect();
     let options = LookupOptions { spelling: Spelling::Demangled, returns: false, loaded: true, limit: u64::MAX };
     let analysis = Lookup::new(set.clone(), &given, options);
