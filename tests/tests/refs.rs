@@ -1,9 +1,10 @@
 //! `refs`: who points to an allocation, and how a root reaches it.
 
 use serde_json::Value;
+use std::time::Duration;
 use tests::heap::allocations;
 use tests::report::{addresses, essence, number, results};
-use tests::{Debuggee, Session, Truth, gcore};
+use tests::{Debuggee, Session, Truth, gcore, until};
 
 const WORKERS: [usize; 4] = [0, 1, 2, 7];
 
@@ -64,6 +65,7 @@ fn everything_that_is_kept_has_a_reference(reader: &str) {
         "anonymous-mapping",
         "shared-mapping",
         "file-mapping",
+        "brk",
     ] {
         let report = refs(&mut session, &format!("{:#x}", kept(&truth, by).0));
         assert!(report["total"].as_u64() > Some(0), "{by}: {report}");
@@ -154,4 +156,32 @@ fn the_second_question_has_the_same_answer_as_the_first_of_another_session() {
     std::thread::sleep(std::time::Duration::from_secs(1));
     let second: Vec<Value> = questions.iter().map(|what| fresh(&mut session, what)).collect();
     assert!(first == second);
+}
+
+#[test]
+fn once_all_pointers_are_sorted_the_answers_are_the_same_and_nothing_is_read() {
+    let (mut session, truth) = launch("");
+    let (interior, size) = kept(&truth, "interior");
+    let freed = truth.addresses("freed");
+    let questions = [
+        format!("{interior:#x}"),
+        format!("{:#x}", freed[0]),
+        format!("{:#x}..{:#x}", interior - 2000, interior + size),
+        format!("{:#x}", truth.address("edge", "file-mapping")),
+        "by_global".to_owned(),
+        "main".to_owned(),
+    ];
+    let ask = |session: &mut Session, what: &str| session.json(&format!("mp-scan refs {what} --limit 100000"));
+    let before: Vec<Value> = questions.iter().map(|what| ask(&mut session, what)).collect();
+    // That is done while nobody asks.
+    until("all pointers are sorted", Duration::from_secs(60), || {
+        std::thread::sleep(Duration::from_millis(300));
+        (ask(&mut session, "main")["stats"]["bytes_scanned"] == 0).then_some(())
+    });
+    for (what, before) in questions.iter().zip(&before) {
+        assert!(before["stats"]["bytes_scanned"].as_u64() > Some(0), "{before}");
+        let after = ask(&mut session, what);
+        assert_eq!(after["stats"]["bytes_scanned"], 0, "{what}: {after}");
+        assert!(essence(before) == essence(&after), "{what}: {before} and then {after}");
+    }
 }

@@ -13,7 +13,7 @@ use analysis::heap::glibc::{Check, FreeLists, Locate, Walk};
 use analysis::heap::graph::Edges;
 use analysis::heap::leaks::LeakEdges;
 use analysis::heap::mark::Mark;
-use analysis::heap::refs::Pointers;
+use analysis::heap::refs::{Invert, Pointers};
 use analysis::heap::types::HeapTypes;
 use analysis::{entropy::Entropy, find::Find, lines::Lines, lookup::Lookup, remote, strings::Strings, types::Types};
 use files::{FileScan, Inflate, Survey};
@@ -42,6 +42,7 @@ fn main() -> ExitCode {
             .function::<HeapScan<FreeLists>>()
             .function::<HeapScan<Check>>()
             .function::<HeapScan<Mark>>()
+            .function::<HeapScan<Invert>>()
             .function::<HeapScan<LeakEdges>>()
             .function::<HeapScan<Edges>>()
             .function::<HeapScan<Pointers>>()

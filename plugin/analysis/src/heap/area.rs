@@ -1,6 +1,6 @@
 //! The memory that may hold pointers, and how its words are gone through.
 
-use super::{GRANULE, Segments};
+use super::{GRANULE, SegmentKind, Segments};
 use crate::memory::{Buffer, Walk};
 use crate::plan::{ScanRange, Scanned, Task};
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,15 @@ impl Area {
         let mut ranges: Vec<ScanRange> = heap.chain(roots.iter().copied()).collect();
         ranges.sort_by_key(|scan| scan.range.start);
         Self { ranges, ..Self::default() }
+    }
+
+    /// What of it has not been gone through where all chunks that follow one another were: roots, and chunks with mappings of their own.
+    pub fn beside_chains(mut self, segments: &Segments) -> Self {
+        self.ranges.retain(|scan| {
+            let segment = segments.segment_at(scan.range.start);
+            segment.is_none_or(|segment| segments.list()[segment].kind == SegmentKind::Mapped)
+        });
+        self
     }
 
     /// Shows every aligned word that begins in a task's range, in order: a run of them, and where its first one lies. Words

@@ -106,12 +106,24 @@ impl Index {
     /// Notes the chunks of a segment that is not in the index yet: where each begins, and whether it is in use.
     pub fn add(&self, chunks: impl IntoIterator<Item = (u64, bool)>) {
         let lookup = self.lookup();
-        for (granule, used) in chunks {
-            set(lookup.starts, granule);
-            if used {
-                set(lookup.used, granule);
+        let set = |word: u64, bits: u64, table: &[AtomicU64]| {
+            if let Some(word) = table.get(word as usize).filter(|_| bits != 0) {
+                word.fetch_or(bits, Relaxed);
             }
+        };
+        // Neighbours' bits are in the same words, which are written once.
+        let (mut word, mut starts, mut in_use) = (0, 0, 0);
+        for (granule, used) in chunks {
+            if granule / BITS != word {
+                set(word, starts, lookup.starts);
+                set(word, in_use, lookup.used);
+                (word, starts, in_use) = (granule / BITS, 0, 0);
+            }
+            starts |= 1 << (granule % BITS);
+            in_use |= u64::from(used) << (granule % BITS);
         }
+        set(word, starts, lookup.starts);
+        set(word, in_use, lookup.used);
     }
 
     /// Notes that a chunk that was thought to be in use is not.

@@ -5,17 +5,22 @@ use super::{Indexed, Registers, tables};
 use crate::course::{Copy, Failure, Ground, Stages};
 use crate::engine::engine;
 use analysis::heap::allocators::{Allocators, Runtimes};
-use analysis::heap::glibc::{FreeLists, FreeListsMerge, Locate, Located, Walk, WalkMerge};
+use analysis::heap::glibc::{FreeLists, FreeListsMerge, Locate, Located, Sightings, Walk, WalkMerge};
 use analysis::heap::graph::{Edges, Graph, ReverseGraph};
+use analysis::heap::refs::{Invert, Inverted, PointersMerge};
 use analysis::heap::roots::{Roots, Surroundings};
 use analysis::heap::types::{HeapTypes, Types};
 use analysis::heap::{Area, HEADER, Segments};
-use analysis::{AllocationRow, Skip, TargetKind};
+use analysis::{AllocationRow, ScanRange, Skip, TargetKind};
 use anyhow::Context as _;
 use std::sync::{Arc, OnceLock};
+use target::{AddressRange, Permissions, Region};
 
 /// Bytes that the graph of a heap may take in this process.
 const GRAPH: u64 = 8 << 30;
+
+/// So many pointers at most are sorted by what they point to, behind the prompt: that takes 16 bytes for each, and 6 are kept.
+const MOST_POINTERS: u64 = 32 << 20;
 
 /// A heap that has been indexed.
 #[derive(Debug)]
@@ -32,6 +37,8 @@ pub struct Known {
     copy: OnceLock<Option<Arc<Copy>>>,
     types: OnceLock<Arc<Types>>,
     pointers: OnceLock<Arc<Pointers>>,
+    /// All pointers, and what could not be read of where they may lie; nothing if there are too many.
+    inverted: OnceLock<Option<(Inverted, Vec<Skip>)>>,
 }
 
 /// Who points to whom, and where that was looked for.
@@ -47,31 +54,54 @@ impl Known {
     /// # Errors
     /// As for [`Stages::run`].
     pub fn of(stages: &mut Stages, ground: &Ground) -> Result<Arc<Self>, Failure> {
+        Ok(Self::watching(stages, ground, |_| None)?.0)
+    }
+
+    /// The same, with the pointers into a range that it comes across if the heap is indexed now. Each page is read once for both.
+    ///
+    /// # Errors
+    /// As for [`Stages::run`].
+    pub fn watching(
+        stages: &mut Stages,
+        ground: &Ground,
+        range: impl FnOnce(&Segments) -> Option<AddressRange>,
+    ) -> Result<(Arc<Self>, Sightings), Failure> {
         if let Some(known) = ground.moment.as_ref().and_then(|moment| engine().heaps.at(moment)) {
             stages.skipped.extend(known.skipped.iter().cloned());
             if let Some(copy) = known.copy.get().and_then(Option::as_ref) {
                 stages.reading = copy.over(&stages.reading)?;
             }
-            return Ok(known);
+            return Ok((known, Sightings::default()));
         }
         let before = stages.skipped.len();
         let nothing = Indexed::new(Segments::default())?;
         let located = stages.run(&Locate::new(&ground.space), &nothing, &[])?.merge;
         let indexed = Indexed::new(Segments::new(located.segments.clone()))?;
-        let walk = Walk::new(&located, &ground.space);
+        let walk = Walk::new(&located, &ground.space).watching(range(indexed.index.segments()));
         let mut walked = stages.run(&walk, &indexed, &[])?.merge;
         walk.finish(&mut walked, &indexed.index);
+        let sightings = std::mem::take(&mut walked.sightings);
         let free = stages.run(&FreeLists::new(&located, &walked), &indexed, &[])?.merge;
         indexed.index.complete();
         let allocators = Allocators::new(&ground.space);
         let runtimes = allocators.finish(&stages.run(&allocators, &nothing, &[])?.merge);
         let skipped = stages.skipped[before..].to_vec();
-        let (copy, types, pointers) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        let known = Arc::new(Self { located, walked, free, indexed, runtimes, skipped, copy, types, pointers });
+        let known = Arc::new(Self {
+            located,
+            walked,
+            free,
+            indexed,
+            runtimes,
+            skipped,
+            copy: OnceLock::new(),
+            types: OnceLock::new(),
+            pointers: OnceLock::new(),
+            inverted: OnceLock::new(),
+        });
         if let Some(moment) = &ground.moment {
             engine().heaps.keep(moment.clone(), Arc::clone(&known));
         }
-        Ok(known)
+        Ok((known, sightings))
     }
 
     /// Whether an allocator was found that is understood.
@@ -166,12 +196,32 @@ impl Known {
     /// # Errors
     /// As for [`Stages::run`].
     pub fn types(&self, stages: &mut Stages, ground: &Ground) -> Result<Arc<Types>, Failure> {
+        self.types_among(stages, ground, None)
+    }
+
+    /// The same for who has found the roots already.
+    ///
+    /// # Errors
+    /// As for [`Stages::run`].
+    pub fn types_among(
+        &self,
+        stages: &mut Stages,
+        ground: &Ground,
+        roots: Option<&Roots>,
+    ) -> Result<Arc<Types>, Failure> {
         if let Some(types) = self.types.get() {
             return Ok(Arc::clone(types));
         }
         self.copied(stages, ground)?;
         let index = &self.indexed.index;
-        let roots = self.roots(stages, ground, &Registers::default());
+        let own;
+        let roots = match roots {
+            Some(roots) => roots,
+            None => {
+                own = self.roots(stages, ground, &Registers::default());
+                &own
+            }
+        };
         let plan = HeapTypes::new(&ground.space, index.segments(), &roots.ranges, self.runtimes.languages);
         let codes = tables(&HeapTypes::tables(index))?;
         let facts = stages.run(&plan, &self.indexed, &codes)?.merge;
@@ -185,8 +235,15 @@ impl Known {
         self.types.get().map(|types| &**types)
     }
 
-    /// Where pointers are looked for: in the heap and in its roots.
+    /// Where pointers are looked for: in the heap and in its roots; where no allocator is known, in all that is readable and may be
+    /// written.
     pub fn area(&self, stages: &Stages, ground: &Ground, registers: &Registers) -> Area {
+        if !self.is_covered() {
+            let written = |region: &&Region| region.is_readable() && region.permissions.contains(Permissions::WRITE);
+            let regions = ground.space.regions.iter().filter(written);
+            let ranges = regions.map(|region| ScanRange::within(region.range, region)).collect();
+            return Area { ranges, ..Area::default() };
+        }
         let roots = self.roots(stages, ground, registers);
         Area::of(&roots.ranges, self.indexed.index.segments(), |range| ground.space.is_sparse(range))
     }
@@ -215,6 +272,46 @@ impl Known {
     /// Who points to whom, if somebody has asked before.
     pub fn known_pointers(&self) -> Option<Arc<Pointers>> {
         self.pointers.get().map(Arc::clone)
+    }
+
+    /// Sorts all pointers by what they point to, so that who points to an address takes no scan.
+    ///
+    /// # Errors
+    /// As for [`Stages::run`].
+    pub fn invert(&self, stages: &mut Stages, ground: &Ground, registers: &Registers) -> Result<(), Failure> {
+        if self.inverted.get().is_some() {
+            return Ok(());
+        }
+        let before = stages.skipped.len();
+        let mapped = ground.space.regions.iter().filter(|region| region.is_readable()).map(|region| region.range);
+        let area = self.area(stages, ground, registers);
+        let inverted = match Invert::new(area, mapped.collect(), MOST_POINTERS) {
+            Some(invert) => {
+                let merge = stages.run(&invert, &self.indexed, &[])?.merge;
+                let stop = stages.stop_signal();
+                let inverted = invert.finish(merge, &|| stop.requested());
+                if inverted.is_none() && stop.requested() {
+                    return Err(stop.failure());
+                }
+                inverted
+            }
+            None => None,
+        };
+        self.inverted.get_or_init(|| Some((inverted?, stages.skipped.split_off(before))));
+        Ok(())
+    }
+
+    /// What points into a range, of which `most` are kept, if all pointers have been sorted and tell.
+    pub fn inverted(&self, stages: &mut Stages, target: AddressRange, most: u64) -> Option<PointersMerge> {
+        let (inverted, skipped) = self.inverted.get()?.as_ref()?;
+        let found = inverted.pointers(target, most, &self.indexed.index.lookup())?;
+        stages.skipped.extend(skipped.iter().cloned());
+        Some(found)
+    }
+
+    /// Whether it has been tried to sort all pointers.
+    pub fn is_inverted(&self) -> bool {
+        self.inverted.get().is_some()
     }
 
     /// The same by who points, for what takes it apart.

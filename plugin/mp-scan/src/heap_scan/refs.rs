@@ -2,11 +2,10 @@
 
 use super::{Known, Registers};
 use crate::course::{Answer, Course, Ground, Stages};
-use analysis::heap::Area;
 use analysis::heap::refs::{self, Pointers, Query, Reference};
-use analysis::{RefRow, Results, ScanRange};
+use analysis::{RefRow, Results};
 use std::sync::Arc;
-use target::{AddressRange, Permissions};
+use target::AddressRange;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
@@ -30,14 +29,14 @@ pub enum Wanted {
 /// Ways from roots are shown over so many pointers.
 const LONGEST: usize = 64;
 
-/// Of so many chunks at most it is found out, after the first answer, who points to whom, so that the next one takes no scan: that
-/// takes some 20 bytes a chunk.
-const MOST_CHUNKS: u64 = 12 << 20;
-
 /// Looks for pointers, as deep as is asked.
 pub fn course(question: Question, registers: Registers) -> Course {
     Box::new(move |stages, ground| {
-        let known = Known::of(stages, ground)?;
+        // Which allocation an address lies in is known only after the walk; what is near is not much more.
+        let (known, sightings) = Known::watching(stages, ground, |segments| match question.target {
+            Wanted::Range(range) => Some(range),
+            Wanted::Address(address) => Some(refs::around(segments, address)),
+        })?;
         let lookup = known.indexed.index.lookup();
         let target = match question.target {
             Wanted::Range(range) => range,
@@ -53,12 +52,18 @@ pub fn course(question: Question, registers: Registers) -> Course {
         let stop = stages.stop_signal();
         let requested = || stop.requested();
         let mut query = pointers.as_ref().map(|kept| Query::new(&kept.graph, &view, &kept.area, &requested));
-        let found = query.as_mut().and_then(|query| query.pointers(target, question.limit));
+        let found = known.inverted(stages, target, question.limit);
+        let found = found.or_else(|| query.as_mut()?.pointers(target, question.limit));
         let found = match found {
             Some(found) => found,
             None => {
-                let area = area(&known, stages, ground, &registers);
-                stages.run(&Pointers { area, target, most: question.limit }, &known.indexed, &[])?.merge
+                let area = known.area(stages, ground, &registers);
+                let seen = sightings.of(target, &lookup);
+                let area = if seen.is_some() { area.beside_chains(lookup.segments()) } else { area };
+                let search = Pointers { area, target, most: question.limit };
+                let mut found = stages.run(&search, &known.indexed, &[])?.merge;
+                found.add(seen.unwrap_or_default(), question.limit);
+                found
             }
         };
         let mut direct = found.pointers(&lookup);
@@ -85,30 +90,15 @@ pub fn course(question: Question, registers: Registers) -> Course {
             notes.push(format!("no root reaches {lost} of them: they lie in what has leaked or been freed"));
         }
         let mut answer = Answer::new(Results::Refs(rows), answer.total, notes);
-        let small = known.is_covered() && known.indexed.index.count() <= MOST_CHUNKS;
-        if pointers.is_none() && small && ground.moment.is_some() {
+        if !known.is_inverted() && ground.moment.is_some() {
             let known = Arc::clone(&known);
             answer.afterwards = Some(Box::new(move |stages, ground| {
                 // Without it the next question is answered as this one was.
-                let _ = known.pointers(stages, ground, &registers);
+                let _ = known.invert(stages, ground, &registers);
             }));
         }
         Ok(answer)
     })
-}
-
-/// Where pointers are looked for; where no allocator is known, in all that is readable and may be written.
-fn area(known: &Known, stages: &Stages, ground: &Ground, registers: &Registers) -> Area {
-    if known.is_covered() {
-        return known.area(stages, ground, registers);
-    }
-    let writable = ground
-        .space
-        .regions
-        .iter()
-        .filter(|region| region.is_readable() && region.permissions.contains(Permissions::WRITE));
-    let ranges = writable.map(|region| ScanRange::within(region.range, region)).collect();
-    Area { ranges, ..Area::default() }
 }
 
 fn rows(references: &[Reference], stages: &Stages, ground: &Ground, known: &Known) -> Vec<RefRow> {

@@ -3,7 +3,7 @@
 use super::layout::{BINS, HEAP_SIZES, NONCONTIGUOUS, PAGE, align, bin, heap_info, state};
 use super::reader::Reader;
 use serde::{Deserialize, Serialize};
-use target::AddressRange;
+use target::{AddressRange, ReadMemory};
 
 /// An arena that is damaged may have so many bins that are wrong and still be known.
 const MOST_WRONG: u64 = 8;
@@ -150,6 +150,18 @@ impl Heap {
         };
         AddressRange::new(start, self.address.saturating_add(self.size))
     }
+}
+
+/// Whether one of these addresses lies in a heap of a thread's arena, by what such a heap and the first one of its arena begin with. A page
+/// or two are read for each heap's place, and none that was never touched.
+pub fn any_in_heap(memory: &dyn ReadMemory, addresses: impl IntoIterator<Item = u64>) -> bool {
+    let mut reader = Reader::new(memory, PAGE, 64, true);
+    let mut is_in = |address: u64, size: u64| {
+        let heap = Heap::read(&mut reader, address / size * size, size)?;
+        let first = Heap::read(&mut reader, heap.arena / size * size, size)?;
+        (first.is_first() && first.arena == heap.arena && address - heap.address < heap.writable).then_some(())
+    };
+    addresses.into_iter().any(|address| HEAP_SIZES.into_iter().any(|size| is_in(address, size).is_some()))
 }
 
 /// The heaps of a thread's arena, from its first one to that of its top chunk, by the way in which they point back; the problem, if

@@ -2,6 +2,7 @@
 
 use super::layout::{BITS, LEAST, MAPPED, NOT_MAIN, PREVIOUS_USED};
 use super::reader::Reader;
+use super::watch::{Sightings, Watch};
 use super::{Break, Reason};
 use crate::heap::{GRANULE, SegmentKind};
 use target::{AddressRange, ReadMemory};
@@ -57,6 +58,9 @@ pub(super) struct Chain<'a> {
     /// For what comes next, and for what may come.
     pub reader: Reader<'a>,
     ahead: Reader<'a>,
+    /// What looks for pointers, and from where on it has something to look at.
+    watch: Option<Watch>,
+    unwatched: u64,
     stop: &'a dyn Fn() -> bool,
     patience: u32,
 }
@@ -72,7 +76,33 @@ impl<'a> Chain<'a> {
     ) -> Self {
         let reader = Reader::new(memory, block, 1, sparse);
         let top = top.filter(|top| range.contains(*top));
-        Self { range, kind, top, reader, ahead: Reader::new(memory, 4096, 16, sparse), stop, patience: PATIENCE }
+        let ahead = Reader::new(memory, 4096, 16, sparse);
+        Self { range, kind, top, reader, ahead, watch: None, unwatched: u64::MAX, stop, patience: PATIENCE }
+    }
+
+    /// Looks also for pointers from here on.
+    pub fn watch(&mut self, watch: Watch) {
+        self.watch = Some(watch);
+        self.unwatched = 0;
+    }
+
+    /// The chain has come to `address`.
+    #[inline]
+    pub fn pass(&mut self, address: u64) {
+        if address >= self.unwatched {
+            self.look(address);
+        }
+    }
+
+    #[cold]
+    fn look(&mut self, address: u64) {
+        self.unwatched = self.watch.as_mut().map_or(u64::MAX, |watch| watch.reach(&mut self.reader, address));
+    }
+
+    /// The pointers that lie before `end`.
+    pub fn sightings(&mut self, end: u64) -> Sightings {
+        let watch = self.watch.take();
+        watch.map(|watch| watch.finish(&mut self.reader, end)).unwrap_or_default()
     }
 
     /// The header at `address`, a multiple of [`GRANULE`] from the segment's start on.

@@ -21,8 +21,9 @@ mod survey;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod watch;
 
-pub use arena::Arena;
+pub use arena::{Arena, any_in_heap};
 pub use check::{Check, CheckMerge};
 pub use findings::{Before, Finding, FindingKind, Findings, Problem};
 pub use free_lists::{FreeLists, FreeListsMerge, Freed, Wrong, WrongKind};
@@ -30,6 +31,7 @@ pub use locate::{Locate, LocateMerge, Located};
 pub use parameters::Parameters;
 pub use survey::{Heap, located, survey};
 pub use walk::{Walk, WalkMerge, Walked};
+pub use watch::Sightings;
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -6,8 +6,8 @@ use target::{AddressRange, ReadMemory};
 /// Reads words of the target's memory by blocks, some of which it keeps.
 pub(super) struct Reader<'a> {
     memory: &'a dyn ReadMemory,
-    /// Bytes of a block, a power of two.
-    block: u64,
+    /// Bytes of a block, as a power of two.
+    shift: u32,
     /// Whether it reads private anonymous memory only, where pages that were never touched are left alone.
     sparse: bool,
     slots: Vec<Slot<'a>>,
@@ -27,7 +27,7 @@ struct Slot<'a> {
 
 impl fmt::Debug for Reader<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reader").field("block", &self.block).finish_non_exhaustive()
+        f.debug_struct("Reader").field("block", &self.block()).finish_non_exhaustive()
     }
 }
 
@@ -35,7 +35,17 @@ impl<'a> Reader<'a> {
     /// Keeps `slots` blocks of `block` bytes. Both are powers of two, and blocks are no smaller than a page.
     pub fn new(memory: &'a dyn ReadMemory, block: u64, slots: usize, sparse: bool) -> Self {
         let slots = (0..slots.next_power_of_two()).map(|_| Slot::default()).collect();
-        Self { memory, block: block.next_power_of_two(), sparse, slots }
+        Self { memory, shift: block.next_power_of_two().trailing_zeros(), sparse, slots }
+    }
+
+    fn block(&self) -> u64 {
+        1 << self.shift
+    }
+
+    /// Which slot has the block of an address. A shift: there is one of these for each chunk.
+    #[inline]
+    fn slot(&self, address: u64) -> usize {
+        (address >> self.shift) as usize & (self.slots.len() - 1)
     }
 
     /// The words at `address`, a multiple of 16, and after it.
@@ -57,9 +67,21 @@ impl<'a> Reader<'a> {
         (0..count).map(|index| self.word(address.checked_add(8 * index)?)).collect()
     }
 
+    /// The bytes at `address` and after it, as far as their block could be read.
+    pub fn rest(&mut self, address: u64) -> Option<&[u8]> {
+        let index = self.slot(address);
+        if !self.slots[index].range.contains(address) {
+            self.load(index, address);
+        }
+        let slot = &self.slots[index];
+        let place = |address: u64| (address - slot.start) as usize;
+        let bytes = slot.view.unwrap_or(&slot.copy);
+        slot.range.contains(address).then(|| bytes.get(place(address)..place(slot.range.end))).flatten()
+    }
+
     #[inline]
     fn bytes<const N: usize>(&mut self, address: u64) -> Option<&[u8; N]> {
-        let index = (address / self.block) as usize & (self.slots.len() - 1);
+        let index = self.slot(address);
         let end = address.checked_add(N as u64)?;
         let range = self.slots[index].range;
         if address < range.start || end > range.end {
@@ -75,8 +97,9 @@ impl<'a> Reader<'a> {
     /// Fills a slot with what can be read of its block around `address`.
     #[cold]
     fn load(&mut self, index: usize, address: u64) {
+        let size = self.block();
         let slot = &mut self.slots[index];
-        let block = AddressRange::sized(address & !(self.block - 1), self.block);
+        let block = AddressRange::sized(address & !(size - 1), size);
         slot.view = self.memory.view(address, block.end - address);
         if let Some(view) = slot.view {
             slot.start = address;
@@ -84,7 +107,7 @@ impl<'a> Reader<'a> {
             return;
         }
         slot.start = block.start;
-        slot.copy.resize(self.block as usize, 0);
+        slot.copy.resize(size as usize, 0);
         slot.range = AddressRange::default();
         let runs = if self.sparse { self.memory.populated(block, true).runs } else { vec![block] };
         if runs != [block] {

@@ -4,7 +4,8 @@ use super::images::{BREAK, Fate, Image, MAIN, VERSIONS};
 use super::layout::{bin, state};
 use super::*;
 use crate::Analysis;
-use crate::heap::{Index, Segments, View, table};
+use crate::heap::refs::Pointers;
+use crate::heap::{Area, Index, Segments, View, table};
 use crate::testing::Random;
 use crate::{Cut, Executor, Next, Serial, Task, run};
 use proptest::prelude::*;
@@ -66,11 +67,16 @@ impl<A: Analysis<Input = View, Scanner = ()>> Executor<A> for Shuffled<'_, A> {
 }
 
 /// Walks again, cut in another way, and in another order.
-fn walk_again(image: &Image, heap: &Heap, seed: u64) -> (WalkMerge, Vec<(u64, u64, bool)>) {
+fn walk_again(
+    image: &Image,
+    heap: &Heap,
+    watched: Option<AddressRange>,
+    seed: u64,
+) -> (WalkMerge, Vec<(u64, u64, bool)>) {
     let segments = Arc::new(Segments::new(heap.located.segments.clone()));
     let index = Index::new(Arc::clone(&segments), table(Index::words(&segments)));
     let view = View { memory: image.memory(), index, tables: Vec::new() };
-    let walk = Walk::new(&heap.located, &image.space());
+    let walk = Walk::new(&heap.located, &image.space()).watching(watched);
     let mut random = Random::new(seed);
     let block = 16 + random.below(600);
     let cut = Cut { block, task: block + random.below(9000), sparse: block };
@@ -95,9 +101,50 @@ proptest! {
         let listed = image.lists.iter().any(|[_, cached, fast]| !cached.is_empty() || !fast.is_empty());
         prop_assert_eq!(heap.free.protected, listed.then_some(image.version.protected));
         prop_assert_eq!(heap.check(&memory, &space), Findings::default());
-        let (walked, again) = walk_again(&image, &heap, seed);
+        let (walked, again) = walk_again(&image, &heap, None, seed);
         prop_assert_eq!(again, image.chunks);
         prop_assert_eq!(walked, heap.walked);
+    }
+
+    #[test]
+    fn heaps_of_threads_are_known_from_what_they_begin_with(image in image(), seed: u64) {
+        let memory = image.memory();
+        let mut random = Random::new(seed);
+        for segment in survey(&memory, &image.space()).located.segments {
+            let address = segment.range.start + random.below(segment.range.len());
+            let is_of_thread = segment.kind == crate::heap::SegmentKind::Thread;
+            prop_assert_eq!(any_in_heap(&*memory, [0x1000, address]), is_of_thread, "{:#x}", address);
+        }
+    }
+
+    #[test]
+    fn a_walk_comes_across_the_pointers_that_a_search_finds(
+        image in image(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), 0..4u64, 0..600u64), 0..3),
+        target in (any::<prop::sample::Index>(), 0..5_000u64, 1..100_000u64),
+        seed: u64,
+    ) {
+        let mut image = image;
+        for (chunk, word, value) in damage {
+            let chunk = image.chunks[chunk.index(image.chunks.len())];
+            image.memory.put(chunk.0 + 8 * word % chunk.1, value);
+        }
+        let heap = survey(&image.memory(), &image.space());
+        let view = View { memory: image.memory(), index: heap.index.clone(), tables: Vec::new() };
+        let (chunk, before, length) = target;
+        let (start, ..) = image.chunks[chunk.index(image.chunks.len())];
+        let target = AddressRange::sized(start - before, length);
+        let area = Area::of(&[], heap.index.segments(), |_| false);
+        let chains = area.ranges.iter().filter(|scan| !area.clone().beside_chains(heap.index.segments()).ranges.contains(scan));
+        let area = Area { ranges: chains.copied().collect(), ..area.clone() };
+        let search = Pointers { area, target, most: u64::MAX };
+        let expected = run(&search, &mut Serial::new(&search, &view), &view, Cut::default(), &mut Vec::new()).merge;
+        // More is watched than is asked for then.
+        let watched = AddressRange::new(target.start - 50, target.end + 50);
+        let (walked, _) = walk_again(&image, &heap, Some(watched), seed);
+        let found = walked.sightings.of(target, &heap.index.lookup());
+        prop_assert_eq!(found, Some(expected.pointers));
+        prop_assert_eq!(walked.sightings.of(AddressRange::new(target.start, target.end + 51), &heap.index.lookup()), None);
     }
 
     #[test]
@@ -113,7 +160,7 @@ proptest! {
         }
         let (memory, space) = (image.memory(), image.space());
         let heap = survey(&memory, &space);
-        let (walked, again) = walk_again(&image, &heap, seed);
+        let (walked, again) = walk_again(&image, &heap, None, seed);
         prop_assert_eq!(&walked.breaks, &heap.walked.breaks);
         prop_assert_eq!(again, chunks(&heap.index));
         heap.check(&memory, &space);

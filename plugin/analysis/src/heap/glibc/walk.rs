@@ -6,7 +6,8 @@
 
 use super::chain::{Chain, Header, HeaderKind, Next};
 use super::layout::CACHES;
-use super::{Break, Located, Reason};
+use super::watch::Watch;
+use super::{Break, Located, Reason, Sightings};
 use crate::driver::{Sink, push_skip};
 use crate::heap::{GRANULE, Index, Segment, SegmentKind, View};
 use crate::plan::{Analysis, ScanRange, Scanned, Task};
@@ -17,7 +18,7 @@ use std::ops::ControlFlow;
 use target::{AddressRange, AddressSpace, ReadMemory};
 
 /// Bytes read at once.
-const BLOCK: u64 = 128 << 10;
+const BLOCK: u64 = 256 << 10;
 
 /// As many places where the chain is lost are told apart.
 const MOST_BREAKS: usize = 10_000;
@@ -31,6 +32,8 @@ pub struct Walk {
     ranges: Vec<ScanRange>,
     /// What each range is.
     segments: Vec<Walkable>,
+    /// Pointers into this are looked for on the way.
+    watched: Option<AddressRange>,
 }
 
 /// A segment whose chunks follow one another.
@@ -71,6 +74,7 @@ pub struct Walked {
     more_breaks: u64,
     gaps: Vec<AddressRange>,
     caches: Vec<u64>,
+    sightings: Sightings,
 }
 
 /// All chunks are in the index then; this is what is found on the way.
@@ -84,6 +88,8 @@ pub struct WalkMerge {
     pub gaps: Vec<AddressRange>,
     /// Chunks that seem to hold the caches of threads.
     pub caches: Vec<u64>,
+    /// The pointers that were looked for.
+    pub sightings: Sightings,
     /// The range that is being merged, and where its next chunk begins.
     at: Option<(usize, u64)>,
     /// Whether that is not known, since a part of the segment was lost.
@@ -104,7 +110,13 @@ impl Walk {
             })
             .collect();
         // A chain leads past what is sparse, so tasks need not be larger for it.
-        Self { ranges: segments.iter().map(|segment| ScanRange::alone(segment.range)).collect(), segments }
+        let ranges = segments.iter().map(|segment| ScanRange::alone(segment.range)).collect();
+        Self { ranges, segments, watched: None }
+    }
+
+    /// Looks for pointers into this on the way, in what is walked: it reads then what chunks hold as well.
+    pub fn watching(self, watched: Option<AddressRange>) -> Self {
+        Self { watched, ..self }
     }
 
     /// What is to be walked, and what that is.
@@ -129,6 +141,7 @@ impl Walk {
         let (mut address, mut header) = from;
         walked.end = address;
         while address < end && !met(address) {
+            chain.pass(address);
             let next = chain.next(address, header);
             let (used, resumed) = match next {
                 Next::Chunk { address, header, used } => (used, Some((address, header))),
@@ -253,6 +266,9 @@ impl Analysis for Walk {
         let Some(mut chain) = self.chain(task.index, &*view.memory, stop) else {
             return Scanned::unread(task, "no segment of the heap".to_owned());
         };
+        if let Some(watched) = self.watched {
+            chain.watch(Watch::new(watched, task.range));
+        }
         let mut walked = Walked { start: task.range.end, end: task.range.end, ..Walked::default() };
         let done = match self.begin(&mut chain, task, &mut walked) {
             Ok(Some(first)) => self.follow(&mut chain, first, task.range.end, &mut walked, &mut |_| false),
@@ -269,6 +285,7 @@ impl Analysis for Walk {
             push_skip(&mut skipped, Skip { range, reason: "unreadable memory".to_owned() });
         }
         let end = if done { task.range.end } else { walked.end.clamp(task.range.start, task.range.end) };
+        walked.sightings = chain.sightings(end);
         let bytes = end - task.range.start - skipped.iter().map(|skip| skip.range.len()).sum::<u64>();
         let rest = (end < task.range.end).then(|| AddressRange::new(end, task.range.end));
         Scanned { partial: walked, bytes, skipped, rest, gone: false }
@@ -282,10 +299,11 @@ impl Analysis for Walk {
         &self,
         merge: &mut WalkMerge,
         task: &Task,
-        walked: Walked,
+        mut walked: Walked,
         view: &View,
         _sink: &mut dyn Sink<()>,
     ) -> ControlFlow<Stop> {
+        merge.sightings.append(std::mem::take(&mut walked.sightings));
         let Some(segment) = self.segments.get(task.index) else { return ControlFlow::Continue(()) };
         let next = match merge.at {
             Some((index, next)) if index == task.index => next,
@@ -314,7 +332,7 @@ impl Analysis for Walk {
     }
 
     fn weight(partial: &Walked) -> usize {
-        size_of_val(partial) + partial.chunks.len() + size_of_val(&partial.breaks[..])
+        size_of_val(partial) + partial.chunks.len() + size_of_val(&partial.breaks[..]) + partial.sightings.weight()
     }
 }
 

@@ -1,9 +1,11 @@
 //! Who points to an address: every pointer, the chunk that it lies in, who points to that, and how a root leads there.
 //!
-//! The first time all memory is scanned for pointers into a range ([`Pointers`]). Once there is a
-//! [`ReverseGraph`](super::graph::ReverseGraph), only chunks that point to the right chunk are looked at ([`Query`]), and
-//! the answer is the same.
+//! The first time all memory is scanned for pointers into a range ([`Pointers`]), but for what a walk through the heap has found of
+//! them on its way. Once all pointers are sorted by what they point to ([`Inverted`]), nothing is read any more; once there is a
+//! [`ReverseGraph`](super::graph::ReverseGraph), only chunks that point to the right chunk are looked at ([`Query`]). The answer is
+//! the same.
 
+mod inverted;
 mod pointers;
 mod query;
 #[cfg(test)]
@@ -11,9 +13,11 @@ mod tests;
 
 use super::area::words_of;
 use super::graph::Register;
-use super::{Chunk, Lookup};
+use super::{Chunk, Lookup, Segments};
 use target::AddressRange;
 
+pub use inverted::{Invert, InvertMerge, InvertPartial, InvertScanner, Inverted};
+pub(super) use pointers::pointers_into;
 pub use pointers::{Pointers, PointersMerge, PointersPartial, PointersScanner};
 pub use query::{Answer, Query};
 
@@ -94,6 +98,18 @@ pub fn target(lookup: &Lookup<'_>, address: u64) -> AddressRange {
     let chunk = lookup.used_at(address).and_then(|granule| lookup.chunk(granule));
     chunk.map_or(AddressRange::sized(address, 1), |chunk| words_of(&chunk, lookup.segments()))
 }
+
+/// What an allocation at `address` hardly reaches beyond, before it is known where it begins and ends.
+pub fn around(segments: &Segments, address: u64) -> AddressRange {
+    let exactly = AddressRange::sized(address, 1);
+    segments.segment_at(address).map_or(exactly, |segment| {
+        let around = AddressRange::new(address.saturating_sub(AROUND), address.saturating_add(AROUND));
+        segments.list()[segment].range.intersect(around).unwrap_or(exactly)
+    })
+}
+
+/// Chunks that are larger than this mostly have mappings of their own (M_MMAP_THRESHOLD).
+const AROUND: u64 = 128 << 10;
 
 /// The registers that point into a range.
 pub fn in_registers(registers: &[Register], target: AddressRange) -> impl Iterator<Item = Pointer> {

@@ -51,6 +51,14 @@ pub struct PointersMerge {
 }
 
 impl PointersMerge {
+    /// Adds others, of which none is among them. `most` are kept.
+    pub fn add(&mut self, others: Vec<(u64, u64)>, most: u64) {
+        self.total += others.len() as u64;
+        self.pointers.extend(others);
+        self.pointers.sort_unstable();
+        self.pointers.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+    }
+
     /// The pointers, with the chunks that they lie in.
     pub fn pointers(&self, lookup: &Lookup<'_>) -> Vec<Pointer> {
         self.pointers.iter().map(|(address, value)| Pointer::at(*address, *value, lookup)).collect()
@@ -134,9 +142,15 @@ impl Analysis for Pointers {
 }
 
 /// Tells of the words, of which the first lies at `address`, that point into `target`, and what they point to.
-pub(super) fn pointers_into(target: AddressRange, address: u64, words: &[[u8; 8]], mut found: impl FnMut(u64, u64)) {
+pub(in crate::heap) fn pointers_into(
+    target: AddressRange,
+    address: u64,
+    words: &[[u8; 8]],
+    mut found: impl FnMut(u64, u64),
+) {
     // Alike for all of a group, and without a branch for each, so that the compiler can use vectors.
-    let is_in = |word: &[u8; 8]| u64::from_le_bytes(*word).wrapping_sub(target.start) < target.len();
+    let (start, length) = (target.start, target.len());
+    let is_in = |word: &[u8; 8]| u64::from_le_bytes(*word).wrapping_sub(start) < length;
     for (index, group) in words.chunks(GROUP).enumerate() {
         if !group.iter().fold(false, |any, word| any | is_in(word)) {
             continue;

@@ -82,6 +82,84 @@ fn both_ways_find_the_pointers_that_a_plain_search_finds() {
     assert!(by_graph > 200, "{by_graph}");
 }
 
+/// Runs a search, cut in some way, on some threads.
+fn inverted(heap: &TestHeap, targets: Vec<AddressRange>, most: u64, random: &mut Random) -> Option<Inverted> {
+    let search = Arc::new(Invert::new(heap.area.clone(), targets, most).unwrap());
+    let view = Arc::new(heap.view.clone());
+    let block = 8 * (1 + random.below(400));
+    let cut = Cut { block, task: block * (1 + random.below(6)), sparse: block };
+    let mut executor = InProcess::new(Arc::clone(&search), Arc::clone(&view), 1 + random.below(3) as usize);
+    let merge = run(&*search, &mut executor, &view, cut, &mut Vec::new()).merge;
+    drop(executor);
+    Arc::try_unwrap(search).unwrap().finish(merge, &|| false)
+}
+
+#[test]
+fn sorted_pointers_are_those_that_a_plain_search_finds() {
+    let mut told = 0;
+    for seed in 0..200 {
+        let mut random = Random::new(seed);
+        let heap = TestHeap::random(&mut random);
+        // What is mapped need not be all that is pointed to, or begin and end with it.
+        let start = heap.memory.start / 4096 * 4096;
+        let mut spans: Vec<AddressRange> = Vec::new();
+        let mut end = start - 4096 * random.below(2);
+        for _ in 0..1 + random.below(4) {
+            let span = AddressRange::sized(end + 4096 * random.below(2), 4096 * (1 + random.below(5)));
+            end = span.end;
+            spans.push(span);
+        }
+        let within = |address: u64| spans.iter().any(|span| span.contains(address));
+        let sorted = inverted(&heap, spans.clone(), 1 << 20, &mut random).unwrap();
+        let lookup = heap.view.index.lookup();
+        for _ in 0..12 {
+            let target = some_target(&heap, &mut random);
+            let most = *random.of(&[0, 1, 3, 1000]);
+            let found = sorted.pointers(target, most, &lookup);
+            if !(target.start..target.end).all(within) {
+                assert_eq!(found, None, "seed {seed}, into {target}");
+                continue;
+            }
+            told += 1;
+            let mut pointers = naive(&heap, target);
+            let total = pointers.len() as u64;
+            pointers.truncate(most as usize);
+            assert_eq!(found, Some(PointersMerge { pointers, total }), "seed {seed}, into {target}");
+        }
+    }
+    assert!(told > 800, "{told}");
+}
+
+#[test]
+fn pointers_are_not_sorted_where_there_are_too_many_or_too_much_of_what_they_point_to() {
+    let mut random = Random::new(1);
+    let heap = TestHeap::random(&mut random);
+    let all = AddressRange::sized(heap.memory.start, 1 << 20);
+    let count = inverted(&heap, vec![all], u64::MAX, &mut random).unwrap().pointers(all, 0, &heap.view.index.lookup());
+    assert!(count.unwrap().total > 0);
+    assert_eq!(inverted(&heap, vec![all], 0, &mut random), None);
+    // Of regions that are huge no page is kept; of others, each is.
+    let huge = AddressRange::sized(1 << 40, 1 << 44);
+    let sorted = inverted(&heap, vec![huge, all], u64::MAX, &mut random).unwrap();
+    assert_eq!(sorted.pointers(AddressRange::sized(huge.start, 1), 1, &heap.view.index.lookup()), None);
+    assert!(sorted.pointers(all, 1, &heap.view.index.lookup()).is_some());
+    assert!(sorted.memory() < 1 << 20);
+}
+
+#[test]
+fn what_is_near_an_address_is_in_its_segment() {
+    for seed in 0..50 {
+        let mut random = Random::new(seed);
+        let heap = TestHeap::random(&mut random);
+        let lookup = heap.view.index.lookup();
+        for _ in 0..20 {
+            let address = heap.memory.start + random.below(0x8000);
+            let (around, target) = (around(lookup.segments(), address), target(&lookup, address));
+            assert!(around.start <= target.start && target.end <= around.end, "{address:#x}, seed {seed}");
+        }
+    }
+}
+
 /// What leads to `target`, level by level: where it lies, what it points to, and over how many pointers.
 fn naive_levels(heap: &TestHeap, target: AddressRange, depth: u32) -> Vec<(Option<u64>, u64, u32)> {
     let lookup = heap.view.index.lookup();
