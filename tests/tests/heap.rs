@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use tests::heap::{LEAKS, allocations, assert_leaks};
 use tests::report::{essence, find_needles, number, results};
-use tests::{Debuggee, Session, Truth, compile, gcore};
+use tests::{Debuggee, Session, Truth, compile, gcore, until};
 
 const WORKERS: [usize; 4] = [0, 1, 2, 7];
 
@@ -98,6 +99,20 @@ fn a_match_says_which_allocation_it_lies_in() {
                 assert_eq!(allocation["size"], 1000, "{row}");
             }
         }
+    }
+}
+
+#[test]
+fn a_match_in_a_threads_arena_says_which_allocation_it_lies_in() {
+    let mut session = Session::start();
+    let truth = session.launch("heap_arenas.c", &["20", "100"]);
+    let report = session.json("mp-scan find --int 0x6b72616d:8 --in anonymous --limit 100000");
+    let kept = truth.addresses("kept");
+    assert_eq!(kept.len(), 20);
+    for address in kept {
+        let row = results(&report).iter().find(|row| number(&row["address"]) == address + 72).expect("it is found");
+        assert_eq!(number(&row["allocation"]["start"]), address, "{row}");
+        assert_eq!(row["allocation"]["used"], true, "{row}");
     }
 }
 
@@ -249,6 +264,23 @@ fn a_heap_is_copied_once_a_stop_if_that_makes_it_faster() {
     }
     let report = session.json("mp-scan heap");
     assert!(report["stats"]["bytes_scanned"].as_u64() <= scanned, "a copy is nothing that was looked at: {report}");
+}
+
+#[test]
+fn what_is_known_of_a_heap_is_given_back_as_soon_as_the_process_runs() {
+    let mut session = Session::start();
+    session.launch("heap_tree.c", &["1000"]);
+    let host = session.host();
+    let shared = || {
+        let folder = std::fs::read_dir(format!("/proc/{}/fd", host.pid)).expect("the host is there");
+        let links = folder.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        links.filter(|link| link.to_string_lossy().starts_with("/memfd:")).count()
+    };
+    session.json("mp-scan heap");
+    let kept = shared();
+    session.ok("process detach");
+    // The copy and the index are files of memory that nobody has open then.
+    until("memory is given back", Duration::from_secs(10), || (shared() + 2 <= kept).then_some(()));
 }
 
 #[test]

@@ -1,22 +1,23 @@
 //! Names the allocations that matches lie in.
 
-use super::{Known, MakeStages};
+use super::{Beside, Known};
 use crate::course::{Aside, Failure, Ground, Stages};
 use crate::engine::engine;
+use analysis::heap::glibc::any_in_heap;
 use analysis::{Match, TargetKind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
-use target::{Backing, Permissions};
+use target::{Backing, Permissions, ReadMemory};
 
 /// Matches are shown without allocations rather than later than this.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Looks up allocations. The heap is indexed for the first match that surely lies in it, if nobody has before.
 pub enum Allocations {
-    /// Nothing has been found that may lie in a heap. What indexes it, but for a target where that would take a copy of all memory, or
+    /// Nothing has been found that surely lies in a heap. What indexes it, but for a target where that would take a copy of all memory, or
     /// that changes.
-    Unasked(Option<MakeStages>),
+    Unasked(Option<Beside>),
     Indexing(Indexing),
     Known(Arc<Known>),
     /// They are not named, and why, if that is worth telling.
@@ -33,15 +34,18 @@ pub struct Indexing {
 impl Allocations {
     /// Whether these matches can be shown: whether their allocations are known, or will not be. It waits for at most `patience`.
     pub fn ready(&mut self, ground: &Arc<Ground>, matches: &[Match], patience: Duration) -> bool {
-        if let Self::Unasked(stages) = self {
+        if let Self::Unasked(beside) = self {
             let known = ground.moment.as_ref().and_then(|moment| engine().heaps.at(moment));
-            if known.is_none() && !matches.iter().any(|found| is_worth_indexing(ground, found)) {
+            let memory = beside.as_ref().map(|beside| &*beside.memory);
+            if known.is_none() && memory.is_some_and(|memory| !is_worth_indexing(memory, ground, matches)) {
                 return true;
             }
-            let stages = stages.take();
-            *self = match (known, stages) {
+            let beside = beside.take();
+            *self = match (known, beside) {
                 (Some(known), _) => Self::Known(known),
-                (None, Some(stages)) => Indexing::start(stages(), ground).map_or(Self::Unknown(None), Self::Indexing),
+                (None, Some(beside)) => {
+                    Indexing::start((beside.stages)(), ground).map_or(Self::Unknown(None), Self::Indexing)
+                }
                 (None, None) => Self::Unknown(None),
             };
         }
@@ -94,12 +98,17 @@ impl Indexing {
     }
 }
 
-/// Whether the heap is indexed for a match: to look for arenas in memory of any kind takes longer than most searches, and reads
-/// pages of a live process that may never have been touched. What brk has extended is the heap.
-fn is_worth_indexing(ground: &Ground, found: &Match) -> bool {
-    let region = ground.space.region_at(found.address);
-    let is_core = ground.info.kind == TargetKind::Core;
-    region.is_some_and(|region| region.backing == Backing::Heap) || is_core && may_be_heap(ground, found)
+/// Whether the heap is indexed for one of these matches: to look for arenas in memory of any kind takes longer than most searches, and
+/// reads pages of a live process that may never have been touched. What brk has extended is the heap, and a heap of a thread is easily
+/// known.
+fn is_worth_indexing(memory: &dyn ReadMemory, ground: &Ground, matches: &[Match]) -> bool {
+    let in_break =
+        |found: &Match| ground.space.region_at(found.address).is_some_and(|region| region.backing == Backing::Heap);
+    let mut candidates = matches.iter().filter(|found| may_be_heap(ground, found));
+    if ground.info.kind == TargetKind::Core {
+        return candidates.next().is_some();
+    }
+    matches.iter().any(in_break) || any_in_heap(memory, candidates.map(|found| found.address))
 }
 
 /// Whether a match lies where allocators get their memory.

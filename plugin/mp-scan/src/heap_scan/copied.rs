@@ -10,10 +10,10 @@ use target::core::Core;
 use target::{AddressSpace, room};
 
 /// No more of a live process's heap is copied, in bytes: a debugger is a guest.
-const MOST: u64 = 4 << 30;
+const MOST: u64 = 8 << 30;
 
 /// Of the memory that can still be had, at most one in so many bytes goes into a copy of a heap.
-const SHARE: u64 = 4;
+const SHARE: u64 = 3;
 
 /// As much of the heap of a live process as there is room for.
 ///

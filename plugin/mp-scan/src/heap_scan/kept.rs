@@ -1,7 +1,9 @@
 //! What is known of a heap, for as long as it is true: of a process until it runs, of a core file for the session.
 
 use super::Known;
+use super::vigil::Vigil;
 use crate::course::{Aside, Copy, Moment};
+use crate::engine::engine;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What is known of the heap that was looked at last, and what is being found out of it.
@@ -10,6 +12,8 @@ pub struct Kept {
     known: Mutex<Option<(Moment, Arc<Known>)>>,
     /// All memory of a target that only the debugger can read.
     copy: Mutex<Option<(Moment, Arc<Copy>)>>,
+    /// Lets go of what is known as soon as it is of no use any more.
+    vigil: Mutex<Option<Vigil>>,
     /// A thread that nobody waits for.
     chore: Mutex<Option<Aside>>,
 }
@@ -24,9 +28,20 @@ impl Kept {
         self.lock().as_ref().filter(|(kept, _)| kept == moment).map(|(_, known)| Arc::clone(known))
     }
 
-    /// Keeps it, in the place of what was known before.
+    /// Keeps it, in the place of what was known before, until the process runs or ends: it may take gigabytes.
     pub fn keep(&self, moment: Moment, known: Arc<Known>) {
-        *self.lock() = Some((moment, known));
+        let of = moment.clone();
+        let vigil = Vigil::new(&moment, move || engine().heaps.forget(&of));
+        let before = self.lock().replace((moment, known));
+        drop(before);
+        let before = std::mem::replace(&mut *self.vigil.lock().unwrap_or_else(PoisonError::into_inner), vigil);
+        drop(before);
+    }
+
+    /// Lets go of what is known of the heap at this moment.
+    fn forget(&self, moment: &Moment) {
+        let known = self.lock().take_if(|(kept, _)| kept == moment);
+        drop(known);
     }
 
     /// The copy that was made of a target at this moment. Of another moment it is of no use any more, and is let go.

@@ -12,6 +12,7 @@ pub mod objects;
 mod places;
 pub mod refs;
 mod registers;
+mod vigil;
 
 use crate::cli::ScanOptions;
 use crate::course::{self, Course, Plan, Reading, Relayed, Stages};
@@ -28,6 +29,7 @@ pub use known::Known;
 pub use registers::{Registers, ThreadRegisters};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use target::ReadMemory;
 
 /// What a command of the heap wants done.
 pub struct HeapPlan {
@@ -51,15 +53,20 @@ pub fn run(session: &mut Session, options: &ScanOptions, plan: HeapPlan) -> Resu
     course::run(session, options, Plan { command, inspected, course, none, relayed: Relayed::Copied })
 }
 
-/// What makes stages, once they are wanted.
-pub type MakeStages = Box<dyn FnOnce() -> Stages + Send>;
+/// What analyses of the heap beside another scan need.
+pub struct Beside {
+    /// The target's, for a look here and there.
+    pub memory: Arc<dyn ReadMemory>,
+    /// Makes the stages that run them, once they are wanted.
+    pub stages: Box<dyn FnOnce() -> Stages + Send>,
+}
 
 /// What runs analyses of the heap beside another scan, with that one's workers; `None` for a target that only the debugger can
 /// read, or that changes.
 ///
 /// # Errors
 /// If descriptors run out.
-pub fn beside(inspected: &Inspected, force: Option<&Workforce>) -> Result<Option<MakeStages>> {
+pub fn beside(inspected: &Inspected, force: Option<&Workforce>) -> Result<Option<Beside>> {
     let Access::Direct { opened, identity, .. } = &inspected.access else { return Ok(None) };
     if inspected.info.ran || inspected.space.layout.pointer_size != 8 {
         return Ok(None);
@@ -68,6 +75,7 @@ pub fn beside(inspected: &Inspected, force: Option<&Workforce>) -> Result<Option
     let descriptors = copies.context("out of file descriptors")?;
     let (memory, source, identity) = (Arc::clone(&inspected.memory), opened.source.clone(), identity.clone());
     let force = force.filter(|force| force.here > 0).cloned();
-    let reading = Reading { memory, source: Some(source), descriptors, copy: None };
-    Ok(Some(Box::new(move || Stages::new(reading, force, Watch::new(identity, false)))))
+    let reading = Reading { memory: Arc::clone(&memory), source: Some(source), descriptors, copy: None };
+    let stages = Box::new(move || Stages::new(reading, force, Watch::new(identity, false)));
+    Ok(Some(Beside { memory, stages }))
 }

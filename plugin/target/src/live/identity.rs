@@ -105,6 +105,12 @@ pub fn runs(pid: u32) -> bool {
     stat.is_some_and(|stat| matches!(stat.state, b'R' | b'S' | b'D'))
 }
 
+/// Whether it is the process that was started then, and its main thread does not run.
+pub fn is_held(pid: u32, start_time: u64) -> bool {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok().and_then(|text| parse_stat(&text));
+    stat.is_some_and(|stat| stat.start_time == start_time && !matches!(stat.state, b'R' | b'S' | b'D'))
+}
+
 /// Who traces the process, if anyone; `None` also if there is no such process.
 pub fn tracer(pid: u32) -> Option<u32> {
     status(pid)?.tracer

@@ -11,7 +11,7 @@ mod proc;
 mod scan;
 mod threads;
 
-pub use identity::{AuxvCopy, Identity, identity, is_descendant, runs, tracer};
+pub use identity::{AuxvCopy, Identity, identity, is_descendant, is_held, runs, tracer};
 pub use memory::LiveMemory;
 pub use patches::Patch;
 pub use proc::{Stat, Status, parse_stat, parse_status};
