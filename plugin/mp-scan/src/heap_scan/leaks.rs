@@ -37,18 +37,19 @@ pub fn course(grouping: Grouping, registers: Registers, limit: u64) -> Course {
         let index = &known.indexed.index;
         stages.control.expect(2 * index.segments().bytes());
         known.copied(stages, ground)?;
-        let mut roots = known.roots(stages, ground, &registers);
+        let roots = known.roots(stages, ground, &registers);
         // What others had from brk lies between chunks, and is no chunk.
-        roots.ranges.extend(known.walked.gaps.iter().copied().map(ScanRange::alone));
-        roots.ranges.sort_unstable_by_key(|scan| scan.range.start);
+        let mut all = roots.clone();
+        all.ranges.extend(known.walked.gaps.iter().copied().map(ScanRange::alone));
+        all.ranges.sort_unstable_by_key(|scan| scan.range.start);
         let marks = tables(&Mark::tables(index.segments()))?;
         let view = stages.view(&known.indexed, &marks);
-        let marked = Marking::new(roots.clone()).run(&view, |mark| stages.run(mark, &known.indexed, &marks))?;
-        let edges = stages.run(&LeakEdges::new(&view, &roots), &known.indexed, &marks)?.merge;
+        let marked = Marking::new(all.clone()).run(&view, |mark| stages.run(mark, &known.indexed, &marks))?;
+        let edges = stages.run(&LeakEdges::new(&view, &all), &known.indexed, &marks)?.merge;
         stages.skipped.extend(marked.skipped.iter().chain(&edges.skipped).cloned());
         let stop = stages.stop_signal();
         let leaks = Leaks::new(&view, edges, &|| stop.requested()).ok_or_else(|| stop.failure())?;
-        let types = known.types(stages, ground)?;
+        let types = known.types_among(stages, ground, Some(&roots))?;
         let mut notes = known.notes();
         notes.extend(roots.notes());
         if marked.incomplete {
