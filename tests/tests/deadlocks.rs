@@ -166,6 +166,12 @@ fn check_cpp(report: &Value, truth: &Truth) {
     checked.is_behind("wants-adaptive", "adaptive", "adaptive mutex", "keeper");
     checked.is_behind("wants-robust", "robust", "robust mutex", "keeper");
     checked.is_behind("wants-inheriting", "inheriting", "priority-inheriting mutex", "keeper");
+    checked.is_behind("wants-shared", "shared", "mutex", "keeper");
+    assert_eq!(checked.lock(checked.row("wants-shared"), "shared")["state"], "shared with other processes");
+    // It takes a privilege to have one.
+    if !truth.labelled("lock", |label| label == "protecting").is_empty() {
+        checked.is_behind("wants-protecting", "protecting", "priority-protecting mutex", "keeper");
+    }
     checked.is_behind("wants-timed", "timed", "recursive mutex", "keeper");
     checked.is_behind("wants-to-write", "written", "rwlock", "keeper");
     checked.is_behind("wants-to-read", "written", "rwlock", "keeper");
@@ -183,6 +189,19 @@ fn check_cpp(report: &Value, truth: &Truth) {
     assert_eq!(lock["owners"].as_array().map(Vec::len), Some(2), "both readers: {lock}");
     assert_eq!(lock["state"], "locked to read 2 times");
 
+    let kept = checked.row("wants-in-register");
+    let lock = checked.lock(kept, "in-register");
+    assert_eq!((&lock["kind"], &lock["inferred"]), (&json!("rwlock"), &json!(true)), "{lock}");
+    assert_eq!(lock["owner_tid"], checked.thread("keeps-in-register"), "{lock}");
+
+    let foreign = checked.row("wants-foreign");
+    let lock = checked.lock(foreign, "foreign");
+    assert_eq!(
+        (&foreign["kind"], &lock["state"]),
+        (&json!("queue"), &json!("shared with other processes")),
+        "{foreign}"
+    );
+    assert_eq!((&lock["owner_tid"], lock.get("owner")), (&json!(checked.thread("stranger")), None), "{lock}");
     let left = checked.row("wants-left");
     let lock = checked.lock(left, "left");
     assert_eq!(
@@ -287,6 +306,20 @@ fn check_rust(report: &Value, truth: &Truth) {
     );
     let behind: Vec<u64> = row["behind"].as_array().unwrap().iter().map(|thread| checked.id(thread)).collect();
     assert_eq!(behind, [checked.thread("behind")]);
+
+    // A cycle of a mutex and a read-write lock, one that is locked to write and one that is locked to read.
+    for (writer, gate, kinds) in [("up", "gate", "locked to write"), ("shelf", "desk", "locked to read 1 times")] {
+        let row = checked.row(writer);
+        assert_eq!((&row["cycle"], row["tids"].as_array().map(Vec::len)), (&json!(true), Some(2)), "{row}");
+        let (rw, mutex) = (checked.lock(row, writer), checked.lock(row, gate));
+        assert_eq!((&rw["kind"], &rw["state"]), (&json!("Rust rwlock"), &json!(kinds)), "{rw}");
+        assert_eq!((&rw["owner_tid"], &rw["inferred"]), (&json!(checked.thread(writer)), &json!(true)), "{rw}");
+        assert_eq!(
+            (&mutex["kind"], &mutex["owner_tid"]),
+            (&json!("Rust mutex"), &json!(checked.thread(gate))),
+            "{mutex}"
+        );
+    }
 
     let written = checked.row("wants-to-write");
     let lock = checked.lock(written, "written");

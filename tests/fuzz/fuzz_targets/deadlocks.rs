@@ -6,7 +6,7 @@
 
 use analysis::FrameRow;
 use analysis::deadlocks::{Call, ThreadCalls, deadlocks};
-use analysis::stacks::{Frame, Registers, SystemCall, Thread};
+use analysis::stacks::{End, Frame, Registers, Stack, SystemCall, Thread};
 use libfuzzer_sys::fuzz_target;
 use target::{AddressRange, AddressSpace, Backing, Fault, FaultReason, Permissions, ReadMemory, Region};
 
@@ -51,14 +51,9 @@ impl ReadMemory for Memory {
     }
 }
 
-fn call(name: &str, cfa: u64) -> Call {
+fn call(name: &str) -> Call {
     let row = FrameRow { function: Some(name.into()), ..FrameRow::default() };
-    Call {
-        frame: Frame { pc: 0x1000, cfa, interrupted: false },
-        module: None,
-        symbol: None,
-        functions: vec![row].into(),
-    }
+    Call { pc: 0x1000, module: None, symbol: None, functions: vec![row].into() }
 }
 
 fuzz_target!(|bytes: &[u8]| {
@@ -88,10 +83,13 @@ fuzz_target!(|bytes: &[u8]| {
                     arguments: [address, u64::from(*operation), expected, 0, 0, 0],
                 }),
             },
-            calls: vec![
-                call(FUNCTIONS[usize::from(*function) % FUNCTIONS.len()], bottom + 8),
-                call("main", bottom + 8 * u64::from(*depth)),
-            ],
+            stack: Stack {
+                frames: [bottom + 8, bottom + 8 * u64::from(*depth)]
+                    .map(|cfa| Frame { pc: 0x1000, cfa, interrupted: false })
+                    .to_vec(),
+                end: if *depth % 2 == 0 { End::Outermost } else { End::NoRules },
+            },
+            calls: vec![call(FUNCTIONS[usize::from(*function) % FUNCTIONS.len()]), call("main")],
         });
     }
     let memory = Memory(rest[..rest.len().min(4096)].to_vec());
@@ -103,7 +101,7 @@ fuzz_target!(|bytes: &[u8]| {
         userfault: false,
     };
     let space = AddressSpace { regions: vec![region], ..AddressSpace::default() };
-    let rows = deadlocks(&threads, &memory, &space, &|| false);
+    let rows = deadlocks(&threads, &memory, &space, &|| false, &|index| Some(threads[index].thread.registers));
     let mut stuck: Vec<u64> =
         rows.iter().flat_map(|row| row.threads.iter().chain(&row.behind)).map(|stuck| stuck.thread.id).collect();
     let count = stuck.len();

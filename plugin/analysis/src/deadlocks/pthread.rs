@@ -160,12 +160,28 @@ const TID: u64 = 0x2d0;
 /// What a thread that joins another one waits for.
 pub(super) const END: &str = "end of a thread";
 
+/// Whether there is a `struct pthread` at an address, by the bytes there.
+fn is_descriptor(address: u64, bytes: &[u8; 24]) -> bool {
+    let is_aligned = address != 0 && address.is_multiple_of(64);
+    is_aligned && word(bytes, 0) == address && word(bytes, SELF as usize) == address
+}
+
+/// Of the bytes at an address those that lie below the `struct pthread` of a thread, which is at the top of the mapping that its stack
+/// is in: what is in there was put there by no call.
+pub(super) fn below_descriptor(address: u64, stack: &[u8]) -> &[u8] {
+    let first = (address.wrapping_neg() % 64) as usize;
+    let is_here = |at: &usize| {
+        let bytes = stack.get(*at..).and_then(<[u8]>::first_chunk);
+        bytes.is_some_and(|bytes| is_descriptor(address + *at as u64, bytes))
+    };
+    let end = (first..stack.len()).step_by(64).find(is_here);
+    &stack[..end.unwrap_or(stack.len())]
+}
+
 /// The id of a thread by its `struct pthread`; `None` if it is none.
 fn thread_id(descriptor: u64, reader: Reader<'_>) -> Option<u32> {
-    let is_aligned = descriptor != 0 && descriptor.is_multiple_of(64);
-    let bytes = is_aligned.then(|| reader.bytes::<24>(descriptor)).flatten()?;
-    let points_to_itself = word(&bytes, 0) == descriptor && word(&bytes, SELF as usize) == descriptor;
-    let id = points_to_itself.then(|| reader.half(descriptor.checked_add(TID)?)).flatten()?;
+    let is_descriptor = is_descriptor(descriptor, &reader.bytes(descriptor)?);
+    let id = is_descriptor.then(|| reader.half(descriptor.checked_add(TID)?)).flatten()?;
     (id <= LARGEST_ID).then_some(id)
 }
 
@@ -191,6 +207,29 @@ pub(super) fn stream(address: u64, reader: Reader<'_>) -> Option<Lock> {
 mod tests {
     use super::*;
     use crate::testing::TestMemory;
+
+    #[test]
+    fn a_stack_ends_below_the_descriptor_of_its_thread() {
+        let mut stack = vec![0_u8; 4096];
+        let address = 0x7000_0008_u64;
+        assert_eq!(below_descriptor(address, &stack).len(), 4096);
+        let mut put = |at: u64, word: u64| {
+            let at = (at - address) as usize;
+            stack[at..at + 8].copy_from_slice(&word.to_le_bytes());
+        };
+        // One that is not aligned, one that points to itself only once, and one.
+        for at in [0x7000_0108, 0x7000_0118] {
+            put(at, 0x7000_0108);
+        }
+        put(0x7000_0200, 0x7000_0200);
+        for at in [0x7000_0740, 0x7000_0750] {
+            put(at, 0x7000_0740);
+        }
+        assert_eq!(below_descriptor(address, &stack).len(), 0x738);
+        assert_eq!(below_descriptor(address, &stack[..0x748]).len(), 0x748, "it is cut off before that can be told");
+        assert_eq!(below_descriptor(u64::MAX - 7, &stack[..8]).len(), 8);
+        assert_eq!(below_descriptor(0, &[]).len(), 0);
+    }
 
     #[test]
     fn nothing_begins_below_0() {

@@ -57,13 +57,13 @@ pub(super) struct Site {
     pub module: Option<Arc<str>>,
 }
 
-/// Of more calls than these nothing is asked: what leads from a lock to a system call is a few.
-const MOST: usize = 64;
+/// So many calls lead from what a program does to the system call that it waits in, at most.
+pub const INNERMOST: usize = 64;
 
 pub(super) fn site(thread: &ThreadCalls) -> Site {
     let call = thread.thread.call.as_ref().and_then(|call| call.name());
     let mut site = Site::default();
-    for frame in thread.calls.iter().take(MOST) {
+    for frame in thread.calls.iter().take(INNERMOST) {
         let is_system = frame.module.as_deref().is_some_and(is_system_library);
         let symbol = || frame.symbol.as_ref().map(|(name, _)| Arc::clone(name));
         let named = frame.functions.iter().map(|row| (row.function.clone().or_else(symbol), Some(row)));
@@ -77,7 +77,7 @@ pub(super) fn site(thread: &ThreadCalls) -> Site {
                 if let Some(place) = &mut site.place {
                     place.function = place.function.take().or(name);
                 }
-                (site.pc, site.module) = (frame.frame.pc, frame.module.clone());
+                (site.pc, site.module) = (frame.pc, frame.module.clone());
                 return site;
             }
             let found = plain.and_then(hint);

@@ -69,9 +69,9 @@ pub struct LockRow {
     pub symbol: Option<SymbolOffset>,
     /// Who has it; several where it is shared by readers.
     pub owners: Vec<ThreadRef>,
-    /// Whether the owners are not told by the lock: their stacks, and nobody else's, lead to it.
+    /// Whether the owners are not told by the lock: their stacks or registers, and nobody else's, lead to it.
     pub inferred: bool,
-    /// Threads whose stacks lead to it, where it does not tell its owner and they are too many or too few.
+    /// Threads whose stacks or registers lead to it, where it does not tell its owner and they are too many or too few.
     pub candidates: Vec<ThreadRef>,
     /// What else is known of it, as a fragment: `free, about to be taken`, `its word is 0x41414141`, ….
     pub state: Option<String>,

@@ -27,6 +27,17 @@ impl Registers {
         self.0.get(usize::from(register)).copied().flatten()
     }
 
+    /// What the register of a name holds; `None` if that is not known, or there is no such register.
+    pub fn named(&self, name: &str) -> Option<u64> {
+        let number = Self::NAMES.iter().position(|known| *known == name)?;
+        self.0[number]
+    }
+
+    /// What those hold that are known.
+    pub fn values(&self) -> impl Iterator<Item = u64> {
+        self.0.into_iter().flatten()
+    }
+
     /// Says what it holds. One that there is not is left out.
     pub fn set(&mut self, register: Register, value: Option<u64>) {
         if let Some(known) = self.0.get_mut(usize::from(register)) {

@@ -11,7 +11,7 @@ use anyhow::Result;
 ///
 /// Cycles of threads that wait for each other come first, then queues behind locks and who has these, then threads that wait for
 /// something to happen, the longest first. Mutexes and read-write locks of glibc tell their owners. Those of Rust, and locks that
-/// readers share, do not: who has them is told by whose stacks lead to them, and it is said that it is so.
+/// readers share, do not: who has them is told by whose stacks or registers lead to them, and it is said that it is so.
 #[derive(Debug, clap::Parser)]
 #[command(
     next_help_heading = "What",

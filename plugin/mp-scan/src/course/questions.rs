@@ -33,15 +33,15 @@ impl Debugger {
         Self { asked }
     }
 
-    /// The registers of a thread; `None` if nobody can be asked: the job is in the background.
-    pub fn registers(&self, thread: u64) -> Option<Registers> {
-        self.ask(|answer| Question::Registers(thread, &Registers::NAMES, answer))
+    /// Registers of a thread by their names; `None` if nobody can be asked: the job is in the background.
+    pub fn registers(&self, thread: u64, names: &'static [&'static str]) -> Option<Registers> {
+        self.ask(|answer| Question::Registers(thread, names, answer))
     }
 
     /// One register of a thread. The frame pointer a debugger knows from the stop; for others it has to ask its server.
     pub fn register(&self, thread: u64, register: Register) -> Option<Registers> {
         let names = Registers::NAMES.get(usize::from(register)..=usize::from(register)).unwrap_or_default();
-        self.ask(|answer| Question::Registers(thread, names, answer))
+        self.registers(thread, names)
     }
 
     /// The calls of a thread as the debugger unwinds them.

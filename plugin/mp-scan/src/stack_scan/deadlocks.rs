@@ -2,14 +2,11 @@
 
 use super::{Telling, Walked};
 use crate::course::{Answer, Failure, Stages};
-use analysis::deadlocks::{Call, ThreadCalls, deadlocks, seeming_call};
+use analysis::deadlocks::{ARGUMENTS, Call, INNERMOST, PRESERVED, ThreadCalls, deadlocks, seems_to_wait, waiting_call};
 use analysis::stacks::{End, Frame, Names};
 use analysis::{FrameRow, Results};
 use std::collections::HashMap;
 use std::sync::Arc;
-
-/// So many calls lead from what a program does to the system call that it waits in, at most.
-const INNERMOST: usize = 64;
 
 /// Finds out who waits for whom.
 pub fn telling(limit: u64) -> Telling {
@@ -19,7 +16,10 @@ pub fn telling(limit: u64) -> Telling {
         let mut threads = thread_calls(walked);
         notes.extend(ask_calls(stages, &mut threads)?);
         let stop = stages.stop_signal();
-        let mut rows = deadlocks(&threads, &*stages.reading.memory, &ground.space, &|| stop.requested());
+        let numbers: Vec<u64> = threads.iter().map(|calls| calls.thread.number).collect();
+        let ask = |index: usize| stages.debugger.as_ref()?.registers(numbers[index], &PRESERVED);
+        let memory = &*stages.reading.memory;
+        let mut rows = deadlocks(&threads, memory, &ground.space, &|| stop.requested(), &ask);
         if stop.requested() {
             // What was not looked through leaves owners unknown.
             return Err(stop.failure());
@@ -35,7 +35,8 @@ pub fn telling(limit: u64) -> Telling {
     })
 }
 
-/// Of threads that only the debugger knows, the registers tell in which system calls those that wait are.
+/// Of threads that only the debugger knows, the registers tell in which system calls those that wait are. It takes milliseconds for
+/// each register, so it is asked for what that takes and no more.
 fn ask_calls(stages: &Stages, threads: &mut [ThreadCalls]) -> Result<Option<String>, Failure> {
     const UNASKED: &str =
         "the debugger is not asked about threads in the background, so which of them wait is not known";
@@ -45,8 +46,12 @@ fn ask_calls(stages: &Stages, threads: &mut [ThreadCalls]) -> Result<Option<Stri
         if stop.requested() {
             return Err(stop.failure());
         }
-        let Some(registers) = debugger.registers(calls.thread.number) else { return Ok(Some(UNASKED.to_owned())) };
-        calls.thread.call = seeming_call(calls, &registers, &*stages.reading.memory);
+        if !seems_to_wait(calls, &*stages.reading.memory) {
+            continue;
+        }
+        let told = debugger.registers(calls.thread.number, &ARGUMENTS);
+        let Some(registers) = told else { return Ok(Some(UNASKED.to_owned())) };
+        calls.thread.call = waiting_call(&registers);
     }
     Ok(None)
 }
@@ -65,27 +70,22 @@ fn unknown_stacks(walked: &Walked) -> Option<String> {
 fn thread_calls(walked: Walked) -> Vec<ThreadCalls> {
     let Walked { threads, stacks, names, .. } = walked;
     let mut known = HashMap::new();
-    let calls = threads.into_iter().zip(stacks).map(|(thread, stack)| ThreadCalls {
-        thread,
-        calls: telling_frames(&stack.frames).map(|frame| call(&names, &mut known, *frame)).collect(),
+    let calls = threads.into_iter().zip(stacks).map(|(thread, stack)| {
+        let calls = stack.frames.iter().take(INNERMOST).map(|frame| call(&names, &mut known, frame)).collect();
+        ThreadCalls { thread, stack, calls }
     });
     calls.collect()
 }
 
-/// The calls that tell what a thread waits for, and how far its stack reaches.
-fn telling_frames(frames: &[Frame]) -> impl Iterator<Item = &Frame> {
-    let (innermost, others) = frames.split_at(frames.len().min(INNERMOST));
-    innermost.iter().chain(others.last())
-}
-
 /// A frame with its functions, which thousands of threads may have in common.
-fn call(names: &Names, known: &mut HashMap<u64, Arc<[FrameRow]>>, frame: Frame) -> Call {
-    let Some(row) = names.at(&frame) else {
-        return Call { frame, module: None, symbol: None, functions: Arc::default() };
+fn call(names: &Names, known: &mut HashMap<u64, Arc<[FrameRow]>>, frame: &Frame) -> Call {
+    let pc = frame.pc;
+    let Some(row) = names.at(frame) else {
+        return Call { pc, module: None, symbol: None, functions: Arc::default() };
     };
     let functions = known.entry(row.address).or_insert_with(|| row.frames.clone().into());
     Call {
-        frame,
+        pc,
         module: row.module.clone(),
         symbol: row.symbol.clone().zip(row.offset),
         functions: Arc::clone(functions),

@@ -1,6 +1,7 @@
 //! What the target tells of its threads before they are unwound.
 
 use crate::inspect::{Access, Inspected};
+use analysis::deadlocks::PRESERVED;
 use analysis::stacks::{Registers, SystemCall, Thread};
 use std::collections::HashMap;
 use target::live;
@@ -34,7 +35,7 @@ pub fn of(inspected: &Inspected) -> Vec<Thread> {
 /// Adds what callees may leave unsaved, for a job in the background, which cannot ask for it when it is needed.
 pub fn complete(threads: &mut [Thread], inspected: &Inspected) {
     for (thread, debuggers) in threads.iter_mut().zip(&inspected.threads) {
-        let known = debuggers.registers(&["rbp", "rbx", "r12", "r13", "r14", "r15"]);
+        let known = debuggers.registers(&PRESERVED);
         thread.registers.complete(&known.into_iter().collect());
     }
 }

@@ -145,7 +145,7 @@ fn ask_registers(
         let thread = &mut threads[*index];
         let known = match (asked, stacks[*index].end) {
             (Asked::Missing, End::Needs(register)) => debugger.register(thread.number, register),
-            _ => debugger.registers(thread.number),
+            _ => debugger.registers(thread.number, &Registers::NAMES),
         };
         let Some(known) = known else { break };
         told += usize::from(thread.registers.complete(&known));

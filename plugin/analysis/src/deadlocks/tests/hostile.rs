@@ -47,7 +47,7 @@ proptest! {
         for (thread, stack) in world.threads.iter_mut().zip(stacks) {
             if let Some((stack_pointer, cfa)) = stack {
                 thread.thread.registers.set(Registers::SP, Some(stack_pointer));
-                thread.calls.iter_mut().for_each(|call| call.frame.cfa = cfa);
+                thread.stack.frames.iter_mut().for_each(|frame| frame.cfa = cfa);
             }
         }
         let waiting = |thread: &&ThreadCalls| {

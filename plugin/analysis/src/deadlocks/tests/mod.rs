@@ -7,6 +7,7 @@ mod structures;
 
 use super::*;
 use crate::report::{DeadlockKind, LockRow, StuckRow};
+use crate::stacks::{End, Frame};
 use crate::testing::{Page, TestMemory};
 use target::{AddressRange, Backing, Permissions, Region};
 
@@ -39,7 +40,7 @@ impl World {
             let name = Some(format!("worker {number}"));
             let thread =
                 Thread { number, id: 100 + number, own_id: 100 + number, name, registers, call: None, told: true };
-            ThreadCalls { thread, calls: vec![call(PROGRAM, "main", stack + STACK)] }
+            ThreadCalls { thread, stack: stack_of([stack + STACK]), calls: vec![call(PROGRAM, "main")] }
         };
         let memory = TestMemory::new(START, Vec::new(), vec![Page::Normal; PAGES]);
         Self { memory, threads: (1..=threads).map(thread).collect() }
@@ -74,9 +75,9 @@ impl World {
         let stack = STACKS + number * STACK;
         thread.thread.call =
             Some(SystemCall { number: 202, arguments: [address, operation, u64::from(expected), 0, 0, 0] });
-        let inner = functions.iter().map(|name| call(LIBC, name, stack + 8));
-        let own = [call(PROGRAM, caller, stack + 16), call(PROGRAM, "main", stack + STACK)];
-        thread.calls = inner.chain(own).collect();
+        let inner = functions.iter().map(|name| call(LIBC, name));
+        thread.calls = inner.chain([call(PROGRAM, caller), call(PROGRAM, "main")]).collect();
+        thread.stack = stack_of(functions.iter().map(|_| stack + 8).chain([stack + 16, stack + STACK]));
         self
     }
 
@@ -100,6 +101,10 @@ impl World {
     }
 
     fn rows_until(&self, stop: &dyn Fn() -> bool) -> Vec<DeadlockRow> {
+        self.rows_asking(stop, &|_| None)
+    }
+
+    fn rows_asking(&self, stop: &dyn Fn() -> bool, ask: &dyn Fn(usize) -> Option<Registers>) -> Vec<DeadlockRow> {
         let region = Region {
             range: AddressRange::sized(START, (PAGES as u64) << 12),
             permissions: Permissions::READ | Permissions::WRITE,
@@ -108,7 +113,7 @@ impl World {
             userfault: false,
         };
         let space = AddressSpace { regions: vec![region], ..AddressSpace::default() };
-        deadlocks(&self.threads, &self.memory, &space, stop)
+        deadlocks(&self.threads, &self.memory, &space, stop, ask)
     }
 
     /// The one row that there is.
@@ -128,19 +133,20 @@ impl World {
     }
 }
 
-fn call(module: &str, function: &str, cfa: u64) -> Call {
+/// A stack with calls that reach to there each, which is known to its end.
+fn stack_of(cfas: impl IntoIterator<Item = u64>) -> Stack {
+    let frame = |cfa| Frame { pc: 0x1234, cfa, interrupted: false };
+    Stack { frames: cfas.into_iter().map(frame).collect(), end: End::Outermost }
+}
+
+fn call(module: &str, function: &str) -> Call {
     let row = FrameRow {
         function: Some(function.into()),
         file: (module == PROGRAM).then(|| "service.cpp".into()),
         line: (module == PROGRAM).then_some(12),
         ..FrameRow::default()
     };
-    Call {
-        frame: Frame { pc: 0x1234, cfa, interrupted: false },
-        module: Some(module.into()),
-        symbol: Some((function.into(), 4)),
-        functions: vec![row].into(),
-    }
+    Call { pc: 0x1234, module: Some(module.into()), symbol: Some((function.into(), 4)), functions: vec![row].into() }
 }
 
 fn numbers(rows: &[StuckRow]) -> Vec<u64> {

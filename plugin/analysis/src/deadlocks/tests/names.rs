@@ -5,11 +5,11 @@ use crate::deadlocks::site::{Hint, Want, site};
 
 fn at(calls: Vec<Call>) -> super::super::site::Site {
     let thread = Thread { call: Some(SystemCall { number: 0, arguments: [0; 6] }), ..Thread::default() };
-    site(&ThreadCalls { thread, calls })
+    site(&ThreadCalls { thread, calls, ..ThreadCalls::default() })
 }
 
 fn hint(functions: &[&str]) -> Option<Hint> {
-    let calls = functions.iter().map(|name| call(LIBC, name, 0)).collect();
+    let calls = functions.iter().map(|name| call(LIBC, name)).collect();
     at(calls).hint
 }
 
@@ -56,10 +56,10 @@ fn a_thread_waits_where_the_program_calls_a_library() {
         )
     };
     let some = |name: &str| Some(name.to_owned());
-    let program = |name: &str| call(PROGRAM, name, 0);
+    let program = |name: &str| call(PROGRAM, name);
     // Templates of the C++ library are compiled into the program, and show what they return.
     let calls = vec![
-        call(LIBC, "pthread_mutex_lock", 0),
+        call(LIBC, "pthread_mutex_lock"),
         program("__gthread_mutex_lock(pthread_mutex_t*)"),
         program("std::mutex::lock()"),
         program("void std::lock<std::mutex, std::mutex>(std::mutex&, std::mutex&)"),
@@ -84,19 +84,19 @@ fn a_thread_waits_where_the_program_calls_a_library() {
     assert_eq!(place(vec![program("reader"), program("pump")]).0, some("reader"));
     // What a lambda is in may be a function of the library's, with spaces and parentheses.
     let lambda = "main::{lambda()#1}::operator()() const";
-    assert_eq!(place(vec![call(LIBC, "futex", 0), program(lambda)]).0, some(lambda));
-    assert_eq!(place(vec![call(LIBC, "read", 0)]), (None, some("read")));
+    assert_eq!(place(vec![call(LIBC, "futex"), program(lambda)]).0, some(lambda));
+    assert_eq!(place(vec![call(LIBC, "read")]), (None, some("read")));
     assert_eq!(place(Vec::new()), (None, None));
 }
 
 #[test]
 fn inlined_functions_are_looked_at_from_the_innermost_on() {
-    let mut inlined = call(PROGRAM, "serve", 0);
+    let mut inlined = call(PROGRAM, "serve");
     let names =
         ["std::sys::sync::mutex::futex::Mutex::lock", "<std::sync::Mutex<u32>>::lock", "service::take", "serve"];
     let row = |name: &&str| FrameRow { function: Some((*name).into()), ..FrameRow::default() };
     inlined.functions = names.iter().map(row).collect();
-    let site = at(vec![call(PROGRAM, "std::sys::sync::mutex::futex::Mutex::lock_contended", 0), inlined]);
+    let site = at(vec![call(PROGRAM, "std::sys::sync::mutex::futex::Mutex::lock_contended"), inlined]);
     assert_eq!(site.place.unwrap().function.as_deref(), Some("service::take"));
     assert_eq!((site.hint, site.through.as_deref()), (Some(Hint::RustMutex), Some("<std::sync::Mutex<u32>>::lock")));
 }
@@ -104,7 +104,7 @@ fn inlined_functions_are_looked_at_from_the_innermost_on() {
 #[test]
 fn code_without_names_is_told_by_its_address() {
     let nameless = |module: Option<&str>| Call {
-        frame: Frame { pc: 0x4000, cfa: 0, interrupted: false },
+        pc: 0x4000,
         module: module.map(Into::into),
         symbol: None,
         functions: Vec::new().into(),

@@ -107,13 +107,17 @@ fn a_thread_whose_system_call_nobody_tells_seems_to_be_in_one() {
     for (register, value) in [(Registers::PC, code + 2), (5, LOCK), (4, WAIT), (1, 2)] {
         registers.set(register, Some(value));
     }
-    assert_eq!(seeming_call(&world.threads[0], &registers, &world.memory), None, "no system call is made there");
-    world.halves(code, &[0x050f]);
-    let call = seeming_call(&world.threads[0], &registers, &world.memory);
+    let call = waiting_call(&registers);
     assert_eq!(call, Some(SystemCall { number: 202, arguments: [LOCK, WAIT, 2, 0, 0, 0] }));
-    assert_eq!(seeming_call(&world.threads[1], &registers, &world.memory), None, "it has called nothing that waits");
+    world.threads.iter_mut().for_each(|thread| thread.thread.registers = registers);
+    assert!(!seems_to_wait(&world.threads[0], &world.memory), "no system call is made there");
+    world.halves(code, &[0x050f]);
+    assert!(seems_to_wait(&world.threads[0], &world.memory));
+    assert!(!seems_to_wait(&world.threads[1], &world.memory), "it has called nothing that waits");
+    world.threads[0].thread.registers.set(Registers::PC, None);
+    assert!(!seems_to_wait(&world.threads[0], &world.memory));
     registers.set(5, None);
-    assert_eq!(seeming_call(&world.threads[0], &registers, &world.memory), None);
+    assert_eq!(waiting_call(&registers), None);
     world.threads[0].thread.call = call;
     is(&world.only_lock(), "mutex", Some(OWNER));
 }
@@ -264,20 +268,86 @@ fn held_by_the_third(change: impl FnOnce(&mut World)) -> LockRow {
 
 #[test]
 fn stacks_that_are_cut_short_or_go_over_to_others_are_looked_through() {
-    let last = |world: &mut World, number: usize, cfa| world.threads[number - 1].calls[0].frame.cfa = cfa;
+    let last = |world: &mut World, number: usize, cfa| world.threads[number - 1].stack.frames[0].cfa = cfa;
     let found = |lock: LockRow| (owners(&lock), lock.inferred);
     // That of somebody who has nothing to do with it: where it ends is not known.
     assert_eq!(found(held_by_the_third(|world| last(world, 4, 0))), (vec![103], true));
     assert_eq!(found(held_by_the_third(|world| last(world, 4, 0x7fff_0000))), (vec![103], true));
-    assert_eq!(found(held_by_the_third(|world| world.threads[3].calls.clear())), (vec![103], true));
+    assert_eq!(found(held_by_the_third(|world| world.threads[3].stack.frames.clear())), (vec![103], true));
     // That of the owner, whose handler of a signal runs on another one.
     let handler = |world: &mut World| {
         let (interrupted, thread) = (STACKS + 3 * STACK, &mut world.threads[2]);
         thread.thread.registers.set(Registers::SP, Some(START + 0x3_8000));
-        let inner = [START + 0x3_8020, interrupted].map(|cfa| call(LIBC, "handler", cfa));
-        thread.calls.splice(0..0, inner);
+        let inner = stack_of([START + 0x3_8020, interrupted]).frames;
+        thread.stack.frames.splice(0..0, inner);
     };
     assert_eq!(found(held_by_the_third(handler)), (vec![103], true));
+    // However deep that handler is.
+    let deep = |world: &mut World| {
+        handler(world);
+        let inner = stack_of((1..200).map(|depth| START + 0x3_8000 + depth / 8)).frames;
+        world.threads[2].stack.frames.splice(0..0, inner);
+    };
+    assert_eq!(found(held_by_the_third(deep)), (vec![103], true));
+    // That of the owner: the pointer lies in a call that is not known any more.
+    let cut = |end| {
+        move |world: &mut World| {
+            last(world, 3, STACKS + 3 * STACK + 0x40);
+            world.threads[2].stack.end = end;
+        }
+    };
+    assert_eq!(found(held_by_the_third(cut(End::NoRules))), (vec![103], true));
+    assert_eq!(found(held_by_the_third(cut(End::Outermost))), (vec![], false), "it is no part of the stack");
+}
+
+#[test]
+fn what_lies_in_the_descriptor_of_a_thread_is_no_call() {
+    let descriptor = STACKS + 3 * STACK + 0xc0;
+    let put = |world: &mut World| {
+        world.word(descriptor, descriptor).word(descriptor + 0x10, descriptor);
+        world.threads[2].stack.end = End::NoRules;
+    };
+    let lock = held_by_the_third(put);
+    assert_eq!((owners(&lock), lock.candidates.len()), (vec![], 0));
+}
+
+#[test]
+fn a_register_leads_to_a_lock_as_a_stack_does() {
+    let functions = ["std::sys::sync::mutex::futex::Mutex::lock_contended"];
+    let world = |registers: &[(usize, &str)]| {
+        let mut world = World::new(4);
+        world.halves(LOCK, &[2]).wait(1, (LOCK, WAIT, 2), &functions, "service::work");
+        for (number, name) in registers {
+            let known = &mut world.threads[number - 1].thread.registers;
+            known.complete(&[(*name, LOCK)].into_iter().collect());
+        }
+        world
+    };
+    is(&world(&[]).only_lock(), "Rust mutex", None);
+    is(&world(&[(3, "rbx")]).only_lock(), "Rust mutex", Some(103));
+    is(&world(&[(1, "r12"), (3, "r13")]).only_lock(), "Rust mutex", Some(103));
+    let two = world(&[(3, "rbx"), (4, "rbx")]).only_lock();
+    assert_eq!((owners(&two), two.candidates.len()), (vec![], 2), "one has it, and two lead to it");
+    // Who is not known to lead to it is asked, the thread that waits for it the last; nobody is where it is known already.
+    let asked = std::cell::RefCell::new(Vec::new());
+    let ask = |world: &World, registers: &dyn Fn(usize) -> Option<Registers>| {
+        asked.borrow_mut().clear();
+        let ask = |index| {
+            asked.borrow_mut().push(index);
+            registers(index)
+        };
+        let rows = world.rows_asking(&|| false, &ask);
+        owners(&rows[0].locks[0])
+    };
+    let third = |index| Some((index == 2).then_some(("r14", LOCK)).into_iter().collect::<Registers>());
+    assert_eq!((ask(&world(&[]), &third), asked.take()), (vec![103], vec![1, 2, 3, 0]));
+    assert_eq!((ask(&world(&[(3, "rbx")]), &third), asked.take()), (vec![103], vec![]));
+    assert_eq!((ask(&world(&[]), &|_| None), asked.take()), (vec![], vec![1]), "nobody answers");
+    let mut known = world(&[]);
+    known.threads[1].thread.registers.complete(&PRESERVED.map(|name| (name, 1)).into_iter().collect());
+    assert_eq!((ask(&known, &third), asked.take()), (vec![103], vec![2, 3, 0]));
+    let many = World { threads: World::new(500).threads, ..world(&[]) };
+    assert_eq!(many.rows_asking(&|| false, &|_| panic!("nobody waits for anything")), []);
 }
 
 #[test]
