@@ -110,6 +110,33 @@ deadlock: 2 threads wait for each other
 }
 
 #[test]
+fn of_a_cycle_of_very_many_some_are_shown() {
+    let ring = |count: u64| DeadlockRow {
+        kind: DeadlockKind::Cycle,
+        threads: (0..count).map(|index| stuck(2 + index, index as usize, "next", 44)).collect(),
+        behind: vec![stuck(1, 0, "next", 44)],
+        locks: (0..count)
+            .map(|index| lock(0x1000 + 0x40 * index, Some(2 + (index + 1) % count), [2 + index]))
+            .collect(),
+        ..DeadlockRow::default()
+    };
+    let lines = |count| text(vec![ring(count)]).lines().map(str::to_owned).collect::<Vec<_>>();
+    // The last of 17 takes no more room than saying that there is one more.
+    assert_eq!(lines(17).len(), 1 + 17 + 2 + 1);
+    let many = lines(1000);
+    assert_eq!(many.len(), 1 + 16 + 1 + 2 + 1);
+    assert_eq!(many[0], "deadlock: 1000 threads wait for each other");
+    assert_eq!(
+        many[16],
+        "  thread 17 (worker-17) waits for mutex 0x13c0, held by thread 18, in next at service.cpp:44"
+    );
+    assert_eq!(many[17], "  … and 984 more (--format json for all)");
+    assert_eq!(many[18], "  and behind them 1 thread waits:");
+    let json = json(vec![ring(1000)]);
+    assert_eq!(json["results"][0]["waits"].as_array().map(Vec::len), Some(1001));
+}
+
+#[test]
 fn a_thread_that_waits_for_itself_is_a_cycle_of_its_own() {
     let row = DeadlockRow {
         kind: DeadlockKind::Cycle,

@@ -11,7 +11,11 @@ use std::fmt::Write as _;
 /// Of so many locks of a row it is shown who waits for them.
 const MOST_LOCKS: usize = 16;
 
-/// A row: what it is in a line, and below it a line for each thread of a cycle, and for each lock of a queue.
+/// So many threads of a cycle are shown, so that one of a hundred is no screen of its own.
+const MOST_MEMBERS: usize = 16;
+
+/// A row: what it is in a line, and below it a line for each thread of a cycle, and for each lock of a queue, as far as they are
+/// not too many.
 pub(super) fn deadlock(row: &DeadlockRow, style: &Style) -> String {
     match row.kind {
         DeadlockKind::Cycle => cycle(row, style),
@@ -25,11 +29,18 @@ fn cycle(row: &DeadlockRow, style: &Style) -> String {
         threads => format!("deadlock: {} threads wait for each other", threads.len()),
     };
     let mut text = format!("{}\n", style.mark(&head));
-    for stuck in &row.threads {
+    let (shown, hidden) = match row.threads.len() {
+        count if count > MOST_MEMBERS + 1 => row.threads.split_at(MOST_MEMBERS),
+        count => row.threads.split_at(count),
+    };
+    for stuck in shown {
         let name = thread(&stuck.thread, stuck.name.as_deref());
         let lock = stuck.lock.and_then(|lock| row.locks.get(lock));
         let wait = lock.map(|lock| format!("  {name} waits for {}", what(lock, stuck.wants.as_deref())));
         text.push_str(&with_place(&wait.unwrap_or_default(), &place(stuck), style));
+    }
+    if !hidden.is_empty() {
+        let _ = writeln!(text, "  … and {} more (--format json for all)", hidden.len());
     }
     if !row.behind.is_empty() {
         let _ = writeln!(text, "  and behind them {}:", waiting(row.behind.len()));

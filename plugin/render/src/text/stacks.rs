@@ -1,6 +1,6 @@
 //! What `stacks` finds: a paragraph for each stack, or a tree.
 
-use super::symbols::{base, source};
+use super::symbols::{base, file_name, source};
 use super::{Style, escape, shorten};
 use crate::units::plural;
 use analysis::{BranchRow, CallRow, StackRow, StackRows, ThreadRow};
@@ -80,10 +80,6 @@ fn function(call: &CallRow) -> String {
         }
     }
     text
-}
-
-fn file_name(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// The tree, in which what only one function calls is no further to the right than that one.

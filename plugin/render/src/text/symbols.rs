@@ -8,9 +8,14 @@ use std::fmt::Write as _;
 /// Columns of an address, or of what stands in its place.
 const ADDRESS: usize = 18;
 
-/// A file's name without its folders.
+/// A file's name without its folders, as it is shown.
 pub(super) fn base(path: &str) -> String {
-    escape(path.rsplit('/').next().unwrap_or(path))
+    escape(file_name(path))
+}
+
+/// A file's name without its folders.
+pub(super) fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// ` at FILE:LINE`, as far as it is known.
