@@ -11,6 +11,7 @@
 //! - [`report`]: what is in a JSON report; [`heap`]: the heap that a debuggee says it has, against one
 //! - [`Leftovers`]: nothing of ours stays behind
 
+pub mod backtrace;
 mod batch;
 mod core_file;
 mod dap;

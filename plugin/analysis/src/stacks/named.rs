@@ -22,6 +22,13 @@ impl Names {
         Self { rows: rows.into_iter().map(|row| (row.address, row)).collect() }
     }
 
+    /// Says which file is mapped, as `file_at` tells, where addresses were found in no module: nothing can be read of it here.
+    pub fn complete(&mut self, file_at: impl Fn(u64) -> Option<Arc<str>>) {
+        for row in self.rows.values_mut().filter(|row| row.module.is_none()) {
+            row.module = file_at(row.address);
+        }
+    }
+
     /// What is at a frame; `None` if it was not looked up.
     pub fn at(&self, frame: &Frame) -> Option<&LookupRow> {
         self.rows.get(&frame.within())
@@ -84,6 +91,18 @@ mod tests {
     fn calls_are_looked_up_where_they_were_made() {
         let stack = Stack { frames: vec![frame(10, true), frame(20, false), frame(20, false)], end: End::Outermost };
         assert_eq!(addresses([&stack]), [10, 19]);
+    }
+
+    #[test]
+    fn what_is_in_no_module_is_in_a_file() {
+        let rows = [10, 19, 29].map(|address| LookupRow { address, ..LookupRow::default() });
+        let known = LookupRow { module: Some("/known".into()), ..rows[0].clone() };
+        let mut names = Names::new([known, rows[1].clone(), rows[2].clone()]);
+        names.complete(|address| (address < 20).then(|| format!("/mapped-{address}").into()));
+        let stack = Stack { frames: vec![frame(10, true), frame(20, false), frame(30, false)], end: End::NoRules };
+        let calls = names.calls(&stack);
+        let modules: Vec<_> = calls.iter().map(|call| call.module.as_deref()).collect();
+        assert_eq!(modules, [Some("/known"), Some("/mapped-19"), None]);
     }
 
     #[test]

@@ -48,7 +48,8 @@ pub fn run(
     let (mut modules, search) = (modules.modules, modules.search);
     unlisted::add(&mut modules, &inspected);
     let course = Box::new(move |stages: &mut Stages, ground: &Ground| {
-        let walked = walk::walk(stages, modules, search, threads)?;
+        let mut walked = walk::walk(stages, modules, search, threads)?;
+        walked.names.complete(|address| unlisted::file_at(&ground.space, address));
         telling(stages, ground, walked)
     });
     course::run(session, options, Plan { command, inspected, course, none, relayed: Relayed::Asked })

@@ -1,9 +1,19 @@
-//! Modules that the debugger does not list, because it has no file of theirs.
+//! Code that is in no module that the debugger lists, because it has no file of it.
 
 use crate::inspect::Inspected;
 use std::collections::HashSet;
+use std::sync::Arc;
 use target::modules::{Module, loaded_build_id};
-use target::{Backing, Permissions};
+use target::{AddressSpace, Backing, Permissions};
+
+/// The path of the file that is mapped at an address, or the kernel's name for what is.
+pub fn file_at(space: &AddressSpace, address: u64) -> Option<Arc<str>> {
+    match &space.region_at(address)?.backing {
+        Backing::File { path, .. } => Some(path.as_str().into()),
+        Backing::Special { name } => Some(name.as_str().into()),
+        _ => None,
+    }
+}
 
 /// Adds what is mapped of files that code is run from. Where there is no such file here, their call frame information may still be
 /// in memory.

@@ -6,7 +6,7 @@ use crate::here;
 use crate::task_executor::TaskExecutor;
 use analysis::files::FileAnalysis;
 use analysis::lookup::{Given, Lookup, LookupOptions, Spelling};
-use analysis::stacks::{self, End, Names, Registers, Setup, Stack, Thread, Unwind, View};
+use analysis::stacks::{self, End, Frame, Names, Registers, Setup, Stack, Thread, Unwind, View};
 use analysis::{Analysis, Executor, InProcess};
 use anyhow::{Context as _, Result};
 use multiprocessing::codec;
@@ -178,9 +178,11 @@ fn ask_calls(
             continue;
         };
         if told.frames.len() > stack.frames.len() {
+            // No call precedes what a handler returns to, and what is behind that was interrupted.
+            let returns = |frame: &Frame| stacks::returns_from_signal(&*stages.reading.memory, frame.pc);
+            let returns: Vec<bool> = told.frames.iter().map(returns).collect();
             for at in 1..told.frames.len() {
-                let callee = told.frames[at - 1].pc;
-                told.frames[at].interrupted = stacks::returns_from_signal(&*stages.reading.memory, callee);
+                told.frames[at].interrupted = returns[at - 1] || returns[at];
             }
             *stack = told;
             taken.insert(index);

@@ -4,7 +4,7 @@ use super::super::{End, Frame, Registers, Stack};
 use super::View;
 use super::code::Code;
 use super::frames::BUDGET;
-use super::row::State;
+use super::row::{Rule, State};
 use super::window::Window;
 
 /// As many frames of a stack are looked at: a stack of 8 MiB that has overflowed has fewer.
@@ -47,7 +47,9 @@ fn walk(
         }
         let row = code.row(view, pc, interrupted, stack)?;
         let cfa = state.cfa(row, stack)?;
-        if !runs.go_on(cfa, row.is_signal) {
+        // What was interrupted while it had its return address in a register has nothing on the stack.
+        let is_bare = interrupted && matches!(row.pc, Rule::In(_));
+        if !runs.go_on(cfa, row.is_signal, is_bare) {
             // It is its callee that is the last one.
             if frames.len() > 1 {
                 frames.pop();
@@ -80,10 +82,13 @@ impl Runs {
         Self { runs: vec![(stack_pointer, stack_pointer)] }
     }
 
-    /// Goes on to a frame; `false` if a caller cannot lie there, because one of its callees does, or one lies higher on the same
-    /// stack.
-    fn go_on(&mut self, cfa: u64, is_signal: bool) -> bool {
+    /// Goes on to a frame; `false` if a caller cannot lie there, because one of its callees does, unless that is bare, or one lies
+    /// higher on the same stack.
+    fn go_on(&mut self, cfa: u64, is_signal: bool, is_bare: bool) -> bool {
         let Some(((low, high), before)) = self.runs.split_last_mut() else { return false };
+        if is_bare && cfa == *high {
+            return true;
+        }
         let been = |(low, high): &(u64, u64)| *low < cfa && cfa <= *high;
         if before.iter().any(been) {
             return false;
@@ -107,33 +112,47 @@ mod tests {
     #[test]
     fn a_caller_lies_higher_on_the_same_stack() {
         let mut runs = Runs::new(0x1000);
-        assert!(runs.go_on(0x1008, false));
-        assert!(runs.go_on(0x1040, false));
+        assert!(runs.go_on(0x1008, false, false));
+        assert!(runs.go_on(0x1040, false, false));
         for cfa in [0x1040, 0x1020, 0x1008, 0x1000] {
-            assert!(!runs.go_on(cfa, false), "{cfa:#x}");
+            assert!(!runs.go_on(cfa, false, false), "{cfa:#x}");
         }
-        assert!(runs.go_on(0x1048, false));
+        assert!(runs.go_on(0x1048, false, false));
     }
 
     #[test]
     fn another_stack_may_lie_below_and_none_is_gone_through_twice() {
         let mut runs = Runs::new(0x9000);
-        assert!(runs.go_on(0x9100, false));
+        assert!(runs.go_on(0x9100, false, false));
         // A signal handler's own stack lies above what was interrupted.
-        assert!(runs.go_on(0x1000, true));
-        assert!(runs.go_on(0x1040, false));
-        assert!(!runs.go_on(0x9080, false));
-        assert!(!runs.go_on(0x9080, true));
+        assert!(runs.go_on(0x1000, true, false));
+        assert!(runs.go_on(0x1040, false, false));
+        assert!(!runs.go_on(0x9080, false, false));
+        assert!(!runs.go_on(0x9080, true, false));
         // Interrupted on the same stack.
-        assert!(runs.go_on(0x1100, true));
-        assert!(runs.go_on(0x1108, false));
-        assert!(!runs.go_on(0x1030, true));
+        assert!(runs.go_on(0x1100, true, false));
+        assert!(runs.go_on(0x1108, false, false));
+        assert!(!runs.go_on(0x1030, true, false));
+    }
+
+    #[test]
+    fn a_function_without_a_frame_lies_where_its_caller_does() {
+        let mut runs = Runs::new(0x1000);
+        assert!(!runs.go_on(0x1000, false, false));
+        assert!(runs.go_on(0x1000, false, true));
+        assert!(runs.go_on(0x1040, false, false));
+        assert!(!runs.go_on(0x1020, false, true), "its caller would lie lower");
+        // Interrupted.
+        assert!(runs.go_on(0x2000, true, false));
+        assert!(runs.go_on(0x2000, false, true));
+        assert!(runs.go_on(0x2008, false, false));
     }
 
     #[test]
     fn stacks_are_not_changed_for_ever() {
         let mut runs = Runs::new(u64::MAX);
-        let changes = (0..10 * MOST_RUNS as u64).take_while(|change| runs.go_on(u64::MAX - 16 * (change + 1), false));
+        let changes =
+            (0..10 * MOST_RUNS as u64).take_while(|change| runs.go_on(u64::MAX - 16 * (change + 1), false, false));
         assert!(changes.count() < MOST_RUNS);
     }
 }
