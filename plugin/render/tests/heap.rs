@@ -1,8 +1,8 @@
 //! What the heap commands say, in text and in JSON.
 
 use analysis::{
-    AllocationRow, FindingRow, HeapRow, HeapRows, HeapTotals, LeakGroup, LeakRow, LeakRows, Match, ObjectRow, RefRow,
-    Report, Results, Stats, Sum, SymbolOffset, Value,
+    AllocationRow, FindingRow, HeapRow, HeapRows, HeapTotals, LeakGroup, LeakRow, LeakRows, Match, ObjectRow,
+    ObjectRows, RefRow, Report, Results, Stats, Sum, SymbolOffset, Value,
 };
 use render::{Format, Style, render};
 use serde_json::{Value as Json, json};
@@ -135,8 +135,14 @@ fn objects_and_findings_say_what_they_are() {
         allocation: allocation(),
         owner: Some(owner),
     };
-    let shown = text(&report(Results::Objects(vec![object]), 1));
-    assert_eq!(shown, "0x0000000000005010   88 bytes  Session  held by 0x6000 anonymous ---\n1 object\n");
+    let objects = ObjectRows { rows: vec![object], sum: Sum { count: 3, bytes: 264 } };
+    let report_of = report(Results::Objects(objects), 3);
+    let expected = "\
+0x0000000000005010   88 bytes  Session  held by 0x6000 anonymous ---
+the first 1 of 3 objects (--limit N for more), 264 bytes in all
+";
+    assert_eq!(text(&report_of), expected);
+    assert_eq!(json(&report_of)["totals"], json!({"count": 3, "bytes": 264}));
     let finding = FindingRow {
         address: 0x5060,
         kind: "size".into(),

@@ -116,6 +116,15 @@ pub struct LeakGroup {
     pub example: u64,
 }
 
+/// What `objects` answers with.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ObjectRows {
+    /// One for each object, by address.
+    pub rows: Vec<ObjectRow>,
+    /// All of them together, those beyond the limit too.
+    pub sum: Sum,
+}
+
 /// A pointer to what was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RefRow {

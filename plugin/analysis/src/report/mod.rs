@@ -15,7 +15,8 @@ use target::AddressRange;
 
 pub use deadlocks::{DeadlockKind, DeadlockRow, LockRow, StuckRow, ThreadRef};
 pub use heap::{
-    AllocationRow, FindingRow, HeapRow, HeapRows, HeapTotals, LeakGroup, LeakRow, LeakRows, ObjectRow, RefRow, Sum,
+    AllocationRow, FindingRow, HeapRow, HeapRows, HeapTotals, LeakGroup, LeakRow, LeakRows, ObjectRow, ObjectRows,
+    RefRow, Sum,
 };
 pub use lookup::{FrameRow, LineRow, LookupRow};
 pub use memory::{Content, Context, MappingRow, Match, SymbolOffset, Value};
@@ -142,7 +143,7 @@ pub enum Results {
     Heap(HeapRows),
     Leaks(LeakRows),
     Refs(Vec<RefRow>),
-    Objects(Vec<ObjectRow>),
+    Objects(ObjectRows),
     Findings(Vec<FindingRow>),
     Deadlocks(Vec<DeadlockRow>),
     Stacks(StackRows),
@@ -165,11 +166,11 @@ macro_rules! rows {
             Results::Lookups($rows) => $each,
             Results::Lines($rows) => $each,
             Results::Refs($rows) => $each,
-            Results::Objects($rows) => $each,
             Results::Findings($rows) => $each,
             Results::Deadlocks($rows) => $each,
             Results::Heap(HeapRows { rows: $rows, .. }) => $each,
             Results::Leaks(LeakRows { rows: $rows, .. }) => $each,
+            Results::Objects(ObjectRows { rows: $rows, .. }) => $each,
             Results::Stacks(StackRows { rows: $rows, .. }) => $each,
             Results::Branches($rows) => $each,
             Results::Jobs(_) | Results::Pool(_) | Results::Hosts(_) | Results::Versions(_) => $other,
@@ -206,7 +207,7 @@ impl Results {
             (Self::Lookups(rows), Self::Lookups(mut more)) => rows.append(&mut more),
             (Self::Lines(rows), Self::Lines(mut more)) => rows.append(&mut more),
             (Self::Refs(rows), Self::Refs(mut more)) => rows.append(&mut more),
-            (Self::Objects(rows), Self::Objects(mut more)) => rows.append(&mut more),
+            (Self::Objects(rows), Self::Objects(mut more)) => rows.rows.append(&mut more.rows),
             (Self::Findings(rows), Self::Findings(mut more)) => rows.append(&mut more),
             (Self::Deadlocks(rows), Self::Deadlocks(mut more)) => rows.append(&mut more),
             (Self::Stacks(rows), Self::Stacks(mut more)) => rows.rows.append(&mut more.rows),

@@ -4,8 +4,7 @@ use super::Command;
 use crate::cli::ScanOptions;
 use crate::heap_scan::{self, HeapPlan, objects};
 use crate::session::Session;
-use analysis::Results;
-use analysis::find;
+use analysis::{ObjectRows, Results, find};
 use anyhow::{Result, bail};
 
 /// Find live objects by the name of their type.
@@ -50,7 +49,7 @@ impl Command for Objects {
         let inspected = session.inspect()?;
         let limit = session.limit(&scan)?;
         let course = objects::course(matches, subclasses, inspected.registers(), limit);
-        let none = Results::Objects(Vec::new());
+        let none = Results::Objects(ObjectRows::default());
         heap_scan::run(session, &scan, HeapPlan { command: Self::NAME, inspected, course, none })
     }
 }

@@ -20,8 +20,9 @@ pub struct Ground {
 /// A target at a moment at which it did not change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Moment {
-    /// A process at a stop: which process, and the debugger's count of its stops, those for expressions among them.
-    Stop { pid: u64, start_time: Option<u64>, stop: u32 },
+    /// A process at a stop: which process, the debugger's number of it, since one may be of another machine or a core file that only
+    /// the debugger reads, and its count of the stops, those for expressions among them.
+    Stop { pid: u64, start_time: Option<u64>, number: u32, stop: u32 },
     /// A core file, as it is on disk.
     Core { path: PathBuf, length: u64, modified: Option<SystemTime> },
 }
@@ -40,7 +41,8 @@ impl Moment {
             Access::Direct { identity, .. } => identity.as_ref().map(|identity| identity.start_time),
             Access::Relayed(_) => None,
         };
-        let stop = inspected.target.process()?.moment();
-        Some(Self::Stop { pid: inspected.info.pid?, start_time, stop })
+        let process = inspected.target.process()?;
+        let (number, stop) = (process.unique_id(), process.moment());
+        Some(Self::Stop { pid: inspected.info.pid?, start_time, number, stop })
     }
 }

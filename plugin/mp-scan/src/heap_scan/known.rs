@@ -104,9 +104,12 @@ impl Known {
         Ok((known, sightings))
     }
 
-    /// Whether an allocator was found that is understood.
+    /// Whether an allocator was found that is understood. malloc of glibc is there, but unused, where another one has taken its
+    /// place.
     pub fn is_covered(&self) -> bool {
-        !self.located.arenas.is_empty() || !self.located.segments.is_empty()
+        let found = !self.located.arenas.is_empty() || !self.located.segments.is_empty();
+        let replaced = self.located.is_unused() && !self.runtimes.allocators.is_empty();
+        found && !replaced
     }
 
     /// Whether there is anything to tell of.
@@ -155,7 +158,8 @@ impl Known {
         let others = self.runtimes.allocators.iter();
         let others =
             others.map(|other| format!("what {} has allocated is not covered ({})", other.name, other.evidence));
-        let unused = self.located.is_unused().then(|| "nothing has been allocated yet".to_owned());
+        let unused =
+            (self.located.is_unused() && self.is_covered()).then(|| "nothing has been allocated yet".to_owned());
         let copy = self.copy.get().and_then(Option::as_ref).filter(|copy| copy.left > 0);
         let left = copy.map(|copy| {
             let (copied, left) = (render::bytes(copy.bytes), render::bytes(copy.left));

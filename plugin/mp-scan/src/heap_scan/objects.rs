@@ -5,7 +5,7 @@ use crate::course::{Answer, Course};
 use analysis::find::Matches;
 use analysis::heap::refs::{Pointer, Query};
 use analysis::heap::types::Object;
-use analysis::{ObjectRow, Results};
+use analysis::{ObjectRow, ObjectRows, Results, Sum};
 
 /// So many objects are gone through between two looks at whether to stop.
 const STEP: u64 = 1 << 16;
@@ -23,14 +23,14 @@ pub fn course(matches: Matches, subclasses: bool, registers: Registers, limit: u
         let wanted = types.matching(&matches, subclasses);
         let stop = stages.stop_signal();
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let mut total = 0;
+        let mut sum = Sum::default();
         let mut objects: Vec<Object> = Vec::new();
         for object in types.objects(&known.indexed.index, &wanted) {
-            total += 1;
+            sum.add(object.size);
             if objects.len() < limit {
                 objects.push(object);
             }
-            if total % STEP == 0 && stop.requested() {
+            if sum.count % STEP == 0 && stop.requested() {
                 return Err(stop.failure());
             }
         }
@@ -58,12 +58,12 @@ pub fn course(matches: Matches, subclasses: bool, registers: Registers, limit: u
         };
         let rows = objects.iter().zip(&owners).map(row).collect();
         let mut notes = known.notes();
-        if total == 0 {
+        if sum.count == 0 {
             notes.push(format!(
                 "the heap has {} types, and none of them matches: see `mp-scan heap`",
                 types.list().len()
             ));
         }
-        Ok(Answer::new(Results::Objects(rows), total, notes))
+        Ok(Answer::new(Results::Objects(ObjectRows { rows, sum }), sum.count, notes))
     })
 }

@@ -4,7 +4,7 @@ use super::{MatchRow, hex, hex_bytes, match_row};
 use analysis::{AllocationRow, FindingRow, HeapRow, HeapRows, LeakRow, LeakRows, ObjectRow, RefRow, Results, Sum};
 use serde::Serialize;
 
-/// What stands beside the results of `heap` and `leaks`: sums over everything.
+/// What stands beside the results of `heap`, `leaks` and `objects`: sums over everything.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum Totals {
@@ -23,6 +23,7 @@ pub(super) enum Totals {
         sum: SumDocument,
         unreferenced: SumDocument,
     },
+    Objects(SumDocument),
 }
 
 #[derive(Serialize)]
@@ -50,6 +51,7 @@ pub(super) fn totals(results: &Results) -> Option<Totals> {
         Results::Leaks(LeakRows { sum: all, unreferenced, .. }) => {
             Some(Totals::Leaks { sum: sum(*all), unreferenced: sum(*unreferenced) })
         }
+        Results::Objects(rows) => Some(Totals::Objects(sum(rows.sum))),
         _ => None,
     }
 }

@@ -131,7 +131,7 @@ impl Serialize for Rows<'_> {
             Results::Heap(heap) => to.collect_seq(heap.rows.iter().map(heap_row).map(Row::Heap)),
             Results::Leaks(leaks) => to.collect_seq(leaks.rows.iter().map(leak_row).map(Row::Leak)),
             Results::Refs(rows) => to.collect_seq(rows.iter().map(ref_row).map(Row::Ref)),
-            Results::Objects(rows) => to.collect_seq(rows.iter().map(object_row).map(Row::Object)),
+            Results::Objects(rows) => to.collect_seq(rows.rows.iter().map(object_row).map(Row::Object)),
             Results::Findings(rows) => to.collect_seq(rows.iter().map(finding_row).map(Row::Finding)),
             Results::Stacks(rows) => to.collect_seq(rows.rows.iter().map(stack_row).map(Row::Stack)),
             Results::Branches(rows) => to.collect_seq(rows.iter().map(branch_row).map(Row::Branch)),

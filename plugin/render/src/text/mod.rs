@@ -67,7 +67,7 @@ pub fn write_results(results: &Results, columns: Columns, style: &Style, out: &m
         Results::Lookups(rows) => lines(out, rows, |row| symbols::lookup(row, style)),
         Results::Lines(rows) => lines(out, rows, |row| symbols::line(row, style)),
         Results::Refs(rows) => lines(out, rows, |row| heap::reference(row, style)),
-        Results::Objects(rows) => lines(out, rows, |row| heap::object(row, style)),
+        Results::Objects(rows) => lines(out, &rows.rows, |row| heap::object(row, style)),
         Results::Findings(rows) => lines(out, rows, |row| heap::finding(row, style)),
         Results::Deadlocks(rows) => lines(out, rows, |row| deadlocks::deadlock(row, style)),
         Results::Mappings(rows) => whole(out, &mappings(rows, style)),
@@ -292,7 +292,12 @@ pub fn summary(report: &Report) -> String {
         Results::Lookups(_) => parts.push(row_count(report, "address")),
         Results::Lines(_) => parts.push(row_count(report, "range")),
         Results::Refs(_) => parts.push(row_count(report, "pointer")),
-        Results::Objects(_) => parts.push(row_count(report, "object")),
+        Results::Objects(rows) => {
+            parts.push(match rows.sum.count {
+                0 => row_count(report, "object"),
+                _ => format!("{}, {} in all", row_count(report, "object"), bytes(rows.sum.bytes)),
+            });
+        }
         Results::Findings(_) => parts.push(row_count(report, "finding")),
         Results::Deadlocks(rows) => parts.push(cut_short(report, deadlocks::count(report, rows))),
         Results::Heap(rows) => parts.push(row_count(report, &rows.by)),
