@@ -117,6 +117,9 @@ def references(rows, where, truth):
             if median(after) < 0.005:
                 break
         rows.add(f"{where.name}: the same, again", median(after) * 1e3, goal=5, unit="ms")
+        line = f"mp-scan refs {address & ~0xffff:#x}..{(address & ~0xffff) + 0x10000:#x}"
+        after = [session.scan(line)["wall"] for _ in range(5)]
+        rows.add(f"{where.name}: who points into 64 KiB, again", median(after) * 1e3, goal=5, unit="ms")
 
 
 def contents(rows, where, truth):

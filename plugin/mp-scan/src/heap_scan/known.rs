@@ -13,6 +13,7 @@ use analysis::heap::types::{HeapTypes, Types};
 use analysis::heap::{Area, HEADER, Segments};
 use analysis::{AllocationRow, ScanRange, Skip, TargetKind};
 use anyhow::Context as _;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use target::{AddressRange, Permissions, Region};
 
@@ -21,6 +22,9 @@ const GRAPH: u64 = 8 << 30;
 
 /// So many pointers at most are sorted by what they point to, behind the prompt: that takes 16 bytes for each, and 6 are kept.
 const MOST_POINTERS: u64 = 32 << 20;
+
+/// So many searches are made before all pointers are sorted while somebody waits: that takes as long as five.
+const PATIENT: u32 = 3;
 
 /// A heap that has been indexed.
 #[derive(Debug)]
@@ -39,6 +43,8 @@ pub struct Known {
     pointers: OnceLock<Arc<Pointers>>,
     /// All pointers, and what could not be read of where they may lie; nothing if there are too many.
     inverted: OnceLock<Option<(Inverted, Vec<Skip>)>>,
+    /// How often somebody has looked through all memory for pointers.
+    searches: AtomicU32,
 }
 
 /// Who points to whom, and where that was looked for.
@@ -97,6 +103,7 @@ impl Known {
             types: OnceLock::new(),
             pointers: OnceLock::new(),
             inverted: OnceLock::new(),
+            searches: AtomicU32::new(0),
         });
         if let Some(moment) = &ground.moment {
             engine().heaps.keep(moment.clone(), Arc::clone(&known));
@@ -289,7 +296,9 @@ impl Known {
         let before = stages.skipped.len();
         let mapped = ground.space.regions.iter().filter(|region| region.is_readable()).map(|region| region.range);
         let area = self.area(stages, ground, registers);
-        let inverted = match Invert::new(area, mapped.collect(), MOST_POINTERS) {
+        // There is no use in looking where there are more chunks than there may be pointers.
+        let few = self.indexed.index.count() <= MOST_POINTERS;
+        let inverted = match Invert::new(area, mapped.collect(), MOST_POINTERS).filter(|_| few) {
             Some(invert) => {
                 let merge = stages.run(&invert, &self.indexed, &[])?.merge;
                 let stop = stages.stop_signal();
@@ -311,6 +320,12 @@ impl Known {
         let found = inverted.pointers(target, most, &self.indexed.index.lookup())?;
         stages.skipped.extend(skipped.iter().cloned());
         Some(found)
+    }
+
+    /// Counts one more search through all memory, and says whether it is time to sort all pointers first: one command after the other
+    /// leaves nothing the time to be done behind the prompt.
+    pub fn is_searched_often(&self) -> bool {
+        self.searches.fetch_add(1, Ordering::Relaxed) >= PATIENT
     }
 
     /// Whether it has been tried to sort all pointers.

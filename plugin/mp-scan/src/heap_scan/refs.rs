@@ -52,8 +52,14 @@ pub fn course(question: Question, registers: Registers) -> Course {
         let stop = stages.stop_signal();
         let requested = || stop.requested();
         let mut query = pointers.as_ref().map(|kept| Query::new(&kept.graph, &view, &kept.area, &requested));
-        let found = known.inverted(stages, target, question.limit);
-        let found = found.or_else(|| query.as_mut()?.pointers(target, question.limit));
+        let mut found = known.inverted(stages, target, question.limit);
+        if found.is_none() {
+            found = query.as_mut().and_then(|query| query.pointers(target, question.limit));
+        }
+        if found.is_none() && !known.is_inverted() && known.is_searched_often() {
+            known.invert(stages, ground, &registers)?;
+            found = known.inverted(stages, target, question.limit);
+        }
         let found = match found {
             Some(found) => found,
             None => {
