@@ -234,6 +234,23 @@ fn of_a_queue_for_very_many_locks_some_are_shown() {
 }
 
 #[test]
+fn of_very_many_places_some_are_shown() {
+    let queue = |places: u64| DeadlockRow {
+        kind: DeadlockKind::Queue,
+        threads: (0..places)
+            .flat_map(|place| [2 * place, 2 * place + 1].map(|number| stuck(10 + number, 0, "handle", place)))
+            .collect(),
+        owner: Some(StuckRow { lock: None, call: Some("read".into()), ..stuck(7, 0, "pump", 80) }),
+        locks: vec![lock(0x1000, Some(7), 10..10 + 2 * places)],
+        ..DeadlockRow::default()
+    };
+    let lines = |places| text(vec![queue(places)]).lines().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(lines(9).len(), 2 + 9 + 1);
+    let many = lines(3000);
+    assert_eq!((many.len(), &many[10][..]), (2 + 8 + 1 + 1, "      5984 in 2992 more places"));
+}
+
+#[test]
 fn other_waits_are_a_line_each() {
     let condition = LockRow { kind: "condition variable".into(), ..lock(0x40, None, 2..=65) };
     let idle = DeadlockRow {

@@ -14,6 +14,9 @@ const MOST_LOCKS: usize = 16;
 /// So many threads of a cycle are shown, so that one of a hundred is no screen of its own.
 const MOST_MEMBERS: usize = 16;
 
+/// So many places in which threads wait for a lock are shown, those of most threads.
+const MOST_PLACES: usize = 8;
+
 /// A row: what it is in a line, and below it a line for each thread of a cycle, and for each lock of a queue, as far as they are
 /// not too many.
 pub(super) fn deadlock(row: &DeadlockRow, style: &Style) -> String {
@@ -29,10 +32,7 @@ fn cycle(row: &DeadlockRow, style: &Style) -> String {
         threads => format!("deadlock: {} threads wait for each other", threads.len()),
     };
     let mut text = format!("{}\n", style.mark(&head));
-    let (shown, hidden) = match row.threads.len() {
-        count if count > MOST_MEMBERS + 1 => row.threads.split_at(MOST_MEMBERS),
-        count => row.threads.split_at(count),
-    };
+    let (shown, hidden) = cut(&row.threads, MOST_MEMBERS);
     for stuck in shown {
         let name = thread(&stuck.thread, stuck.name.as_deref());
         let lock = stuck.lock.and_then(|lock| row.locks.get(lock));
@@ -87,6 +87,11 @@ fn queue(row: &DeadlockRow, style: &Style) -> String {
     format!("{}{}", with_place(&head, &place(owner), style), by_lock(&row.threads, &row.locks, style))
 }
 
+/// Those that are shown of some, and the others. That there is one more takes as much room as that one.
+fn cut<T>(all: &[T], most: usize) -> (&[T], &[T]) {
+    all.split_at(if all.len() > most + 1 { most } else { all.len() })
+}
+
 /// `5 threads wait`, `1 thread waits`.
 fn waiting(count: usize) -> String {
     format!("{} wait{}", plural(count as u64, "thread"), if count == 1 { "s" } else { "" })
@@ -130,11 +135,17 @@ fn places<'a>(threads: impl IntoIterator<Item = &'a StuckRow>) -> Vec<(String, u
 }
 
 fn in_places(places: &[(String, u64)], style: &Style) -> String {
-    places.iter().fold(String::new(), |mut text, (place, count)| {
+    let (shown, hidden) = cut(places, MOST_PLACES);
+    let mut text = String::new();
+    for (place, count) in shown {
         let place = if place.is_empty() { "somewhere" } else { place };
         let _ = writeln!(text, "{}", shorten(&format!("      {count} {place}"), style.width));
-        text
-    })
+    }
+    if !hidden.is_empty() {
+        let count: u64 = hidden.iter().map(|(_, count)| count).sum();
+        let _ = writeln!(text, "      {count} in {} more places", hidden.len());
+    }
+    text
 }
 
 /// A line with a place behind it, or under it if it is too long for that.
