@@ -1,10 +1,12 @@
 //! The DWARF debug information of one module: its own sections or those of its debug file, its dwz alternate, and its
 //! split parts in a .dwp or in .dwo files. Versions 2 to 5, as gimli reads them.
 
+pub(crate) mod cursor;
 mod frame_table;
 mod names;
 mod paths;
 mod ranges;
+pub(crate) mod shapes;
 mod source;
 mod split;
 mod units;
@@ -36,6 +38,9 @@ pub enum DwarfError {
     /// What is there is not DWARF.
     #[error("{0}")]
     Malformed(#[from] gimli::Error),
+    /// The same.
+    #[error("{0}")]
+    Entry(#[from] cursor::Malformed),
     /// A file or section could not be read.
     #[error("{0}")]
     Unread(String),

@@ -139,7 +139,7 @@ fn enumerators(unit: &Unit<'_>, entry: &Entry) -> LayoutRow {
     let values = unit.children(entry).map_while(Result::ok).filter(|value| value.tag == dw::DW_TAG_enumerator);
     let member = |value: Entry| {
         let number = value.constant.and_then(|constant| match constant {
-            super::abbreviations::Value::Unsigned(number) => Some(number.to_string()),
+            crate::dwarf::shapes::Value::Unsigned(number) => Some(number.to_string()),
             constant => constant.signed().map(|number| number.to_string()),
         });
         MemberRow { name: lossy(unit.text(value.name)), note: number, ..MemberRow::default() }

@@ -1,10 +1,10 @@
 //! Tells definitions of types apart: two have the same digest if they have the same kind, size and members, whichever units
 //! they are in and whichever compiler has written them.
 
-use super::abbreviations::{Role, Text, Value, role};
 use super::program::{Located, Program, ScopeId};
 use super::sizes::{bounds, location};
 use super::unit::{Entry, Unit, UnitPlace};
+use crate::dwarf::shapes::{Role, Text, Value, role};
 use gimli::{DwTag, constants as dw};
 use rustc_hash::FxHashMap;
 use std::rc::Rc;

@@ -1,12 +1,12 @@
 //! What lies where in a type.
 
-use super::abbreviations::{Role, Text, Value, role};
 use super::elsewhere::Other;
 use super::item::Padding;
 use super::program::{Located, Program};
 use super::sizes::{bit_field, location};
 use super::spelling::{Speller, lossy};
 use super::unit::{Entry, Unit};
+use crate::dwarf::shapes::{Role, Text, Value, role};
 use crate::report::{HoleRow, LayoutRow, MemberRow};
 use gimli::constants as dw;
 use std::ops::Range;

@@ -9,9 +9,7 @@
 //! are ranked by padding, for all of them; for layouts also in the other modules. What no module defines, or several define in
 //! several ways, has no known size.
 
-mod abbreviations;
 mod best;
-mod cursor;
 mod describe;
 mod digest;
 mod elsewhere;
@@ -21,6 +19,7 @@ mod layout;
 mod lines;
 mod merge;
 mod names;
+mod needles;
 mod pattern;
 mod program;
 mod scan;

@@ -1,9 +1,9 @@
 //! Qualified names: of namespaces, the types and functions around, and the type itself.
 
-use super::abbreviations::{Role, Text, Value};
 use super::program::{Located, Program};
 use super::unit::{Entry, Unit};
 use super::walk::{Found, Outline};
+use crate::dwarf::shapes::{Role, Text, Value};
 use gimli::{DwTag, constants as dw};
 use std::rc::Rc;
 

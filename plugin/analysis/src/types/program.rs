@@ -1,10 +1,10 @@
 //! The debug information of one module as types see it: its units, wherever they are, and what entries refer to.
 
-use super::abbreviations::{Shapes, Text, Value};
-use super::cursor::{Encoding, Malformed};
 use super::elsewhere::Elsewhere;
 use super::unit::{Entry, Unit, UnitPlace, read};
 use super::walk::{Outline, Quiet, walk};
+use crate::dwarf::cursor::{Encoding, Malformed};
+use crate::dwarf::shapes::{Purpose, Shapes, Text, Value};
 use crate::dwarf::{Briefly, DebugInfo, Dwarf, DwarfError, Slice, Source, UnitTable};
 use gimli::constants as dw;
 use gimli::{DebugInfo as InfoSection, DebugTypes, Reader as _, Section as _, UnitType};
@@ -300,7 +300,7 @@ impl<'a> Program<'a> {
             return Ok(Rc::clone(shapes));
         }
         let table = section.get(offset..).ok_or(Malformed::Abbreviation)?;
-        let shapes = Rc::new(Shapes::read(table, encoding)?);
+        let shapes = Rc::new(Shapes::read(table, encoding, Purpose::Types)?);
         let mut tables = self.shapes.borrow_mut();
         if tables.len() >= MOST_TABLES {
             tables.clear();
@@ -346,7 +346,7 @@ impl<'a> Program<'a> {
                 in_info(&alternate, offset)
             }
             Value::Signature(signature) => self.signed(&unit.scope, signature),
-            Value::Unsigned(_) | Value::Signed(_) | Value::Text(_) | Value::Block(..) => Err(Malformed::Reference(0)),
+            _ => Err(Malformed::Reference(0)),
         }
     }
 
@@ -400,11 +400,28 @@ impl<'a> Unit<'a> {
         memchr::memchr(0, rest).map_or(&[], |end| &rest[..end])
     }
 
+    /// Its part of .debug_str_offsets, or more; `None` if it cannot be told where that ends.
+    pub(super) fn string_offsets_table(&self) -> Option<&'a [u8]> {
+        let table = self.scope.dwarf.debug_str_offsets.reader().slice();
+        let start = usize::try_from(self.string_offsets).ok()?;
+        let end = match self.scope.id {
+            // Those of all units are in one section. A length of 4 bytes, a version and padding come first, and the length does
+            // not count its own bytes.
+            ScopeId::Own | ScopeId::Alternate => {
+                let at = start.checked_sub(8)?;
+                let length = crate::dwarf::cursor::number(table, &mut at.clone(), 4, self.encoding.big).ok()?;
+                at.checked_add(4)?.checked_add(usize::try_from(length).ok()?)?
+            }
+            _ => table.len(),
+        };
+        table.get(start..end)
+    }
+
     /// The offset of .debug_str that an index stands for.
     pub(super) fn string_offset(&self, index: usize) -> Option<usize> {
         let table = self.scope.dwarf.debug_str_offsets.reader().slice();
         let size = self.encoding.offset_size;
         let at = index.checked_mul(size.into())?.checked_add(usize::try_from(self.string_offsets).ok()?)?;
-        super::cursor::number(table, &mut at.clone(), size, self.encoding.big).ok().map(|offset| offset as usize)
+        crate::dwarf::cursor::number(table, &mut at.clone(), size, self.encoding.big).ok().map(|offset| offset as usize)
     }
 }

@@ -1,6 +1,5 @@
 //! One task: the types of the units that begin in a part of a section.
 
-use super::cursor::Malformed;
 use super::digest::{Definition, Digests, hash};
 use super::elsewhere::Known;
 use super::index::{Builder, Index, SHARD};
@@ -12,6 +11,7 @@ use super::program::{Program, Scope, ScopeId};
 use super::search::{Hit, has_layout, search};
 use super::strings::Strings;
 use super::unit::{Unit, UnitPlace};
+use crate::dwarf::cursor::Malformed;
 use crate::dwarf::{DwarfError, UnitTable};
 use gimli::{Section as _, constants as dw};
 use rustc_hash::{FxHashMap, FxHashSet};

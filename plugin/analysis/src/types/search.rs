@@ -1,17 +1,23 @@
 //! Finds the types of a unit whose names match a regex.
 
-use super::abbreviations::{Role, Text, Value};
-use super::cursor::Malformed;
 use super::names::{self, Namer};
+use super::needles::Literals;
 use super::pattern::Pattern;
 use super::program::Program;
-use super::strings::Strings;
+use super::strings::{Strings, occurrences};
 use super::unit::Unit;
 use super::walk::{Found, Outline, Visitor, walk};
+use crate::dwarf::cursor::Malformed;
+use crate::dwarf::shapes::{Role, Text, Value};
 use gimli::{DwTag, constants as dw};
+use memchr::memmem::Finder;
+use rustc_hash::FxHashSet;
 use std::collections::HashSet;
 use std::ops::Range;
 use std::rc::Rc;
+
+/// Of a unit with more types of such names all entries are looked at.
+const MOST_COMPLETED: usize = 64;
 
 /// A type whose name matches.
 #[derive(Clone, Debug)]
@@ -35,10 +41,11 @@ pub(super) struct Hits {
     pub(super) imports: Vec<usize>,
 }
 
-/// Walks over a unit and returns the types whose names match.
+/// Returns the types of a unit whose names match. Of a unit with no string that may be part of such a name, no entry is read, and
+/// of others, if types' own names are looked for and entries say where the next ones are, only those around such strings.
 ///
 /// # Errors
-/// If it is malformed, or `stop` says so.
+/// If it is malformed, as far as it is read, or `stop` says so.
 pub(super) fn search<'a>(
     program: &Program<'a>,
     unit: &Rc<Unit<'a>>,
@@ -46,22 +53,57 @@ pub(super) fn search<'a>(
     strings: Option<&Strings>,
     stop: &dyn Fn() -> bool,
 ) -> Result<Hits, Malformed> {
-    let mut search = Search {
-        program,
-        unit,
-        pattern,
-        strings,
-        wanted: Vec::new(),
-        prefix: (u32::MAX, 0),
-        name: Vec::new(),
-        named: HashSet::new(),
-        hits: Hits::default(),
-    };
-    walk(unit, &mut Outline::default(), &mut search, stop)?;
-    let Search { named, mut hits, .. } = search;
-    // What a typedef gives a name to has been found by that name, or not.
-    hits.found.retain(|hit| !(hit.nameless && named.contains(&hit.offset)));
-    Ok(hits)
+    let own = pattern.literals.as_ref().is_some_and(Literals::own);
+    let ties = unit.shapes.ties;
+    let tied = ties.imports || ties.types_afar || (ties.contexts_afar && !own);
+    let mut sites = strings.filter(|_| !tied).and_then(|strings| strings.sites(unit));
+    if sites.as_ref().is_some_and(Vec::is_empty) {
+        return Ok(Hits::default());
+    }
+    sites = sites.filter(|_| own);
+    loop {
+        let mut search = Search {
+            program,
+            unit,
+            pattern: &mut *pattern,
+            strings,
+            own,
+            sites: sites.as_deref(),
+            wanted: Vec::new(),
+            prefix: (u32::MAX, 0),
+            name: Vec::new(),
+            named: HashSet::new(),
+            unsure: false,
+            completed: FxHashSet::default(),
+            hits: Hits::default(),
+        };
+        walk(unit, &mut Outline::default(), &mut search, stop)?;
+        let Search { named, mut hits, unsure, completed, .. } = search;
+        // What a typedef gives a name to has been found by that name, or not.
+        hits.found.retain(|hit| !(hit.nameless && named.contains(&hit.offset)));
+        let Some(around) = sites else { return Ok(hits) };
+        if unsure || completed.len() > MOST_COMPLETED {
+            sites = None;
+            continue;
+        }
+        let more = if ties.types { with_references(unit, &around, &completed) } else { around.clone() };
+        if more == around {
+            return Ok(hits);
+        }
+        sites = Some(more);
+    }
+}
+
+/// `sites`, and wherever a reference to one of the entries at `targets` may be.
+fn with_references(unit: &Unit<'_>, sites: &[usize], targets: &FxHashSet<usize>) -> Vec<usize> {
+    let mut all = sites.to_vec();
+    for target in targets.iter().filter_map(|target| u32::try_from(*target).ok()) {
+        let bytes = if unit.encoding.big { target.to_be_bytes() } else { target.to_le_bytes() };
+        all.extend(occurrences(&Finder::new(&bytes), unit.bytes));
+    }
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 struct Search<'u, 'a> {
@@ -70,6 +112,10 @@ struct Search<'u, 'a> {
     pattern: &'u mut Pattern,
     /// Which names may be part of a match; `None` if any may.
     strings: Option<&'u Strings>,
+    /// Whether it has to be the type's own name.
+    own: bool,
+    /// Where such names are referred to, in ascending order; `None` if all entries are looked at.
+    sites: Option<&'u [usize]>,
     /// By context, whether its name or that of one around it may be.
     wanted: Vec<bool>,
     /// The context whose prefix `name` begins with, and how long that is.
@@ -77,6 +123,10 @@ struct Search<'u, 'a> {
     name: Vec<u8>,
     /// Types without names that a typedef names.
     named: HashSet<usize>,
+    /// Whether entries that were not looked at may make a difference.
+    unsure: bool,
+    /// Types that others may complete, which then have such a name.
+    completed: FxHashSet<usize>,
     hits: Hits,
 }
 
@@ -109,16 +159,26 @@ impl Visitor for Search<'_, '_> {
         let Some(context) = outline.contexts.last() else { return };
         let around = self.wanted.get(context.parent as usize).copied().unwrap_or_default();
         let wanted = around
-            || match (context.role, context.origin) {
-                (Role::Unit | Role::Block, _) => self.strings.is_none(),
-                // It may be in something else than where it is defined.
-                (_, Some(_)) => true,
-                _ => self.may_match(context.name),
-            };
+            || !self.own
+                && match (context.role, context.origin) {
+                    (Role::Unit | Role::Block, _) => self.strings.is_none(),
+                    // It may be in something else than where it is defined.
+                    (_, Some(_)) => true,
+                    _ => self.may_match(context.name),
+                };
         self.wanted.push(wanted);
     }
 
     fn found(&mut self, outline: &Outline, found: &Found) {
+        if found.declaration && self.sites.is_none() {
+            return;
+        }
+        let fits = self.may_match(found.name);
+        if self.sites.is_some()
+            && (fits || matches!(found.origin, Some(Value::Unit(at)) if self.completed.contains(&at)))
+        {
+            self.completed.insert(found.offset);
+        }
         if found.declaration {
             return;
         }
@@ -131,12 +191,13 @@ impl Visitor for Search<'_, '_> {
             && !target.declaration
         {
             // The first name that it is given is its own; further typedefs of it are typedefs.
+            self.unsure |= fits;
             if self.named.insert(target.offset) {
                 (hit.offset, hit.tag, hit.size) = (target.offset, target.tag, target.size);
             }
         }
         let around = self.wanted.get(found.context as usize).copied().unwrap_or_default();
-        if !(around || found.origin.is_some() || self.may_match(found.name)) {
+        if !(around || found.origin.is_some() || fits) {
             return;
         }
         hit.nameless = matches!(found.name, Text::None) && found.origin.is_none();
@@ -153,6 +214,13 @@ impl Visitor for Search<'_, '_> {
         if let Value::Alternate(offset) = unit {
             self.hits.imports.push(offset);
         }
+    }
+
+    fn enters(&self, part: Range<usize>) -> bool {
+        self.sites.is_none_or(|sites| {
+            let next = sites.partition_point(|site| *site < part.start);
+            sites.get(next).is_some_and(|site| *site < part.end)
+        })
     }
 }
 

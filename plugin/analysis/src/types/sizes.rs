@@ -1,9 +1,9 @@
 //! How large types are, and where in them members lie.
 
-use super::abbreviations::Value;
-use super::cursor::{leb, number};
 use super::program::{Located, Program};
 use super::unit::{Entry, Unit};
+use crate::dwarf::cursor::{leb, number};
+use crate::dwarf::shapes::Value;
 use gimli::constants as dw;
 use std::rc::Rc;
 

@@ -1,10 +1,10 @@
 //! Types as their language writes them: with qualifiers, pointers, arrays and parameters, and full names.
 
-use super::abbreviations::{Role, Text, Value, role};
 use super::names;
 use super::program::{Located, Program};
 use super::sizes::bounds;
 use super::unit::{Entry, Unit};
+use crate::dwarf::shapes::{Role, Text, Value, role};
 use gimli::constants as dw;
 use std::rc::Rc;
 

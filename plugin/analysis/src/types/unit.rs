@@ -1,8 +1,8 @@
 //! A unit of debug information, and its entries.
 
-use super::abbreviations::{Role, Shapes, Slot, Text, Value};
-use super::cursor::{Encoding, Malformed, leb};
 use super::program::Scope;
+use crate::dwarf::cursor::{Encoding, Malformed, leb};
+use crate::dwarf::shapes::{Role, Shapes, Slot, Text, Value};
 use gimli::DwTag;
 use serde::{Deserialize, Serialize};
 use std::ops::Deref;
@@ -94,27 +94,11 @@ pub(super) struct Attributes {
     pub(super) language: u64,
 }
 
-impl Value {
-    pub(super) fn unsigned(self) -> Option<u64> {
-        match self {
-            Self::Unsigned(value) => Some(value),
-            Self::Signed(value) => u64::try_from(value).ok(),
-            _ => None,
-        }
-    }
-
-    pub(super) fn signed(self) -> Option<i64> {
-        match self {
-            Self::Unsigned(value) => i64::try_from(value).ok(),
-            Self::Signed(value) => Some(value),
-            _ => None,
-        }
-    }
-}
-
 impl Attributes {
     fn put(&mut self, slot: Slot, value: Value) {
         let text = match value {
+            // Nothing about a type is an address.
+            Value::Address(_) | Value::AddressIndex(_) | Value::RangesIndex(_) => return,
             Value::Text(text) => text,
             _ => Text::None,
         };
@@ -134,7 +118,8 @@ impl Attributes {
             // What has a signature stands for the type of another unit.
             Slot::Signature => (self.signature, self.declaration) = (some, true),
             Slot::Encoding => self.encoding = number.unwrap_or_default(),
-            Slot::Import | Slot::Alignment => {}
+            Slot::Import | Slot::Alignment | Slot::LowAddress | Slot::HighAddress | Slot::Ranges => {}
+            Slot::CallFile | Slot::CallLine | Slot::CallColumn => {}
             Slot::Location => self.location = some,
             Slot::BitSize => self.bit_size = number,
             Slot::BitOffset => self.bit_offset = value.signed(),

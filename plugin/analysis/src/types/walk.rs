@@ -4,10 +4,11 @@
 //! function's own body is gone through, since it may define types; calls that were inlined into it are not, because what
 //! they define is at the entry that they stand for.
 
-use super::abbreviations::{Role, Slot, Text, Value};
-use super::cursor::{Malformed, leb};
 use super::unit::Unit;
+use crate::dwarf::cursor::{Malformed, leb};
+use crate::dwarf::shapes::{Role, Slot, Text, Value};
 use gimli::DwTag;
+use std::ops::Range;
 
 /// So many entries are read between two questions whether to stop.
 const PATIENCE: u32 = 1 << 14;
@@ -68,6 +69,11 @@ pub(super) trait Visitor {
 
     /// Another unit's entries belong here.
     fn import(&mut self, unit: Value);
+
+    /// Whether anything in a part of the unit, all that is in some context, may be of interest.
+    fn enters(&self, _part: Range<usize>) -> bool {
+        true
+    }
 }
 
 /// For a walk that only the outline is wanted of.
@@ -155,9 +161,14 @@ pub(super) fn walk(
                 }
                 false
             }
-            Role::Member | Role::Other => false,
+            Role::Inlined | Role::Member | Role::Other => false,
         };
-        if descend {
+        let behind = sibling.filter(|sibling| (at..bytes.len()).contains(sibling));
+        if let (true, Some(behind)) = (descend, behind)
+            && !visitor.enters(at..behind)
+        {
+            at = behind;
+        } else if descend {
             let index = outline.contexts.len() as u32;
             let parent = if open.is_empty() { index } else { context };
             outline.contexts.push(Context { parent, role, tag: shape.tag, name, origin });

@@ -44,6 +44,13 @@ impl Build {
         search(&[self.path(name)], options)
     }
 
+    /// The same, in tasks of the size that they have for real.
+    pub fn search_at_once(&self, name: &str, options: TypesOptions) -> Answer {
+        let (analysis, files) = prepare(&[self.path(name)], options);
+        let outcome = run_on(&analysis, &mut Serial::new(&*analysis, &*files), &files);
+        answer(&analysis, &files, outcome)
+    }
+
     /// All types of one of its files, with their layouts.
     #[track_caller]
     pub fn all(&self, name: &str) -> Answer {

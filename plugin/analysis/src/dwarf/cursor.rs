@@ -2,29 +2,35 @@
 
 /// How a unit's values are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Encoding {
-    pub(super) version: u16,
+pub(crate) struct Encoding {
+    pub(crate) version: u16,
     /// 4 or 8.
-    pub(super) offset_size: u8,
+    pub(crate) offset_size: u8,
     /// At most 8.
-    pub(super) address_size: u8,
+    pub(crate) address_size: u8,
     /// Whether the most significant byte comes first.
-    pub(super) big: bool,
+    pub(crate) big: bool,
 }
 
 /// Why a unit cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Malformed {
+pub enum Malformed {
+    /// An entry is cut off.
     #[error("it ends within an entry")]
     End,
+    /// A table of abbreviations cannot be read.
     #[error("its abbreviations are malformed")]
     Abbreviation,
+    /// An entry has an abbreviation that is not there.
     #[error("it has no abbreviation {0}")]
     Code(u64),
+    /// An attribute has a form that is not known.
     #[error("form 0x{0:x} is not known")]
     Form(u16),
+    /// Nothing is at an offset that is referred to.
     #[error("an entry refers to 0x{0:x}, where none is")]
     Reference(u64),
+    /// Why its header cannot be read.
     #[error("{0}")]
     Header(String),
     /// It was told to stop.
@@ -34,7 +40,7 @@ pub(super) enum Malformed {
 
 /// A number of at most 8 bytes.
 #[inline]
-pub(super) fn number(bytes: &[u8], at: &mut usize, size: u8, big: bool) -> Result<u64, Malformed> {
+pub(crate) fn number(bytes: &[u8], at: &mut usize, size: u8, big: bool) -> Result<u64, Malformed> {
     let end = at.checked_add(size.into()).ok_or(Malformed::End)?;
     let field = bytes.get(*at..end).ok_or(Malformed::End)?;
     *at = end;
@@ -47,7 +53,7 @@ pub(super) fn number(bytes: &[u8], at: &mut usize, size: u8, big: bool) -> Resul
 
 /// An unsigned LEB128 number. Bits beyond 64 are lost.
 #[inline]
-pub(super) fn leb(bytes: &[u8], at: &mut usize) -> Result<u64, Malformed> {
+pub(crate) fn leb(bytes: &[u8], at: &mut usize) -> Result<u64, Malformed> {
     let first = *bytes.get(*at).ok_or(Malformed::End)?;
     *at += 1;
     if first < 0x80 {
@@ -57,7 +63,7 @@ pub(super) fn leb(bytes: &[u8], at: &mut usize) -> Result<u64, Malformed> {
 }
 
 /// A signed LEB128 number.
-pub(super) fn signed_leb(bytes: &[u8], at: &mut usize) -> Result<i64, Malformed> {
+pub(crate) fn signed_leb(bytes: &[u8], at: &mut usize) -> Result<i64, Malformed> {
     let first = *bytes.get(*at).ok_or(Malformed::End)?;
     *at += 1;
     let (value, bits) = if first < 0x80 { (first.into(), 7) } else { leb_on(bytes, at, (first & 0x7f).into())? };

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 /// What an entry is to a walk over a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+pub(crate) enum Role {
     /// The root of a unit.
     Unit,
     /// A namespace or a module.
@@ -17,6 +17,8 @@ pub(super) enum Role {
     Enumeration,
     Typedef,
     Function,
+    /// A call of a function that was inlined.
+    Inlined,
     /// A block of a function.
     Block,
     /// What says that another unit's entries belong here.
@@ -29,7 +31,7 @@ pub(super) enum Role {
 
 /// Attributes that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Slot {
+pub(crate) enum Slot {
     Name,
     Size,
     Type,
@@ -66,11 +68,18 @@ pub(super) enum Slot {
     Folder,
     SplitName,
     Language,
+    LowAddress,
+    /// The same, or the number of bytes behind it.
+    HighAddress,
+    Ranges,
+    CallFile,
+    CallLine,
+    CallColumn,
 }
 
 /// The value of an attribute. Positions are in the unit's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Unsigned(u64),
     Signed(i64),
     Text(Text),
@@ -83,11 +92,16 @@ pub(super) enum Value {
     /// The type of the type unit with this signature.
     Signature(u64),
     Block(usize, usize),
+    Address(u64),
+    /// An index of .debug_addr.
+    AddressIndex(usize),
+    /// An index of the unit's lists of ranges.
+    RangesIndex(usize),
 }
 
 /// Where a string is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-pub(super) enum Text {
+pub(crate) enum Text {
     #[default]
     None,
     /// In the unit itself.
@@ -100,6 +114,24 @@ pub(super) enum Text {
     Index(usize),
     /// At an offset of the alternate file's .debug_str.
     Alternate(usize),
+}
+
+impl Value {
+    pub(crate) fn unsigned(self) -> Option<u64> {
+        match self {
+            Self::Unsigned(value) => Some(value),
+            Self::Signed(value) => u64::try_from(value).ok(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn signed(self) -> Option<i64> {
+        match self {
+            Self::Unsigned(value) => i64::try_from(value).ok(),
+            Self::Signed(value) => Some(value),
+            _ => None,
+        }
+    }
 }
 
 /// A step of reading an entry's attributes.
@@ -116,29 +148,70 @@ enum Op {
 
 /// What all entries with one abbreviation have in common.
 #[derive(Debug)]
-pub(super) struct Shape {
-    pub(super) tag: DwTag,
-    pub(super) children: bool,
-    pub(super) role: Role,
+pub(crate) struct Shape {
+    pub(crate) tag: DwTag,
+    pub(crate) children: bool,
+    pub(crate) role: Role,
     /// Bytes of all attributes, if none has a length of its own.
+    size: Option<u32>,
+    /// The same, if a walk reads none.
     fixed: Option<u32>,
     /// What a walk reads.
     brief: Box<[Op]>,
-    /// All that is read.
+    /// All that is read of types.
     full: Box<[Op]>,
+}
+
+/// What a walk over a unit looks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Purpose {
+    /// Types, and what they are in.
+    Types,
+    /// The code of functions.
+    Code,
 }
 
 /// A table of abbreviations, for units of one encoding.
 #[derive(Debug, Default)]
-pub(super) struct Shapes {
+pub(crate) struct Shapes {
     /// By code, from 1 on.
     dense: Vec<Shape>,
     sparse: HashMap<u64, Shape>,
+    /// How the names of what types and their contexts are called by are written.
+    pub(crate) names: NameForms,
+    /// What else their names depend on.
+    pub(crate) ties: Ties,
+}
+
+/// Forms of the names of namespaces, types and functions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NameForms {
+    /// Offsets of .debug_str.
+    pub(crate) offset: bool,
+    /// Indexes of .debug_str_offsets.
+    pub(crate) index: bool,
+    /// In the unit itself.
+    pub(crate) here: bool,
+    /// In another section, or of a form that each entry says by itself.
+    pub(crate) other: bool,
+}
+
+/// What names of types depend on beyond what is written around them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ties {
+    /// Types complete entries of the same unit, by offsets of 4 bytes.
+    pub(crate) types: bool,
+    /// Types complete others in some other way.
+    pub(crate) types_afar: bool,
+    /// So do functions, or types stand for such of type units.
+    pub(crate) contexts_afar: bool,
+    /// Other units are imported.
+    pub(crate) imports: bool,
 }
 
 impl Shapes {
     /// Reads the table at the beginning of `bytes`.
-    pub(super) fn read(bytes: &[u8], encoding: Encoding) -> Result<Self, Malformed> {
+    pub(crate) fn read(bytes: &[u8], encoding: Encoding, purpose: Purpose) -> Result<Self, Malformed> {
         let mut shapes = Self::default();
         let at = &mut 0;
         loop {
@@ -159,7 +232,8 @@ impl Shapes {
                 // An attribute beyond all that are defined is skipped as any other that is not known here.
                 attributes.push((DwAt(u16::try_from(name).unwrap_or(0)), form, value));
             }
-            let shape = Shape::new(tag, children, &attributes, encoding)?;
+            let shape = Shape::new(tag, children, &attributes, encoding, purpose)?;
+            shapes.note(shape.role, &attributes);
             if code == shapes.dense.len() as u64 + 1 {
                 shapes.dense.push(shape);
             } else {
@@ -168,8 +242,34 @@ impl Shapes {
         }
     }
 
+    /// Takes down what names of entries of that role depend on.
+    fn note(&mut self, role: Role, attributes: &[(DwAt, DwForm, i64)]) {
+        self.ties.imports |= role == Role::Import;
+        let is_type = matches!(role, Role::Aggregate | Role::Enumeration | Role::Typedef);
+        if !(is_type || matches!(role, Role::Namespace | Role::Function)) {
+            return;
+        }
+        let is_here =
+            |form| matches!(form, dw::DW_FORM_ref1 | dw::DW_FORM_ref2 | dw::DW_FORM_ref8 | dw::DW_FORM_ref_udata);
+        for (name, form, _) in attributes {
+            match (slot(*name), *form) {
+                (Some(Slot::Name), dw::DW_FORM_strp) => self.names.offset = true,
+                (Some(Slot::Name), dw::DW_FORM_string) => self.names.here = true,
+                (Some(Slot::Name), form) if is_index(form) => self.names.index = true,
+                (Some(Slot::Name), _) => self.names.other = true,
+                (Some(Slot::Origin), dw::DW_FORM_ref4) => self.ties.types |= is_type,
+                (Some(Slot::Origin), form) if is_type || !is_here(form) => {
+                    self.ties.types_afar |= is_type;
+                    self.ties.contexts_afar = true;
+                }
+                (Some(Slot::Signature), _) => self.ties.contexts_afar = true,
+                _ => {}
+            }
+        }
+    }
+
     #[inline]
-    pub(super) fn shape(&self, code: u64) -> Result<&Shape, Malformed> {
+    pub(crate) fn shape(&self, code: u64) -> Result<&Shape, Malformed> {
         match self.dense.get((code as usize).wrapping_sub(1)) {
             Some(shape) => Ok(shape),
             None => self.sparse.get(&code).ok_or(Malformed::Code(code)),
@@ -183,20 +283,27 @@ impl Shape {
         children: bool,
         attributes: &[(DwAt, DwForm, i64)],
         encoding: Encoding,
+        purpose: Purpose,
     ) -> Result<Self, Malformed> {
         let role = role(tag);
-        let brief = ops(attributes, encoding, |slot| kept(role, children, slot))?;
+        let brief = ops(attributes, encoding, |slot| match purpose {
+            Purpose::Types => kept(role, children, slot),
+            Purpose::Code => kept_of_code(role, children, slot),
+        })?;
+        let sizes = attributes.iter().map(|(_, form, _)| Ok(size(*form, encoding)?.map(u64::from)));
+        let sizes = sizes.collect::<Result<Option<Vec<_>>, Malformed>>()?;
+        let size = sizes.and_then(|sizes| u32::try_from(sizes.iter().sum::<u64>()).ok());
         let fixed = match &*brief {
             [] => Some(0),
             [Op::Skip(size)] => Some(*size),
             _ => None,
         };
-        Ok(Self { tag, children, role, fixed, brief, full: ops(attributes, encoding, |_| true)? })
+        Ok(Self { tag, children, role, size, fixed, brief, full: ops(attributes, encoding, |slot| !is_code(slot))? })
     }
 
     /// Reads what a walk needs of the entry whose attributes begin at `at`, and returns where they end.
     #[inline]
-    pub(super) fn brief(
+    pub(crate) fn brief(
         &self,
         bytes: &[u8],
         at: usize,
@@ -209,8 +316,17 @@ impl Shape {
         }
     }
 
-    /// Reads all attributes.
-    pub(super) fn full(
+    /// Skips all attributes of the entry whose attributes begin at `at`, and returns where they end.
+    #[inline]
+    pub(crate) fn skip(&self, bytes: &[u8], at: usize, encoding: Encoding) -> Result<usize, Malformed> {
+        match self.size {
+            Some(size) => Ok(at + size as usize),
+            None => run(&self.brief, bytes, at, encoding, |_, _| {}),
+        }
+    }
+
+    /// Reads all attributes but those of code.
+    pub(crate) fn full(
         &self,
         bytes: &[u8],
         at: usize,
@@ -221,7 +337,7 @@ impl Shape {
     }
 }
 
-pub(super) fn role(tag: DwTag) -> Role {
+pub(crate) fn role(tag: DwTag) -> Role {
     match tag {
         dw::DW_TAG_compile_unit | dw::DW_TAG_partial_unit | dw::DW_TAG_type_unit | dw::DW_TAG_skeleton_unit => {
             Role::Unit
@@ -233,6 +349,7 @@ pub(super) fn role(tag: DwTag) -> Role {
         dw::DW_TAG_enumeration_type => Role::Enumeration,
         dw::DW_TAG_typedef => Role::Typedef,
         dw::DW_TAG_subprogram => Role::Function,
+        dw::DW_TAG_inlined_subroutine => Role::Inlined,
         dw::DW_TAG_lexical_block | dw::DW_TAG_try_block | dw::DW_TAG_catch_block => Role::Block,
         dw::DW_TAG_imported_unit => Role::Import,
         dw::DW_TAG_member
@@ -247,19 +364,50 @@ pub(super) fn role(tag: DwTag) -> Role {
     }
 }
 
+/// Whether it is a string by its index.
+fn is_index(form: DwForm) -> bool {
+    matches!(
+        form,
+        dw::DW_FORM_strx
+            | dw::DW_FORM_strx1
+            | dw::DW_FORM_strx2
+            | dw::DW_FORM_strx3
+            | dw::DW_FORM_strx4
+            | dw::DW_FORM_GNU_str_index
+    )
+}
+
 /// Whether a walk reads an attribute.
 fn kept(role: Role, children: bool, slot: Slot) -> bool {
     match role {
-        Role::Unit | Role::Block => false,
-        Role::Namespace => slot == Slot::Name,
+        Role::Unit => false,
+        Role::Block => children && slot == Slot::Sibling,
+        Role::Namespace => matches!(slot, Slot::Name | Slot::Sibling),
         Role::Aggregate | Role::Enumeration => {
             matches!(slot, Slot::Name | Slot::Size | Slot::Declaration | Slot::Signature | Slot::Origin | Slot::Sibling)
         }
         Role::Typedef => matches!(slot, Slot::Name | Slot::Type | Slot::Declaration),
         Role::Function => matches!(slot, Slot::Name | Slot::Declaration | Slot::Origin | Slot::Sibling),
         Role::Import => slot == Slot::Import,
-        Role::Member | Role::Other => children && slot == Slot::Sibling,
+        Role::Inlined | Role::Member | Role::Other => children && slot == Slot::Sibling,
     }
+}
+
+/// Whether a walk that looks for code reads an attribute.
+fn kept_of_code(role: Role, children: bool, slot: Slot) -> bool {
+    match (role, slot) {
+        (Role::Function | Role::Inlined, slot) if is_code(slot) => true,
+        (Role::Inlined, slot) => slot == Slot::Origin,
+        (_, slot) => children && slot == Slot::Sibling,
+    }
+}
+
+/// Whether it tells of the code of a function or a call.
+fn is_code(slot: Slot) -> bool {
+    matches!(
+        slot,
+        Slot::LowAddress | Slot::HighAddress | Slot::Ranges | Slot::CallFile | Slot::CallLine | Slot::CallColumn
+    )
 }
 
 fn slot(attribute: DwAt) -> Option<Slot> {
@@ -298,6 +446,12 @@ fn slot(attribute: DwAt) -> Option<Slot> {
         dw::DW_AT_comp_dir => Slot::Folder,
         dw::DW_AT_dwo_name | dw::DW_AT_GNU_dwo_name => Slot::SplitName,
         dw::DW_AT_language => Slot::Language,
+        dw::DW_AT_low_pc => Slot::LowAddress,
+        dw::DW_AT_high_pc => Slot::HighAddress,
+        dw::DW_AT_ranges => Slot::Ranges,
+        dw::DW_AT_call_file => Slot::CallFile,
+        dw::DW_AT_call_line => Slot::CallLine,
+        dw::DW_AT_call_column => Slot::CallColumn,
         _ => return None,
     })
 }
@@ -402,7 +556,7 @@ fn pass(form: DwForm, bytes: &[u8], at: &mut usize, encoding: Encoding) -> Resul
     }
 }
 
-/// Reads a value; `None` for one that nothing here is told by, such as an address.
+/// Reads a value; `None` for one that nothing here is told by, such as a list of locations.
 fn value(form: DwForm, bytes: &[u8], at: &mut usize, encoding: Encoding) -> Result<Option<Value>, Malformed> {
     let big = encoding.big;
     let mut fixed = |size: u8| number(bytes, at, size, big);
@@ -435,6 +589,13 @@ fn value(form: DwForm, bytes: &[u8], at: &mut usize, encoding: Encoding) -> Resu
         dw::DW_FORM_strx3 => Value::Text(Text::Index(fixed(3)? as usize)),
         dw::DW_FORM_strx4 => Value::Text(Text::Index(fixed(4)? as usize)),
         dw::DW_FORM_strx | dw::DW_FORM_GNU_str_index => Value::Text(Text::Index(leb(bytes, at)? as usize)),
+        dw::DW_FORM_addr => Value::Address(fixed(encoding.address_size)?),
+        dw::DW_FORM_addrx1 => Value::AddressIndex(fixed(1)? as usize),
+        dw::DW_FORM_addrx2 => Value::AddressIndex(fixed(2)? as usize),
+        dw::DW_FORM_addrx3 => Value::AddressIndex(fixed(3)? as usize),
+        dw::DW_FORM_addrx4 => Value::AddressIndex(fixed(4)? as usize),
+        dw::DW_FORM_addrx | dw::DW_FORM_GNU_addr_index => Value::AddressIndex(leb(bytes, at)? as usize),
+        dw::DW_FORM_rnglistx => Value::RangesIndex(leb(bytes, at)? as usize),
         dw::DW_FORM_string => {
             let start = *at;
             let rest = bytes.get(start..).ok_or(Malformed::End)?;
