@@ -1,7 +1,8 @@
 //! Address ranges of units and of entries.
 
+use super::shapes::{Slot, Value};
 use super::{Dwarf, DwarfError, Slice, Unit, UnitTable};
-use gimli::{AttributeValue, DwAt};
+use gimli::{AttributeValue, DebugAddrIndex, DebugRngListsIndex, DwAt, RawRangeListsOffset};
 use rustc_hash::FxHashMap;
 use std::ops::Range;
 
@@ -21,6 +22,30 @@ impl<'a> RangeAttributes<'a> {
             gimli::DW_AT_low_pc => self.low = Some(value()),
             gimli::DW_AT_high_pc => self.high = Some(value()),
             gimli::DW_AT_ranges => self.list = Some(value()),
+            _ => {}
+        }
+    }
+
+    /// The same of an attribute that was read by its abbreviation's shape.
+    #[inline]
+    pub(crate) fn put(&mut self, slot: Slot, value: Value) {
+        let address = || match value {
+            Value::Address(address) => Some(AttributeValue::Addr(address)),
+            Value::AddressIndex(index) => Some(AttributeValue::DebugAddrIndex(DebugAddrIndex(index))),
+            value => value.unsigned().map(AttributeValue::Udata),
+        };
+        match slot {
+            Slot::LowAddress => self.low = address(),
+            Slot::HighAddress => self.high = address(),
+            Slot::Ranges => {
+                self.list = match value {
+                    Value::Unsigned(offset) => {
+                        Some(AttributeValue::RangeListsRef(RawRangeListsOffset(offset as usize)))
+                    }
+                    Value::RangesIndex(index) => Some(AttributeValue::DebugRngListsIndex(DebugRngListsIndex(index))),
+                    _ => None,
+                }
+            }
             _ => {}
         }
     }

@@ -2,15 +2,16 @@
 
 use super::rows::Place;
 use super::wanted::Wanted;
-use crate::dwarf::{Dwarf, DwarfError, RangeAttributes, Slice, Unit};
-use gimli::{AttributeSpecification, AttributeValue, DwTag, EntriesRaw, UnitOffset};
+use crate::dwarf::cursor::{Encoding, Malformed, leb};
+use crate::dwarf::shapes::{Purpose, Role, Shapes, Slot, Value};
+use crate::dwarf::{Dwarf, DwarfError, RangeAttributes, Unit};
+use gimli::{DwTag, Reader as _, RunTimeEndian, Section as _};
 use std::ops::Range;
-use std::slice;
 
 /// A function, or a call that was inlined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Function {
-    /// Its entry in the unit.
+    /// The entry in the unit that has its name, or refers to one that has.
     pub entry: usize,
     /// The function that it was inlined into, by number, and where it was called.
     pub caller: Option<(u32, Place)>,
@@ -39,7 +40,8 @@ const WORK: u32 = 1 << 14;
 /// Walks over the entries of `unit`, and finds the functions for `wanted`. Of the functions that lie in no other, only
 /// those whose entries begin in `part`, offsets in the unit, are looked into.
 ///
-/// An address lies in the function that is written last of all that have it in their ranges, which is the innermost one.
+/// An address lies in the function that is written last of all that have it in their ranges, which is the innermost one. What was
+/// inlined into a function has no addresses but those of that function.
 ///
 /// # Errors
 /// If an entry is malformed; what was found until then is in `found`.
@@ -52,16 +54,26 @@ pub fn walk<'a>(
     found: &mut Functions,
 ) -> Result<End, DwarfError> {
     found.innermost.resize(wanted.len(), None);
-    let end = unit.header.length_including_self();
-    let entries = unit.entries_raw(None)?;
-    let mut walk = Walk { dwarf, unit, wanted, end, entries, depth: 0, open: Vec::new(), work: 0, found };
+    let header = &unit.header;
+    let start = header.debug_info_offset().map_or(0, |offset| offset.0);
+    let section = dwarf.debug_info.reader().slice();
+    let bytes = section.get(start..start + header.length_including_self()).ok_or(Malformed::End)?;
+    let encoding = Encoding {
+        version: header.version(),
+        offset_size: header.format().word_size(),
+        address_size: header.address_size().min(8),
+        big: dwarf.debug_info.reader().endian() == RunTimeEndian::Big,
+    };
+    let table = dwarf.debug_abbrev.reader().slice().get(header.debug_abbrev_offset().0..);
+    let shapes = Shapes::read(table.ok_or(Malformed::Abbreviation)?, encoding, Purpose::Code)?;
+    let mut walk = Walk { dwarf, unit, wanted, open: Vec::new(), work: 0, found };
+    let (mut at, mut depth) = (header.root_offset().0, 0u32);
     // Where the last entry begins that lies in no function.
     let mut outermost = 0;
     // The depth of a function of another part; its children are passed over.
-    let mut foreign: Option<isize> = None;
-    while !walk.entries.is_empty() {
-        let depth = walk.depth + walk.entries.next_depth();
-        let offset = walk.entries.next_offset().0;
+    let mut foreign: Option<u32> = None;
+    while at < bytes.len() {
+        let offset = at;
         while walk.open.last().is_some_and(|open| open.depth >= depth) {
             walk.open.pop();
         }
@@ -79,29 +91,66 @@ pub fn walk<'a>(
                 return Ok(End::Stopped(outermost.max(part.start + 1)));
             }
         }
-        let Some(abbreviation) = walk.entries.read_abbreviation()? else { continue };
-        let (tag, attributes) = (abbreviation.tag(), abbreviation.attributes());
-        foreign = foreign.filter(|of| depth > *of);
+        let code = leb(bytes, &mut at)?;
+        if code == 0 {
+            depth = depth.saturating_sub(1);
+            if depth == 0 {
+                break;
+            }
+            continue;
+        }
+        let shape = shapes.shape(code)?;
+        let below = depth;
+        depth += u32::from(shape.children);
+        foreign = foreign.filter(|of| below > *of);
         if foreign.is_some() {
-            walk.entries.skip_attributes(attributes)?;
+            at = shape.skip(bytes, at, encoding)?;
             continue;
         }
         let before = outside && offset < part.start;
-        let is_function = matches!(tag, gimli::DW_TAG_subprogram | gimli::DW_TAG_inlined_subroutine);
-        if is_function && !before {
-            let inlined = tag == gimli::DW_TAG_inlined_subroutine;
-            walk.function(attributes, offset, depth, inlined, abbreviation.has_children())?;
-        } else if depth > 0 && abbreviation.has_children() && outside && (before || is_type(tag)) {
-            match walk.sibling(attributes)? {
-                Some(sibling) if is_function || is_type(tag) || sibling <= part.start => walk.go_on(sibling, depth)?,
-                _ if is_function => foreign = Some(depth),
+        let is_function = shape.role == Role::Function;
+        // Of what is inlined where no address is wanted, nothing is.
+        let idle = shape.role == Role::Inlined && walk.open.last().is_some_and(|open| open.positions.is_empty());
+        if !before && !idle && (is_function || shape.role == Role::Inlined) {
+            let (mut ranges, mut call, mut entry) = (RangeAttributes::default(), Place::default(), offset);
+            at = shape.brief(bytes, at, encoding, |slot, value| match slot {
+                Slot::CallFile => call.file = value.unsigned().unwrap_or(0),
+                Slot::CallLine => call.line = number(value),
+                Slot::CallColumn => call.column = number(value),
+                Slot::Origin => entry = if let Value::Unit(function) = value { function } else { offset },
+                slot => ranges.put(slot, value),
+            })?;
+            let call = if is_function { None } else { Some(call) };
+            walk.function(ranges, Open { depth: below, entry, call, number: None, positions: 0..0 }, shape.children)?;
+        } else if below > 0 && shape.children && outside && (before || is_type(shape.tag)) {
+            let mut sibling = None;
+            at = shape.brief(bytes, at, encoding, |slot, value| {
+                if let (Slot::Sibling, Value::Unit(offset)) = (slot, value) {
+                    sibling = Some(offset);
+                }
+            })?;
+            // It comes after its entry, in the same unit; anything else is none.
+            match sibling.filter(|sibling| (at..bytes.len()).contains(sibling)) {
+                Some(sibling) if is_function || is_type(shape.tag) || sibling <= part.start => {
+                    (at, depth) = (sibling, below);
+                }
+                _ if is_function => foreign = Some(below),
                 _ => {}
             }
         } else {
-            walk.entries.skip_attributes(attributes)?;
+            at = shape.skip(bytes, at, encoding)?;
+        }
+        if depth == 0 {
+            // The root has no children.
+            break;
         }
     }
     Ok(End::Done)
+}
+
+/// A line or a column.
+fn number(value: Value) -> u32 {
+    value.unsigned().unwrap_or(0).try_into().unwrap_or(u32::MAX)
 }
 
 /// Compilers that say where a type's next sibling is put code into types of functions only.
@@ -122,11 +171,6 @@ struct Walk<'a, 'w> {
     dwarf: &'w Dwarf<'a>,
     unit: &'w Unit<'a>,
     wanted: &'w Wanted,
-    /// Where the unit ends.
-    end: usize,
-    entries: EntriesRaw<'w, Slice<'a>>,
-    /// The depth at which `entries` began.
-    depth: isize,
     /// The functions that the next entry lies in, outermost first.
     open: Vec<Open>,
     /// What has been read since it was asked whether to stop.
@@ -135,47 +179,37 @@ struct Walk<'a, 'w> {
 }
 
 /// A function whose children are being read.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Open {
-    depth: isize,
+    depth: u32,
+    /// Of its name.
     entry: usize,
     /// Where it was called, if it was inlined.
     call: Option<Place>,
     /// Its number, once it is known to be needed.
     number: Option<u32>,
+    /// Its addresses are among those at these positions.
+    positions: Range<usize>,
 }
 
 impl<'a> Walk<'a, '_> {
-    fn function(
-        &mut self,
-        attributes: &[AttributeSpecification],
-        entry: usize,
-        depth: isize,
-        inlined: bool,
-        children: bool,
-    ) -> Result<(), DwarfError> {
-        let mut ranges = RangeAttributes::default();
-        let mut call = Place::default();
-        for specification in attributes {
-            match specification.name() {
-                name @ (gimli::DW_AT_low_pc | gimli::DW_AT_high_pc | gimli::DW_AT_ranges) => {
-                    let attribute = self.entries.read_attribute(*specification)?;
-                    ranges.take(name, || attribute.value());
-                }
-                gimli::DW_AT_call_file => call.file = self.number(specification)?,
-                gimli::DW_AT_call_line => call.line = self.number(specification)?.try_into().unwrap_or(u32::MAX),
-                gimli::DW_AT_call_column => call.column = self.number(specification)?.try_into().unwrap_or(u32::MAX),
-                _ => self.entries.skip_attributes(slice::from_ref(specification))?,
-            }
-        }
-        let mut open = Open { depth, entry, call: inlined.then_some(call), number: None };
+    /// Takes a function, whose children may follow.
+    fn function(&mut self, ranges: RangeAttributes<'a>, mut open: Open, children: bool) -> Result<(), DwarfError> {
         let (wanted, unit, dwarf) = (self.wanted, self.unit, self.dwarf);
+        let within = match (open.call, self.open.last()) {
+            (Some(_), Some(around)) => around.positions.clone(),
+            _ => 0..wanted.len(),
+        };
         let mut spans = None;
         ranges.each(dwarf, unit, |range| {
             self.work = self.work.saturating_add(1);
-            let positions = wanted.positions(&range);
+            let positions = wanted.positions(&range, &within);
             if !positions.is_empty() {
                 let number = *spans.get_or_insert_with(|| self.numbered(&mut open));
+                open.positions = match open.positions.is_empty() {
+                    true => positions.clone(),
+                    false => open.positions.start.min(positions.start)..open.positions.end.max(positions.end),
+                };
                 self.found.innermost[positions].fill(Some(number));
             }
         })?;
@@ -195,7 +229,7 @@ impl<'a> Walk<'a, '_> {
         };
         let mut caller = None;
         for index in outermost..self.open.len() {
-            let mut outer = self.open[index];
+            let mut outer = self.open[index].clone();
             caller = Some(self.number_of(&mut outer, caller));
             self.open[index] = outer;
         }
@@ -208,37 +242,5 @@ impl<'a> Walk<'a, '_> {
             functions.push(Function { entry: open.entry, caller: caller.zip(open.call) });
             (functions.len() - 1) as u32
         })
-    }
-
-    fn number(&mut self, specification: &AttributeSpecification) -> Result<u64, DwarfError> {
-        let attribute = self.entries.read_attribute(*specification)?;
-        Ok(match attribute.value() {
-            AttributeValue::FileIndex(index) => index,
-            value => value.udata_value().unwrap_or(0),
-        })
-    }
-
-    /// Reads attributes, and gives where the next sibling is, if that is said.
-    fn sibling(&mut self, attributes: &[AttributeSpecification]) -> Result<Option<usize>, DwarfError> {
-        let at = attributes.iter().position(|specification| specification.name() == gimli::DW_AT_sibling);
-        let Some(at) = at else {
-            self.entries.skip_attributes(attributes)?;
-            return Ok(None);
-        };
-        self.entries.skip_attributes(&attributes[..at])?;
-        let attribute = self.entries.read_attribute(attributes[at])?;
-        self.entries.skip_attributes(&attributes[at + 1..])?;
-        // It comes after its entry, in the same unit; anything else is none.
-        let next = self.entries.next_offset().0;
-        Ok(match attribute.value() {
-            AttributeValue::UnitRef(UnitOffset(sibling)) if next <= sibling && sibling < self.end => Some(sibling),
-            _ => None,
-        })
-    }
-
-    fn go_on(&mut self, sibling: usize, depth: isize) -> Result<(), DwarfError> {
-        self.entries = self.unit.entries_raw(Some(UnitOffset(sibling)))?;
-        self.depth = depth;
-        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use super::functions::{self, End, Functions};
 use super::rows::{self, Place};
 use super::symbols::spelled;
-use super::wanted::Wanted;
+use super::wanted::{Spans, Wanted};
 use crate::describe::text_of;
 use crate::dwarf::{Abbreviations, DebugInfo, DwarfError, Names, Source, Unit, UnitRanges, UnitTable, file_path};
 use rustc_hash::FxHashMap;
@@ -68,8 +68,9 @@ impl Kept {
 
     /// The same module, for other addresses.
     pub fn turn_to(&mut self, debug: &DebugInfo<'_>, addresses: &[u64]) {
+        let spans = Spans::new(addresses);
         let is_wanted = |range: &Range<u64>| {
-            let (first, last) = super::wanted::span(addresses, range);
+            let (first, last) = spans.span(range);
             first < last
         };
         self.ranges = UnitRanges::new(&debug.dwarf, &self.table, is_wanted);
@@ -251,13 +252,17 @@ impl<'a> Search<'a, '_> {
         let mut files = FxHashMap::default();
         let first = self.part.frames.len() as u32;
         let mut outcome = Ok(());
+        // Most functions are inlined many times.
+        let mut known: FxHashMap<usize, Option<u32>> = FxHashMap::default();
         for function in &found.functions {
-            let name = names.name(dwarf, unit, gimli::UnitOffset(function.entry));
-            let name = name.unwrap_or_else(|error| {
-                outcome = Err(error);
-                Default::default()
+            let name = *known.entry(function.entry).or_insert_with(|| {
+                let name = names.name(dwarf, unit, gimli::UnitOffset(function.entry));
+                let name = name.unwrap_or_else(|error| {
+                    outcome = Err(error);
+                    Default::default()
+                });
+                name.best().map(|name| self.name(name))
             });
-            let name = name.best().map(|name| self.name(name));
             let caller = function.caller.map(|(caller, call)| (first + caller, self.location(lines, call, &mut files)));
             self.part.frames.push(Frame { function: name, caller });
         }

@@ -1,7 +1,7 @@
 //! The symbols of a module's tables that addresses lie in.
 
 use super::part::Spelling;
-use super::wanted::span;
+use super::wanted::Spans;
 use crate::describe::text_of;
 use crate::symbols::demangled;
 use object::{Object, ObjectSection, ObjectSymbol, ObjectSymbolTable, ReadRef, SymbolIndex, SymbolKind};
@@ -98,7 +98,7 @@ pub fn look_up<'data, R: ReadRef<'data>>(
     let ends: FxHashMap<usize, u64> = ends.collect();
     let none = vec![None; addresses.len()];
     let starts = vec![0; addresses.len()];
-    let mut search = Search { addresses, inside: none.clone(), below: none, starts };
+    let mut search = Search { addresses, spans: Spans::new(addresses), inside: none.clone(), below: none, starts };
     for entry in entries.start.max(1)..entries.end {
         let Ok(symbol) = table.symbol_by_index(SymbolIndex(entry)) else { break };
         search.offer(entry as u32, &symbol, &ends);
@@ -108,6 +108,7 @@ pub fn look_up<'data, R: ReadRef<'data>>(
 
 struct Search<'a> {
     addresses: &'a [u64],
+    spans: Spans<'a>,
     /// Symbols with a size that the address lies in.
     inside: Vec<Option<Found>>,
     /// Symbols without a size, by the first address that is not before them.
@@ -144,7 +145,7 @@ impl Search<'_> {
             (0, None) => return,
             (size, _) => address.saturating_add(size),
         };
-        let (first, last) = span(self.addresses, &(address..end));
+        let (first, last) = self.spans.span(&(address..end));
         if let Some(start) = self.starts.get_mut(first).filter(|_| size > 0) {
             *start = (*start).max(address);
         }

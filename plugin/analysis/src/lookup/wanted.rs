@@ -51,24 +51,75 @@ impl Wanted {
         self.numbers[position]
     }
 
-    /// The positions of those in `range`.
-    pub fn positions(&self, range: &Range<u64>) -> Range<usize> {
-        let (first, last) = span(&self.addresses, range);
-        first..last
+    /// The positions, among those `within`, of addresses in `range`.
+    pub fn positions(&self, range: &Range<u64>, within: &Range<usize>) -> Range<usize> {
+        let (first, last) = span(&self.addresses[within.clone()], range);
+        within.start + first..within.start + last
+    }
+}
+
+/// Finds those of very many addresses that lie in one of very many ranges.
+#[derive(Clone, Debug)]
+pub struct Spans<'a> {
+    /// In ascending order.
+    addresses: &'a [u64],
+    /// What is left of an address, behind the first one, without so many bits is its bucket.
+    shift: u32,
+    /// Where each bucket begins, and where the last one ends.
+    buckets: Vec<u32>,
+}
+
+impl<'a> Spans<'a> {
+    /// Of addresses in ascending order.
+    pub fn new(addresses: &'a [u64]) -> Self {
+        let reach = addresses.last().map_or(0, |last| last - addresses[0]);
+        // About as many buckets as addresses.
+        let bits = u64::BITS - reach.leading_zeros();
+        let shift = bits.saturating_sub(addresses.len().max(1).ilog2());
+        let mut buckets = vec![0; (reach >> shift) as usize + 2];
+        let mut next = 0;
+        for (number, address) in (0..).zip(addresses) {
+            let bucket = ((address - addresses[0]) >> shift) as usize;
+            while next <= bucket {
+                buckets[next] = number;
+                next += 1;
+            }
+        }
+        buckets[next..].fill(addresses.len() as u32);
+        Self { addresses, shift, buckets }
+    }
+
+    /// Where those that lie in `range` begin and end.
+    pub fn span(&self, range: &Range<u64>) -> (usize, usize) {
+        let Some(distance) = self.addresses.first().and_then(|first| range.start.checked_sub(*first)) else {
+            return span(self.addresses, range);
+        };
+        let bucket = (distance >> self.shift) as usize;
+        let [start, end] = match self.buckets.get(bucket..).and_then(|buckets| buckets.first_chunk()) {
+            Some(edges) => edges.map(|edge| edge as usize),
+            None => [self.addresses.len(); 2],
+        };
+        let first = start + self.addresses[start..end].partition_point(|address| *address < range.start);
+        (first, behind(self.addresses, first, range.end))
     }
 }
 
 /// Where those of `addresses` that lie in `range` begin and end.
 pub fn span(addresses: &[u64], range: &Range<u64>) -> (usize, usize) {
     let first = addresses.partition_point(|address| *address < range.start);
-    // Most ranges have none or a few: the end is looked for near the beginning first.
+    (first, behind(addresses, first, range.end))
+}
+
+/// The first of `addresses` from `first` on that is not below `end`.
+fn behind(addresses: &[u64], first: usize, end: u64) -> usize {
+    // Most ranges have none or a few: it is looked for near the beginning first.
     let (mut last, mut step) = (first, 1);
-    while addresses.get(last + step - 1).is_some_and(|address| *address < range.end) {
+    while addresses.get(last + step - 1).is_some_and(|address| *address < end) {
         last += step;
         step *= 2;
     }
     let near = &addresses[last..addresses.len().min(last + step - 1)];
-    (first, last + near.partition_point(|address| *address < range.end))
+    last + near.partition_point(|address| *address < end)
 }
 
 #[cfg(test)]
@@ -87,6 +138,19 @@ mod tests {
             let (first, last) = span(&addresses, &(start..end));
             let expected: Vec<u64> = addresses.iter().copied().filter(|address| (start..end).contains(address)).collect();
             prop_assert_eq!(&addresses[first..last], expected);
+            prop_assert_eq!(Spans::new(&addresses).span(&(start..end)), (first, last));
+        }
+
+        #[test]
+        fn spans_of_addresses_far_apart_are_the_same(
+            mut addresses in proptest::collection::vec(prop_oneof![any::<u64>(), 0u64..9, Just(u64::MAX)], 0..60),
+            start in prop_oneof![any::<u64>(), 0u64..9],
+            size in prop_oneof![any::<u64>(), 0u64..9],
+        ) {
+            addresses.sort_unstable();
+            addresses.dedup();
+            let range = start..start.saturating_add(size);
+            prop_assert_eq!(Spans::new(&addresses).span(&range), span(&addresses, &range));
         }
     }
 }
