@@ -162,6 +162,16 @@ fn shown_value(found: &Match) -> Option<String> {
 /// Control characters and quotes as escapes, so that a string stays on its line and cannot drive the terminal.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
+    push_escaped(&mut escaped, text);
+    escaped
+}
+
+/// Appends a string with its control characters and quotes as escapes.
+fn push_escaped(escaped: &mut String, text: &str) {
+    // Most need none, and there may be a million of them.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"') {
+        return escaped.push_str(text);
+    }
     for letter in text.chars() {
         match letter {
             '"' => escaped.push_str("\\\""),
@@ -174,7 +184,6 @@ fn escape(text: &str) -> String {
             letter => escaped.push(letter),
         }
     }
-    escaped
 }
 
 /// At most `room` characters of it, the last of them an ellipsis where it was cut.

@@ -1,6 +1,6 @@
 //! What the symbol commands find, one line each.
 
-use super::{Style, escape, shorten};
+use super::{Style, escape, push_escaped, shorten};
 use crate::units::bytes;
 use analysis::{FrameRow, LineRow, LookupRow, SymbolRow, XrefRow};
 use std::fmt::Write as _;
@@ -59,36 +59,42 @@ pub(super) fn xref(row: &XrefRow, style: &Style) -> String {
 /// An address in a line, with its place in the source if it is in one function, else with a line for each frame below it.
 pub(super) fn lookup(row: &LookupRow, style: &Style) -> String {
     let mut text = style.address(row.address);
+    text.push_str("  ");
     let Some(module) = &row.module else {
-        text.push_str("  no module is at this address, and code of a JIT has no names here\n");
+        text.push_str("no module is at this address, and code of a JIT has no names here\n");
         return text;
     };
-    let symbol = match &row.symbol {
-        Some(_) => within(row.symbol.as_deref(), row.offset),
-        None => "no symbol".to_owned(),
-    };
-    if let [frame] = &row.frames[..]
-        && (frame.function.is_none() || frame.function == row.symbol)
-    {
-        let _ = writeln!(text, "  {symbol}{}  {}", place(frame), base(module));
-        return text;
+    push_escaped(&mut text, row.symbol.as_deref().unwrap_or("no symbol"));
+    if let (Some(_), Some(offset @ 1..)) = (&row.symbol, row.offset) {
+        let _ = write!(text, "+{offset:#x}");
     }
-    let _ = writeln!(text, "  {symbol}  {}", base(module));
-    for frame in &row.frames {
-        let inlined = if frame.inlined { "  (inlined)" } else { "" };
-        let function = frame.function.as_deref().map_or_else(|| "??".to_owned(), escape);
-        let _ = writeln!(text, "    {function}{}{inlined}", place(frame));
+    let frames: &[FrameRow] = match &row.frames[..] {
+        [frame] if frame.function.is_none() || frame.function == row.symbol => {
+            push_place(&mut text, frame);
+            &[]
+        }
+        frames => frames,
+    };
+    text.push_str("  ");
+    push_escaped(&mut text, file_name(module));
+    text.push('\n');
+    for frame in frames {
+        text.push_str("    ");
+        push_escaped(&mut text, frame.function.as_deref().unwrap_or("??"));
+        push_place(&mut text, frame);
+        text.push_str(if frame.inlined { "  (inlined)\n" } else { "\n" });
     }
     text
 }
 
-/// ` at FILE:LINE:COLUMN`, as far as it is known.
-fn place(frame: &FrameRow) -> String {
-    let mut text = source(frame.file.as_deref(), frame.line);
-    if let (Some(_), Some(_), Some(column)) = (&frame.file, frame.line, frame.column) {
-        let _ = write!(text, ":{column}");
+/// Appends ` at FILE:LINE:COLUMN`, as far as it is known.
+fn push_place(text: &mut String, frame: &FrameRow) {
+    let Some(file) = &frame.file else { return };
+    text.push_str(" at ");
+    push_escaped(text, file);
+    for number in [frame.line, frame.line.and(frame.column)].into_iter().flatten() {
+        let _ = write!(text, ":{number}");
     }
-    text
 }
 
 pub(super) fn line(row: &LineRow, style: &Style) -> String {
