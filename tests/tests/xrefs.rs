@@ -174,6 +174,65 @@ fn a_variable_is_all_of_it_and_a_name_all_of_that_name() {
     assert!(module["results"][0]["target"].is_null(), "{module}");
 }
 
+/// Builds a program of two files in C++, each with a `helper` of its own and an overload of `shared`.
+fn build_overloads(session: &Session) -> PathBuf {
+    let folder = session.folder();
+    let text = |own: &str, calls: &str| {
+        format!(
+            "namespace n {{ int shared(int); int shared(double); }} int other(int);\n\
+             __attribute__((noinline, noclone)) static int helper(int number) {{ return number * 3 + 1; }}\n\
+             {own}\n{calls}\n"
+        )
+    };
+    let parts = [
+        text(
+            "__attribute__((noinline)) int n::shared(int number) { return helper(number) - 7; }",
+            "int main(int count, char **) { return n::shared(count) + n::shared(count * 1.5) + other(count); }",
+        ),
+        text(
+            "__attribute__((noinline)) int n::shared(double number) { return number > 3; }",
+            "int other(int number) { return helper(number) + n::shared(number); }",
+        ),
+    ];
+    let sources: Vec<PathBuf> = (0..).map(|number| folder.join(format!("overloads_{number}.cpp"))).take(2).collect();
+    for (source, text) in sources.iter().zip(&parts) {
+        std::fs::write(source, text).expect("a file can be written");
+    }
+    let program = folder.join("overloads");
+    let status = Command::new("c++").args(["-g", "-O1", "-o"]).arg(&program).args(&sources).status();
+    assert!(status.expect("c++ runs").success());
+    program
+}
+
+#[test]
+fn of_a_name_that_several_functions_have_all_are_meant_and_each_is_told_from_the_others() {
+    let mut session = Session::start();
+    let program = build_overloads(&session);
+    session.ok(&format!("target create {}", program.display()));
+    // Functions of one file each.
+    let own = session.json("mp-scan xrefs helper --kind call");
+    let callers: Vec<String> = rows(&own).into_iter().map(|row| row.1).collect();
+    assert_eq!(callers, ["n::shared(int)", "other(int)"], "{own}");
+    let targets: Vec<&str> = results(&own).iter().map(|row| row["target"].as_str().expect("one of two")).collect();
+    assert!(targets.iter().all(|target| target.starts_with("helper(int) at 0x")), "{targets:?}");
+    assert_ne!(targets[0], targets[1]);
+    // Overloads: by their parameters as well.
+    let both = session.json("mp-scan xrefs n::shared --kind call");
+    let named = |row: &Value| {
+        let target = row["target"].as_str().expect("one of two").split(" at ").next().unwrap_or_default().to_owned();
+        (row["function"].as_str().unwrap_or_default().to_owned(), target)
+    };
+    let mut pairs: Vec<(String, String)> = results(&both).iter().map(named).collect();
+    pairs.sort_unstable();
+    let expected = [("main", "n::shared(double)"), ("main", "n::shared(int)"), ("other(int)", "n::shared(int)")];
+    assert_eq!(pairs, expected.map(|(caller, target)| (caller.to_owned(), target.to_owned())), "{both}");
+    let text = session.ok("mp-scan xrefs n::shared");
+    assert!(text.contains("there are 2 of that name: n::shared("), "{text}");
+    let one = session.json("mp-scan xrefs 'n::shared(double)' --kind call");
+    assert_eq!(results(&one).len(), 1, "{one}");
+    assert!(one["results"][0]["target"].is_null(), "{one}");
+}
+
 #[test]
 fn what_a_limit_leaves_out_is_counted() {
     let mut session = Session::start();

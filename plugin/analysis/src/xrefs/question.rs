@@ -18,6 +18,8 @@ pub struct SymbolText {
 /// A symbol of that name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedSymbol {
+    /// In full, with its parameters.
+    pub name: String,
     /// The number of its module.
     pub module: usize,
     /// In its file's own terms; `None` for one that the module only uses.
@@ -92,15 +94,15 @@ impl SymbolText {
             let name = |name: &String| is_named(&set.modules[module].path, name);
             self.module.as_ref().is_none_or(name)
         };
-        let mut places: BTreeMap<(usize, u64), u64> = BTreeMap::new();
+        let mut places: BTreeMap<(usize, u64), (u64, &str)> = BTreeMap::new();
         for symbol in symbols.iter().filter(|symbol| wanted(symbol.module)) {
             if let Some(address) = symbol.address {
-                let size = places.entry((symbol.module, address)).or_default();
+                let (size, _) = places.entry((symbol.module, address)).or_insert((0, &symbol.name));
                 *size = symbol.variable.max(*size);
             }
         }
         let mut targets = Targets::default();
-        for ((module, address), size) in places {
+        for ((module, address), (size, name)) in places {
             let surveyed = &set.modules[module];
             let range = match self.offset {
                 Some(offset) => AddressRange::sized(address.wrapping_add(offset), 1),
@@ -108,7 +110,7 @@ impl SymbolText {
             };
             let shown = address.wrapping_add(surveyed.bias.unwrap_or(0));
             targets.targets.push(Target::Place { module, range });
-            targets.labels.push(format!("{} at {shown:#x} in {}", self.written(), base(&surveyed.path)));
+            targets.labels.push(format!("{} at {shown:#x} in {}", self.written(name), base(&surveyed.path)));
         }
         if targets.targets.is_empty() && !symbols.is_empty() && self.module.is_none() {
             if let Some(offset) = self.offset {
@@ -118,7 +120,7 @@ impl SymbolText {
             targets.labels.push(self.name.clone());
         }
         if let [label] = &mut targets.labels[..] {
-            *label = self.written();
+            *label = self.written(&self.name);
         }
         if targets.targets.is_empty() {
             return Err(QuestionError::NoSymbol { name: self.name.clone(), modules: set.modules.len() });
@@ -126,8 +128,9 @@ impl SymbolText {
         Ok(targets)
     }
 
-    fn written(&self) -> String {
-        self.offset.map_or_else(|| self.name.clone(), |offset| format!("{}+{offset:#x}", self.name))
+    /// The name of a symbol, with the offset.
+    fn written(&self, name: &str) -> String {
+        self.offset.map_or_else(|| name.to_owned(), |offset| format!("{name}+{offset:#x}"))
     }
 }
 

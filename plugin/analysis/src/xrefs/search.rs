@@ -18,6 +18,9 @@ use std::ops::{ControlFlow, Range};
 use target::AddressRange;
 use target::modules::{Data, FileRef, FileSet, Files, Machine, Role, Section, Surveyed};
 
+/// Of more symbols of one name it is only said how many there are.
+const MOST_LISTED: usize = 8;
+
 /// What is looked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct XrefsOptions {
@@ -53,6 +56,15 @@ struct Place {
 pub struct OtherMachine {
     pub file: String,
     pub machine: Machine,
+}
+
+/// What targets are called, as far as there is room for it.
+fn listed(labels: &[String]) -> String {
+    let shown = labels[..labels.len().min(MOST_LISTED)].join(", ");
+    match labels.len() - labels.len().min(MOST_LISTED) {
+        0 => shown,
+        more => format!("{shown}, and {more} more"),
+    }
 }
 
 impl Xrefs {
@@ -332,7 +344,7 @@ impl FileAnalysis for Xrefs {
             notes.push(OtherMachine { file: base(&module.path).to_owned(), machine: module.machine }.to_string());
         }
         if let labels @ [_, _, ..] = &self.options.labels[..] {
-            notes.push(format!("there are {} of that name: {}", labels.len(), labels.join(", ")));
+            notes.push(format!("there are {} of that name: {}", labels.len(), listed(labels)));
         }
         for (module, problem) in &merge.problems {
             let file = base(&self.set.modules[*module].path);
@@ -341,7 +353,7 @@ impl FileAnalysis for Xrefs {
         if merge.total == 0 {
             let count = self.set.modules.len();
             let modules = if count == 1 { "the one module".to_owned() } else { format!("the {count} modules") };
-            notes.push(format!("nothing in {modules} refers to {}", self.options.labels.join(", ")));
+            notes.push(format!("nothing in {modules} refers to {}", listed(&self.options.labels)));
         }
         notes
     }

@@ -125,6 +125,7 @@ fn named(set: &FileSet, found: &symbols::Found, text: &SymbolText) -> Option<Nam
     let name = String::from_utf8_lossy(&found.name);
     let module = found.module as usize;
     text.fits(&name).then(|| NamedSymbol {
+        name: name.clone().into_owned(),
         module,
         address: found.place.address.map(|address| address.wrapping_sub(set.modules[module].bias.unwrap_or(0))),
         variable: if found.kind == symbols::Kind::Data { found.size } else { 0 },
