@@ -103,6 +103,33 @@ fn types_are_ranked_and_what_is_wrong_is_said_in_one_line() {
     }
 }
 
+#[test]
+fn of_a_name_that_is_defined_in_several_ways_each_is_ranked_and_said_to_be_one_of_them() {
+    let mut session = Session::start();
+    let folder = session.folder().to_owned();
+    let text = |members: &str, rest: &str| format!("struct shared {{ {members} }};\nstruct shared object_{rest}\n");
+    for (name, text) in [
+        ("one", text("char first; long second;", "one; int main(void) { return 0; }")),
+        ("two", text("char first; long second; char third; long fourth;", "two;")),
+        ("three", text("char first; long second;", "three;")),
+    ] {
+        std::fs::write(folder.join(name).with_extension("c"), text).expect("a file can be written");
+    }
+    let mut compile = Command::new("gcc");
+    compile.current_dir(&folder).args(["-g", "one.c", "two.c", "three.c", "-o", "several"]);
+    assert!(compile.status().expect("gcc is needed").success());
+    session.ok(&format!("target create {}", folder.join("several").display()));
+    for options in ["--padding", "--sort size", "--padding --layout"] {
+        let report = session.json(&format!("mp-scan types '^shared$' {options}"));
+        let row = |row: &Value| [&row["size"], &row["padding"], &row["definitions"]].map(Value::as_u64);
+        let rows: Vec<_> = results(&report).iter().map(row).collect();
+        assert_eq!(rows, [[Some(32), Some(14), Some(2)], [Some(16), Some(7), Some(2)]], "{options}: {report}");
+        let text = session.ok(&format!("mp-scan types '^shared$' {options}"));
+        assert_eq!(text.matches("(one of 2 definitions)").count(), 2, "{options}: {text}");
+        assert!(text.contains("1 name has several definitions"), "{options}: {text}");
+    }
+}
+
 /// A program with so much debug information that workers keep what they have made of it.
 fn large(folder: &Path) -> PathBuf {
     let mut text = "int main(void) { return 0; }".to_owned();
