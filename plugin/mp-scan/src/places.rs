@@ -3,8 +3,9 @@
 use crate::cli::EXPRESSION;
 use crate::course::Moment;
 use crate::engine::engine;
+use crate::here;
 use crate::inspect::{Access, Inspected};
-use analysis::heap::glibc::located;
+use analysis::heap::glibc::{Located, located};
 use analysis::place::{Atlas, Coverage, Place};
 use anyhow::{Result, bail};
 use target::{AddressRange, Layout};
@@ -49,14 +50,14 @@ impl Places {
     /// What they come to on this target.
     ///
     /// # Errors
-    /// If an address is not understood, or a place covers nothing.
-    pub fn cover(&self, inspected: &Inspected, addresses: &Addresses<'_>) -> Result<Coverage> {
+    /// If an address is not understood, a place covers nothing, or it is told to stop.
+    pub fn cover(&self, inspected: &Inspected, addresses: &Addresses<'_>, stop: &dyn Fn() -> bool) -> Result<Coverage> {
         let places = self.0.iter().map(|written| match written {
             Written::Place(place) => Ok(place.clone()),
             Written::Range(text) => Ok(Place::Range(addresses.range(text)?)),
         });
         let places = places.collect::<Result<Vec<_>>>()?;
-        let chunks = places.contains(&Place::Heap).then(|| chunks(inspected)).flatten();
+        let chunks = if places.contains(&Place::Heap) { chunks(inspected, stop)? } else { None };
         let atlas = Atlas { space: &inspected.space, stacks: &inspected.stacks, memory: &*inspected.memory, chunks };
         atlas.cover(&places).map_err(anyhow::Error::msg)
     }
@@ -64,19 +65,27 @@ impl Places {
 
 /// Where malloc of glibc has its chunks, as the commands of the heap find it; `None` of what takes long to look at, changes, or is
 /// not understood.
-fn chunks(inspected: &Inspected) -> Option<Vec<AddressRange>> {
+///
+/// # Errors
+/// If it is told to stop.
+fn chunks(inspected: &Inspected, stop: &dyn Fn() -> bool) -> Result<Option<Vec<AddressRange>>> {
     let is_direct = matches!(inspected.access, Access::Direct { .. });
     if inspected.space.layout != Layout::default() || inspected.info.ran {
-        return None;
+        return Ok(None);
     }
     let moment = Moment::of(inspected);
     let known = moment.and_then(|moment| engine().heaps.at(&moment));
     if known.is_none() && !is_direct {
-        return None;
+        return Ok(None);
     }
-    let found = known.is_none().then(|| located(&inspected.memory, &inspected.space));
-    let located = known.as_ref().map(|known| &known.located).or(found.as_ref())?;
-    Some(located.segments.iter().map(|segment| segment.range).collect())
+    let ranges = |located: &Located| Some(located.segments.iter().map(|segment| segment.range).collect());
+    if let Some(known) = known {
+        return Ok(ranges(&known.located));
+    }
+    match located(&inspected.memory, &inspected.space, here::processors(), stop) {
+        Some(located) => Ok(ranges(&located)),
+        None => bail!("interrupted before anything was scanned, while the heap was looked for"),
+    }
 }
 
 /// What addresses are looked up in.

@@ -25,6 +25,11 @@ pub struct Dominators {
 }
 
 impl Dominators {
+    /// Bytes that it takes.
+    pub fn memory(&self) -> u64 {
+        4 * (self.order.capacity() + self.above.capacity()) as u64
+    }
+
     /// Finds the dominators of the chunks in use. `None` if told to stop.
     ///
     /// While it runs it takes up to 32 bytes for each chunk, and up to 4 for each pair of chunks of which one points to the

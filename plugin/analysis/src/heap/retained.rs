@@ -27,6 +27,11 @@ pub struct Retained {
 }
 
 impl Retained {
+    /// Bytes that it takes.
+    pub fn memory(&self) -> u64 {
+        (8 * self.bytes.capacity() + 4 * (self.order.capacity() + self.many.capacity() + self.chunks.capacity())) as u64
+    }
+
     /// Adds up the sizes of chunks, which are in bytes and by the chunks' numbers.
     pub fn of(dominators: &Dominators, sizes: &[u64]) -> Self {
         let (chunks, above) = dominators.places();

@@ -118,6 +118,8 @@ pub struct Stats {
     pub deaths: u64,
     /// Bytes of the target's memory of which a copy is kept until the process runs.
     pub bytes_copied: u64,
+    /// Bytes of the tables and graphs that it has made or was told by: those that workers share, and this process's own.
+    pub memory: u64,
     /// Mappings not read because they are not readable for the process itself: how many, and bytes.
     pub left_out: (u64, u64),
 }

@@ -97,7 +97,7 @@ impl Command for Find {
                 (None, _) => Ok(Pattern::Pointer(addresses.address(&text.text)?)),
             })
             .collect::<Result<Vec<_>>>()?;
-        let coverage = places.cover(&inspected, &addresses)?;
+        let coverage = places.cover(&inspected, &addresses, &|| session.interrupt.requested())?;
         let columns = Columns {
             size: patterns.iter().any(|pattern| matches!(pattern, Pattern::Regex(_))),
             pattern: patterns.len() > 1,

@@ -74,7 +74,7 @@ impl Command for Strings {
         plan.check()?;
         let inspected = session.inspect()?;
         session.note_expressions(&arguments.places, arguments.scan.format);
-        let coverage = places.cover(&inspected, &inspected.addresses())?;
+        let coverage = places.cover(&inspected, &inspected.addresses(), &|| session.interrupt.requested())?;
         plan.ranges = coverage.ranges;
         plan.layout = inspected.space.layout;
         let columns = Columns { size: true, pattern: false };

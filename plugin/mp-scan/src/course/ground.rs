@@ -28,6 +28,15 @@ pub enum Moment {
 }
 
 impl Moment {
+    /// Whether it is one of the same process or file: what was known at one is of no use at another.
+    pub fn is_of(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Stop { number, .. }, Self::Stop { number: same, .. }) => number == same,
+            (Self::Core { path, .. }, Self::Core { path: same, .. }) => path == same,
+            _ => false,
+        }
+    }
+
     /// That of a target; `None` if it changes while it is looked at.
     pub fn of(inspected: &Inspected) -> Option<Self> {
         if inspected.info.ran {

@@ -142,6 +142,11 @@ impl Stages {
         Ok(copies.context("out of file descriptors")?.into_iter().map(Descriptor::from).collect())
     }
 
+    /// Adds what a table or a graph takes, in bytes.
+    pub fn takes(&mut self, bytes: u64) {
+        self.stats.memory += bytes;
+    }
+
     fn count(&mut self, stats: &Stats) {
         self.stats.bytes_scanned += stats.bytes_scanned;
         self.stats.bytes_skipped += stats.bytes_skipped;

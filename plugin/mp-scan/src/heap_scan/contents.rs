@@ -67,6 +67,7 @@ pub fn course(by: By, retained: Option<Registers>, top: u64) -> Course {
             let used = |number: u32| lookup.numbered(number.into()).is_some_and(|granule| lookup.is_used(granule));
             let dominators = Dominators::of(&graph, used, &|| stop.requested()).ok_or_else(|| stop.failure())?;
             let retained = Retained::of(&dominators, &sizes(index));
+            stages.takes(dominators.memory() + retained.memory());
             let group = |chunk: u32| {
                 groups.get(chunk as usize).copied().filter(|group| *group != NO_GROUP).map(|group| group as usize)
             };

@@ -77,6 +77,7 @@ impl Known {
             if let Some(copy) = known.copy.get().and_then(Option::as_ref) {
                 stages.reading = copy.over(&stages.reading)?;
             }
+            stages.takes(known.memory());
             return Ok((known, Sightings::default()));
         }
         let before = stages.skipped.len();
@@ -105,10 +106,19 @@ impl Known {
             inverted: OnceLock::new(),
             searches: AtomicU32::new(0),
         });
+        stages.takes(known.memory());
         if let Some(moment) = &ground.moment {
             engine().heaps.keep(moment.clone(), Arc::clone(&known));
         }
         Ok((known, sightings))
+    }
+
+    /// Bytes of all that is known so far, but for the copy.
+    fn memory(&self) -> u64 {
+        let types = self.types.get().map_or(0, |types| types.memory());
+        let pointers = self.pointers.get().map_or(0, |pointers| pointers.graph.memory());
+        let inverted = self.inverted.get().and_then(Option::as_ref).map_or(0, |(inverted, _)| inverted.memory());
+        self.indexed.index.memory() + types + pointers + inverted
     }
 
     /// Whether an allocator was found that is understood. malloc of glibc is there, but unused, where another one has taken its
@@ -234,10 +244,13 @@ impl Known {
             }
         };
         let plan = HeapTypes::new(&ground.space, index.segments(), &roots.ranges, self.runtimes.languages);
-        let codes = tables(&HeapTypes::tables(index))?;
+        let words = HeapTypes::tables(index);
+        let codes = tables(&words)?;
+        stages.takes(8 * words.iter().sum::<u64>());
         let facts = stages.run(&plan, &self.indexed, &codes)?.merge;
         let names = ground.class_names(stages, facts.untyped());
         let types = Arc::new(Types::new(&plan, &facts, &names, &stages.view(&self.indexed, &codes)));
+        stages.takes(types.memory());
         Ok(Arc::clone(self.types.get_or_init(|| types)))
     }
 
@@ -276,6 +289,7 @@ impl Known {
         let graph = self.search(stages, area.clone(), registers)?;
         let stop = stages.stop_signal();
         let graph = ReverseGraph::of(graph, &|| stop.requested()).ok_or_else(|| stop.failure())?;
+        stages.takes(graph.memory());
         let pointers = Arc::new(Pointers { graph, area });
         Ok(Arc::clone(self.pointers.get_or_init(|| pointers)))
     }
@@ -343,7 +357,9 @@ impl Known {
             return self.search(stages, area, registers);
         };
         let stop = stages.stop_signal();
-        pointers.graph.forward(&|| stop.requested()).ok_or_else(|| stop.failure())
+        let graph = pointers.graph.forward(&|| stop.requested()).ok_or_else(|| stop.failure())?;
+        stages.takes(graph.memory());
+        Ok(graph)
     }
 
     fn search(&self, stages: &mut Stages, area: Area, registers: &Registers) -> Result<Graph, Failure> {
@@ -351,7 +367,9 @@ impl Known {
         let edges = Edges::new(area, index.count(), GRAPH).context("who points to whom cannot be kept")?;
         let merge = stages.run(&edges, &self.indexed, &[])?.merge;
         let graph = merge.graph(&registers.named(), index.lookup());
-        Ok(graph.context("who points to whom cannot be kept")?)
+        let graph = graph.context("who points to whom cannot be kept")?;
+        stages.takes(graph.memory());
+        Ok(graph)
     }
 
     /// The allocation that an address lies in, used or free.

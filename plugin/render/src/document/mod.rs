@@ -97,6 +97,9 @@ struct Stats {
     /// Of which a copy is kept until the process runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes_copied: Option<u64>,
+    /// Of tables and graphs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory: Option<u64>,
     /// Mappings that the process itself may not read, and which were therefore not read.
     #[serde(skip_serializing_if = "Option::is_none")]
     left_out: Option<LeftOut>,
@@ -316,6 +319,7 @@ impl<'a> Document<'a> {
                 retried: report.stats.retried,
                 deaths: report.stats.deaths,
                 bytes_copied: Some(report.stats.bytes_copied).filter(|bytes| *bytes > 0),
+                memory: Some(report.stats.memory).filter(|bytes| *bytes > 0),
                 left_out: Some(report.stats.left_out)
                     .filter(|(mappings, _)| *mappings > 0)
                     .map(|(mappings, bytes)| LeftOut { mappings, bytes }),

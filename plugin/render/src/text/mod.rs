@@ -333,6 +333,9 @@ pub fn summary(report: &Report) -> String {
     if report.stats.bytes_copied > 0 {
         parts.push(format!("{} copied", bytes(report.stats.bytes_copied)));
     }
+    if report.stats.memory > 0 {
+        parts.push(format!("{} of tables", bytes(report.stats.memory)));
+    }
     parts.extend(skipped(&report.skipped));
     let (count, size) = report.stats.left_out;
     if count > 0 {
