@@ -1,6 +1,6 @@
 //! A process that says what is in its heap, and that heap.
 
-use analysis::heap::types::{Facts, HeapTypes, Languages, Types};
+use analysis::heap::types::{Facts, HeapTypes, Languages, Symbols, Types};
 use analysis::heap::{Index, Segment, SegmentKind, Segments, View, table};
 use analysis::{Cut, InProcess, ScanRange, run};
 use std::collections::BTreeMap;
@@ -67,9 +67,16 @@ pub struct Found {
 }
 
 impl Found {
-    /// Names classes by their vtables' symbols.
-    pub fn name(&mut self, names: &BTreeMap<u64, String>) {
-        self.types = Types::new(&self.plan, &self.facts, names, &self.view);
+    /// Names types by the symbols of a target's modules.
+    pub fn name(&mut self, target: &Opened) {
+        let mut symbols = Symbols::new();
+        for module in analysis::symbols::by_module(&target.space, self.facts.unnamed()) {
+            let file = std::fs::read(&module.path).unwrap();
+            let found = analysis::symbols::look_up(&*file, &module);
+            symbols
+                .extend(module.addresses.iter().zip(found).filter_map(|(address, symbol)| Some((*address, symbol?))));
+        }
+        self.types = Types::new(&self.plan, &self.facts, &symbols, &self.view);
     }
 
     /// The type of each chunk in use, by the address of what malloc returned.
@@ -80,10 +87,17 @@ impl Found {
     }
 }
 
+/// A type's name, without the numbers that newer names of closures have.
 fn shown(own: &analysis::heap::types::Type) -> String {
+    let mut parts = own.name.split("{closure#");
+    let mut name = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        name.push_str("{{closure}");
+        name.push_str(part.trim_start_matches(|letter: char| letter.is_ascii_digit()));
+    }
     match own.kind {
-        analysis::heap::types::Kind::Shared => format!("{} (shared)", own.name),
-        _ => own.name.clone(),
+        analysis::heap::types::Kind::Shared => format!("{name} (shared)"),
+        _ => name,
     }
 }
 
@@ -106,7 +120,7 @@ pub fn find(target: &Opened, languages: Languages, threads: usize, cut: Cut) -> 
     let (plan, view) = (Arc::new(plan), Arc::new(view));
     let mut executor = InProcess::new(Arc::clone(&plan), Arc::clone(&view), threads);
     let outcome = run(&*plan, &mut executor, &view, cut, &mut Vec::new());
-    let types = Types::new(&plan, &outcome.merge, &BTreeMap::new(), &view);
+    let types = Types::new(&plan, &outcome.merge, &Symbols::new(), &view);
     Found { plan: (*plan).clone(), facts: outcome.merge, view: (*view).clone(), types }
 }
 

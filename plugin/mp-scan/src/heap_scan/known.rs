@@ -248,8 +248,8 @@ impl Known {
         let codes = tables(&words)?;
         stages.takes(8 * words.iter().sum::<u64>());
         let facts = stages.run(&plan, &self.indexed, &codes)?.merge;
-        let names = ground.class_names(stages, facts.untyped());
-        let types = Arc::new(Types::new(&plan, &facts, &names, &stages.view(&self.indexed, &codes)));
+        let symbols = ground.symbols(stages, facts.unnamed());
+        let types = Arc::new(Types::new(&plan, &facts, &symbols, &stages.view(&self.indexed, &codes)));
         stages.takes(types.memory());
         Ok(Arc::clone(self.types.get_or_init(|| types)))
     }

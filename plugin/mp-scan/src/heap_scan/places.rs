@@ -5,7 +5,6 @@ use crate::course::{Ground, Stages};
 use crate::naming::Namer;
 use analysis::describe::Describer;
 use analysis::heap::refs::{Place, Pointer};
-use analysis::heap::types::class_of;
 use analysis::{Match, SymbolOffset, TargetKind, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,12 +28,6 @@ impl Ground {
         let mut found: Vec<Match> = pointers.iter().map(describe).collect();
         self.namer(stages).name(&self.space, &*stages.reading.memory, &mut found);
         found
-    }
-
-    /// The classes whose vtables lie at these addresses, where a symbol says so.
-    pub fn class_names(&self, stages: &Stages, vtables: impl Iterator<Item = u64>) -> BTreeMap<u64, String> {
-        let class = |(address, symbol): (u64, SymbolOffset)| Some((address, class_of(&symbol.name)?.to_owned()));
-        self.symbols(stages, vtables).into_iter().filter_map(class).collect()
     }
 
     /// The symbols that addresses lie in, of those that lie in any.

@@ -1,13 +1,14 @@
 //! What the chunks of a heap have turned out to be.
 
 use super::HeapTypes;
-use super::codes::{Code, Codes};
+use super::codes::{Code, Codes, Doubt};
+use super::names::{self, Symbols, TraitNames};
 use super::rtti::Facts;
 use super::shapes::Shape;
 use crate::heap::index::is_set;
 use crate::heap::{Chunk, Index, View};
 use crate::report::Sum;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use target::AddressRange;
 
 /// What control blocks of shared pointers that have their object in them are called, and where in them it lies.
@@ -16,9 +17,9 @@ const SHARED: [(&str, u64); 2] = [("std::_Sp_counted_ptr_inplace<", 16), ("std::
 /// How a type is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// An object of a C++ class.
+    /// An object of a C++ class, or a value that a pointer to a trait of Rust leads to.
     Class,
-    /// An object that shares its chunk with its reference counts, as `std::make_shared` makes it.
+    /// One that shares its chunk with its reference counts, as `std::make_shared`, `Rc` and `Arc` have it.
     Shared,
     /// What a container keeps its elements in.
     Container(Shape),
@@ -59,26 +60,18 @@ pub struct Types {
 }
 
 impl Types {
-    /// What `plan` has found in `view`, whose tables it has filled. `names` are those of classes whose vtables have no type
-    /// information, by [`Facts::untyped`] addresses, as far as they are known.
-    pub fn new(plan: &HeapTypes, facts: &Facts, names: &BTreeMap<u64, String>, view: &View) -> Self {
-        let [codes, pointed] = &view.tables[..] else { return Self::default() };
-        let (codes, pointed) = (Codes(codes.words()), pointed.words());
-        let catalogue = Catalogue::new(facts);
+    /// What `plan` has found in `view`, whose tables it has filled. `symbols` are those at [`Facts::unnamed`] addresses, as far as they
+    /// are known.
+    pub fn new(plan: &HeapTypes, facts: &Facts, symbols: &Symbols, view: &View) -> Self {
+        let [codes, pointed, others] = &view.tables[..] else { return Self::default() };
+        let (codes, pointed, others) = (Codes(codes.words()), pointed.words(), others.words());
+        let catalogue = Catalogue::new(facts, symbols);
         let mut found: Vec<Type> = Vec::new();
         let mut known: HashMap<Code, u32> = HashMap::from([(Code::Nothing, 0)]);
         let mut types = Self::default();
         let mut number = |code: Code| {
             *known.entry(code).or_insert_with(|| {
-                let own = match code {
-                    Code::Nothing => None,
-                    Code::Vtable(slot) => {
-                        plan.modules.address(slot).and_then(|address| names.get(&address)).map(|name| class(name))
-                    }
-                    Code::Shape(shape) => Some(container(shape)),
-                    Code::Class(slot) => plan.modules.address(slot).and_then(|address| catalogue.class(address)),
-                };
-                let Some(own) = own else { return 0 };
+                let Some(own) = catalogue.named(code, |slot| plan.modules.address(slot)) else { return 0 };
                 let index = found.iter().position(|other| *other == own).unwrap_or_else(|| {
                     found.push(own);
                     found.len() - 1
@@ -91,9 +84,14 @@ impl Types {
         types.of.reserve_exact(lookup.count() as usize);
         for (chunk, index) in lookup.chunks(AddressRange::new(0, u64::MAX)).zip(0..) {
             let mut code = if chunk.used { codes.of(index) } else { Code::Nothing };
-            // Three words that look as a vector does may be left of one that is no more; what there is now is then held by others.
-            let doubtful = matches!(code, Code::Shape(Shape::VectorStorage | Shape::RustVecStorage));
-            if doubtful && is_set(pointed, chunk.granule) {
+            // Words that look as a vector does, or a pointer to a trait, may be left of one that is no more; what there is now is
+            // then held by others.
+            let denied = match code.doubt() {
+                Doubt::None => false,
+                Doubt::Vector => is_set(pointed, chunk.granule),
+                Doubt::Held => is_set(others, chunk.granule),
+            };
+            if denied {
                 code = Code::Nothing;
             }
             if code != last.0 {
@@ -209,20 +207,38 @@ fn first_argument(name: &str) -> Option<&str> {
     end.map(|end| arguments[..end].trim())
 }
 
-/// The classes of a process.
+/// The types of a process.
 struct Catalogue<'a> {
     facts: &'a Facts,
+    symbols: &'a Symbols,
+    traits: TraitNames<'a>,
     /// Where the type information of classes is, by name: each module may have its own.
     named: HashMap<&'a str, Vec<u64>>,
 }
 
 impl<'a> Catalogue<'a> {
-    fn new(facts: &'a Facts) -> Self {
+    fn new(facts: &'a Facts, symbols: &'a Symbols) -> Self {
         let mut named: HashMap<&str, Vec<u64>> = HashMap::new();
         for (address, class) in &facts.classes {
             named.entry(&class.name).or_default().push(*address);
         }
-        Self { facts, named }
+        Self { facts, symbols, traits: TraitNames::new(symbols, &facts.traits), named }
+    }
+
+    /// The type that a code says, if it has a name. `address` is where a slot is.
+    fn named(&self, code: Code, address: impl Fn(u32) -> Option<u64>) -> Option<Type> {
+        match code {
+            Code::Nothing | Code::Undecided | Code::Callable(_) => None,
+            Code::Vtable(slot) => names::class(self.symbols, address(slot)?).map(class),
+            Code::Trait(slot) => self.traits.of(address(slot)?).map(|name| class(&name)),
+            Code::Counted(slot) => {
+                let vtable = address(slot)?;
+                let offset = self.facts.traits.get(&vtable)?.counted_offset();
+                self.traits.of(vtable).map(|name| Type { kind: Kind::Shared, offset, ..class(&name) })
+            }
+            Code::Shape(shape) => Some(container(shape)),
+            Code::Class(slot) => self.class(address(slot)?),
+        }
     }
 
     /// The type of objects that point to this vtable.
@@ -257,14 +273,11 @@ impl<'a> Catalogue<'a> {
 }
 
 impl Facts {
-    /// The addresses of what may be vtables, but has no type information, in ascending order. If a symbol says that one is, its
-    /// class has a name after all ([`class_of`]).
-    pub fn untyped(&self) -> impl Iterator<Item = u64> {
-        self.vtables.iter().filter(|(_, class)| **class == 0).map(|(vtable, _)| *vtable)
+    /// The addresses whose symbols name types: of what may be vtables, but has no type information, and of functions in vtables of
+    /// traits. One may be there several times.
+    pub fn unnamed(&self) -> impl Iterator<Item = u64> {
+        let vtables = self.vtables.iter().filter(|(_, class)| **class == 0).map(|(vtable, _)| *vtable);
+        let functions = self.traits.values().flat_map(|vtable| vtable.methods.iter().copied().chain([vtable.drop]));
+        vtables.chain(functions.filter(|function| *function != 0))
     }
-}
-
-/// The name of the class whose vtable a symbol with this (demangled) name is.
-pub fn class_of(symbol: &str) -> Option<&str> {
-    symbol.strip_prefix("vtable for ")
 }

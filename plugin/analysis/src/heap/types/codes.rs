@@ -1,49 +1,97 @@
 //! What is known of each chunk, in a table that all tasks fill.
 //!
 //! A chunk's code is a number that only rises, so it is the same in the end whoever wrote first, and how often. The surer
-//! what it says, the higher it is: nothing, then the slot of a vtable without type information, then a [`Shape`],
-//! then the slot of a vtable with type information.
+//! what it says, the higher it is: nothing, then the slot of a vtable without type information, then a [`Shape`] that is a
+//! guess, what is held with functions of its type, a shape that is certain, then the slot of a vtable with type information.
 
 use super::shapes::Shape;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-const SHAPES: u32 = 1 << 31;
+/// Slots are lower than this: those of 4 GiB of modules.
+pub(super) const SLOTS: u32 = 1 << 29;
+
+const VTABLES: u32 = 1;
+const GUESSES: u32 = VTABLES + SLOTS;
+const CALLABLES: u32 = GUESSES + 256;
+const TRAITS: u32 = CALLABLES + SLOTS;
+const COUNTED: u32 = TRAITS + SLOTS;
+const UNDECIDED: u32 = COUNTED + SLOTS;
+const SHAPES: u32 = UNDECIDED + 1;
 const CLASSES: u32 = SHAPES + 256;
 
-/// Slots of vtables are lower than this.
-pub(super) const SLOTS: u32 = u32::MAX - CLASSES;
-
-/// What a code says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// What a code says. Slots are numbers of words of modules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Code {
     Nothing,
     /// Its first word may point to a vtable, of which nothing says that it is one.
     Vtable(u32),
+    /// A callable that a `std::function` holds, which calls it by the function in this slot.
+    Callable(u32),
+    /// A value of the type that this vtable of a trait is for.
+    Trait(u32),
+    /// The same behind its reference counts.
+    Counted(u32),
+    /// Of those that hold it, some say one and some another of the last three.
+    Undecided,
     Shape(Shape),
     /// Its first word points to the vtable of a class.
     Class(u32),
 }
 
+/// What makes a code doubtful.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doubt {
+    None,
+    /// Pointers that are no vector's.
+    Vector,
+    /// Pointers that do not say what they lead to.
+    Held,
+}
+
 impl Code {
+    /// Who else must not point to the chunk, since nothing but who holds it says what it is.
+    pub(super) fn doubt(self) -> Doubt {
+        match self {
+            Self::Shape(shape) if shape.is_guess() => Doubt::Vector,
+            Self::Callable(_) | Self::Trait(_) | Self::Counted(_) => Doubt::Held,
+            Self::Nothing | Self::Vtable(_) | Self::Undecided | Self::Shape(_) | Self::Class(_) => Doubt::None,
+        }
+    }
+
     fn number(self) -> u32 {
         match self {
             Self::Nothing => 0,
-            Self::Vtable(slot) => 1 + slot,
+            Self::Vtable(slot) => VTABLES + slot,
+            Self::Shape(shape) if shape.is_guess() => GUESSES + shape as u32,
+            Self::Callable(slot) => CALLABLES + slot,
+            Self::Trait(slot) => TRAITS + slot,
+            Self::Counted(slot) => COUNTED + slot,
+            Self::Undecided => UNDECIDED,
             Self::Shape(shape) => SHAPES + shape as u32,
             Self::Class(slot) => CLASSES + slot,
         }
     }
 
     fn new(number: u32) -> Self {
+        let shape = |number: u32| Shape::ALL.get(number as usize).map_or(Self::Nothing, |shape| Self::Shape(*shape));
         match number {
             0 => Self::Nothing,
-            1..SHAPES => Self::Vtable(number - 1),
-            SHAPES..CLASSES => {
-                Shape::ALL.get((number - SHAPES) as usize).map_or(Self::Nothing, |shape| Self::Shape(*shape))
-            }
+            VTABLES..GUESSES => Self::Vtable(number - VTABLES),
+            GUESSES..CALLABLES => shape(number - GUESSES),
+            CALLABLES..TRAITS => Self::Callable(number - CALLABLES),
+            TRAITS..COUNTED => Self::Trait(number - TRAITS),
+            COUNTED..UNDECIDED => Self::Counted(number - COUNTED),
+            UNDECIDED => Self::Undecided,
+            SHAPES..CLASSES => shape(number - SHAPES),
             CLASSES.. => Self::Class(number - CLASSES),
         }
     }
+}
+
+/// What two codes for the same chunk come to.
+fn join(one: u32, other: u32) -> u32 {
+    let held = |code: u32| (CALLABLES..=UNDECIDED).contains(&code);
+    if one != other && held(one) && held(other) { UNDECIDED } else { one.max(other) }
 }
 
 /// A code of 32 bits for each chunk, by the chunk's number.
@@ -68,7 +116,9 @@ impl Codes<'_> {
         let code = code.number();
         let raise = |word: u64| {
             let others = word & !(u64::from(u32::MAX) << shift);
-            (((word >> shift) as u32) < code).then_some(others | u64::from(code) << shift)
+            let before = (word >> shift) as u32;
+            let joined = join(before, code);
+            (joined != before).then_some(others | u64::from(joined) << shift)
         };
         // It fails where there is nothing to raise.
         let _ = word.fetch_update(Relaxed, Relaxed, raise);
@@ -82,12 +132,37 @@ mod tests {
     use proptest::prelude::*;
 
     fn code() -> impl Strategy<Value = Code> {
+        let slot = || prop_oneof![0..3u32, Just(SLOTS - 1)];
         prop_oneof![
             Just(Code::Nothing),
-            (0..SHAPES - 1).prop_map(Code::Vtable),
+            slot().prop_map(Code::Vtable),
+            slot().prop_map(Code::Callable),
+            slot().prop_map(Code::Trait),
+            slot().prop_map(Code::Counted),
             prop::sample::select(Shape::ALL.to_vec()).prop_map(Code::Shape),
-            (0..SLOTS).prop_map(Code::Class),
+            slot().prop_map(Code::Class),
         ]
+    }
+
+    /// How sure it is.
+    fn rank(code: Code) -> u32 {
+        match code {
+            Code::Nothing => 0,
+            Code::Vtable(_) => 1,
+            Code::Shape(shape) if shape.is_guess() => 2,
+            Code::Callable(_) | Code::Trait(_) | Code::Counted(_) | Code::Undecided => 3,
+            Code::Shape(_) => 4,
+            Code::Class(_) => 5,
+        }
+    }
+
+    /// What there is in the end, by all notes at once.
+    fn naive(notes: &[Code]) -> Code {
+        let Some(most) = notes.iter().map(|code| rank(*code)).max() else { return Code::Nothing };
+        let mut best: Vec<Code> = notes.iter().copied().filter(|code| rank(*code) == most).collect();
+        best.sort_by_key(|code| code.number());
+        best.dedup();
+        if most == 3 && best.len() > 1 { Code::Undecided } else { best[best.len() - 1] }
     }
 
     proptest! {
@@ -97,8 +172,8 @@ mod tests {
             let codes = Codes(table.words());
             notes.iter().for_each(|(chunk, code)| codes.raise(*chunk, *code));
             for chunk in 0..7 {
-                let surest = notes.iter().filter(|(other, _)| *other == chunk).map(|(_, code)| *code).max();
-                prop_assert_eq!(codes.of(chunk), surest.unwrap_or(Code::Nothing));
+                let own: Vec<Code> = notes.iter().filter(|(other, _)| *other == chunk).map(|(_, code)| *code).collect();
+                prop_assert_eq!(codes.of(chunk), naive(&own));
             }
         }
     }

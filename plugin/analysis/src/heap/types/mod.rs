@@ -8,9 +8,11 @@
 //! One pass over the heap and over the memory that roots lie in finds all of it. What is found is noted in a table, a code for
 //! each chunk (`codes.rs`), and [`Types`] is what it comes to.
 
+mod btree;
 mod catalogue;
 mod codes;
 mod modules;
+mod names;
 mod peek;
 mod probe;
 mod rtti;
@@ -19,11 +21,14 @@ mod shapes;
 mod stl;
 #[cfg(test)]
 mod tests;
+mod traits;
 
-pub use catalogue::{Kind, Object, Type, Types, class_of};
+pub use catalogue::{Kind, Object, Type, Types};
 pub use modules::Modules;
+pub use names::Symbols;
 pub use rtti::{Class, Facts};
 pub use shapes::Shape;
+pub use traits::TraitVtable;
 
 use super::index::set;
 use super::{Area, Chunk, GRANULE, HEADER, Index, Lookup, Segments, View};
@@ -39,6 +44,7 @@ use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 use std::sync::atomic::AtomicU64;
 use target::{AddressRange, AddressSpace};
+use traits::Traits;
 
 /// As far as a holder reaches beyond its first word: that of a deque has ten.
 const REACH: usize = 96;
@@ -75,9 +81,10 @@ impl HeapTypes {
         Self { ranges, modules: Modules::new(space), languages, swapped, block }
     }
 
-    /// How many words its tables take: codes of chunks, and which of them anything points to.
+    /// How many words its tables take: codes of chunks, and which of them anything points to, beside vectors and beside pointers to traits.
     pub fn tables(index: &Index) -> Vec<u64> {
-        vec![Codes::words(index.count()), index.segments().granules().div_ceil(64)]
+        let bits = index.segments().granules().div_ceil(64);
+        vec![Codes::words(index.count()), bits, bits]
     }
 }
 
@@ -87,6 +94,7 @@ pub struct TypesScanner {
     buffer: Buffer,
     pages: Pages,
     reader: Reader,
+    traits: Traits,
 }
 
 impl Analysis for HeapTypes {
@@ -111,7 +119,7 @@ impl Analysis for HeapTypes {
 
     fn scan(&self, scanner: &mut TypesScanner, task: &Task, view: &View, stop: &dyn Fn() -> bool) -> Scanned<Facts> {
         let scan = task.scan_range(&self.ranges);
-        let [codes, pointed] = &view.tables[..] else {
+        let [codes, pointed, others] = &view.tables[..] else {
             return Scanned::unread(task, "the tables of this analysis are missing".to_owned());
         };
         let walk = Walk {
@@ -127,7 +135,7 @@ impl Analysis for HeapTypes {
             block: self.block.max(1) as usize,
             stop,
         };
-        let TypesScanner { buffer, pages, reader } = scanner;
+        let TypesScanner { buffer, pages, reader, traits } = scanner;
         pages.clear();
         let lookup = view.index.lookup();
         let probe = Probe {
@@ -141,7 +149,8 @@ impl Analysis for HeapTypes {
             segment: 0,
             texts: Vec::new(),
         };
-        let mut pass = Pass { plan: self, probe, reader, pointed: pointed.words(), facts: Facts::default() };
+        let (pointed, others) = (pointed.words(), others.words());
+        let mut pass = Pass { plan: self, probe, reader, traits, pointed, others, facts: Facts::default() };
         let in_heap = lookup.segments().segment_at(task.range.start);
         let walked = walk.run(buffer, |window| {
             match in_heap {
@@ -183,8 +192,7 @@ impl Analysis for HeapTypes {
     }
 
     fn weight(partial: &Facts) -> usize {
-        let classes = partial.classes.values().map(|class| 64 + class.name.len() + 8 * class.bases.len());
-        size_of_val(partial) + 32 * partial.vtables.len() + classes.sum::<usize>()
+        size_of_val(partial) + partial.weight()
     }
 }
 
@@ -193,8 +201,11 @@ struct Pass<'a> {
     plan: &'a HeapTypes,
     probe: Probe<'a>,
     reader: &'a mut Reader,
-    /// The granules of chunks that something in the heap or in a module points to, beside what holds a vector's storage.
+    traits: &'a mut Traits,
+    /// The granules of chunks that something in the heap or in a module points to, beside what says what they are.
     pointed: &'a [AtomicU64],
+    /// The same beside pointers to traits.
+    others: &'a [AtomicU64],
     facts: Facts,
 }
 
@@ -286,22 +297,38 @@ impl Pass<'_> {
     #[inline]
     fn pointer(&mut self, holder: &Holder<'_>, granule: u64) {
         let Languages { libstdcxx, rust } = self.plan.languages;
-        let mut storage = false;
-        if libstdcxx {
-            storage = stl::vector(&mut self.probe, holder, granule);
-            stl::recognise(&mut self.probe, holder, granule);
-        }
-        if rust {
-            storage |= rust::vector(&mut self.probe, holder, granule);
-        }
         // Stacks have words that are left of what was there before.
         let counts = match holder.chunk {
             Some(own) => own.granule != granule,
             None => self.plan.modules.contains(holder.address),
         };
-        if counts && !storage {
+        let mut named = false;
+        if libstdcxx {
+            named = stl::vector(&mut self.probe, holder, granule);
+            stl::recognise(&mut self.probe, holder, granule);
+        }
+        if rust {
+            named |= rust::vector(&mut self.probe, holder, granule);
+            btree::tree(&mut self.probe, holder, granule);
+            if counts && self.trait_object(holder, granule) {
+                return;
+            }
+        }
+        if counts && !named {
             set(self.pointed, granule);
         }
+        if counts && rust {
+            set(self.others, granule);
+        }
+    }
+
+    /// Whether the holder's words are a pointer to a trait, with a value in the chunk.
+    fn trait_object(&mut self, holder: &Holder<'_>, granule: u64) -> bool {
+        let Some((address, vtable)) = self.traits.held(&mut self.probe, &self.plan.modules, holder, granule) else {
+            return false;
+        };
+        self.facts.traits.entry(address).or_insert_with(|| vtable.clone());
+        true
     }
 }
 

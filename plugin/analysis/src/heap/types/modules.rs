@@ -49,7 +49,7 @@ impl Modules {
                 continue;
             }
             let words = u32::try_from(region.range.len() / 8).unwrap_or(u32::MAX);
-            // Those of a program with 16 GiB of modules have no numbers left.
+            // Those of a program with more than 4 GiB of modules have no numbers left.
             let Some(end) = next.checked_add(words).filter(|end| *end < SLOTS) else { continue };
             modules.parts.push(Part { range: region.range, writable, first: next });
             next = end;

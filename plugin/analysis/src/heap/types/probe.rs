@@ -12,6 +12,9 @@ const PAGE: u64 = 4096;
 /// Between two questions whether to stop.
 const PATIENCE: u64 = 1 << 12;
 
+/// Of so many nodes it is kept which they were, while a list is followed to its end.
+const MOST_KEPT: usize = 1 << 20;
+
 /// Words that may hold something, from one on that points to a chunk.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Holder<'a> {
@@ -98,6 +101,28 @@ impl Probe<'_> {
 
     pub(super) fn mark(&self, chunk: u64, shape: Shape) {
         self.codes.raise(self.lookup.number(chunk), Code::Shape(shape));
+    }
+
+    /// Names the nodes that `follow` visits, no more than `count`, once it has said that they are as they should be; says whether they are.
+    pub(super) fn name(
+        &mut self,
+        shape: Shape,
+        count: u64,
+        follow: impl Fn(&mut Self, &mut dyn FnMut(&Probe<'_>, u64)) -> bool,
+    ) -> bool {
+        let mut kept = Vec::new();
+        let sound = follow(self, &mut |_, node| {
+            if kept.len() < MOST_KEPT {
+                kept.push(node);
+            }
+        });
+        if sound {
+            kept.iter().for_each(|node| self.mark(*node, shape));
+            if count > MOST_KEPT as u64 {
+                follow(self, &mut |probe, node| probe.mark(node, shape));
+            }
+        }
+        sound
     }
 
     /// Whether one more step may be taken.

@@ -6,6 +6,7 @@
 
 use super::modules::Modules;
 use super::peek::Pages;
+use super::traits::TraitVtable;
 use crate::symbols::demangle;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
@@ -30,19 +31,29 @@ pub struct Class {
     pub bases: Vec<u64>,
 }
 
-/// What is known of vtables and classes.
+/// What is known of vtables, classes and traits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// By the address that objects point to: the address of its class's type information, 0 if it has none.
     pub vtables: BTreeMap<u64, u64>,
     /// By the address of their type information; bases of bases among them.
     pub classes: BTreeMap<u64, Class>,
+    /// By the address that pointers to a trait have.
+    pub traits: BTreeMap<u64, TraitVtable>,
 }
 
 impl Facts {
     pub(super) fn join(&mut self, other: Self) {
         self.vtables.extend(other.vtables);
         self.classes.extend(other.classes);
+        self.traits.extend(other.traits);
+    }
+
+    /// About how many bytes it takes.
+    pub(super) fn weight(&self) -> usize {
+        let classes = self.classes.values().map(|class| 64 + class.name.len() + 8 * class.bases.len());
+        let traits = self.traits.values().map(|vtable| 64 + 8 * vtable.methods.len());
+        32 * self.vtables.len() + classes.sum::<usize>() + traits.sum::<usize>()
     }
 }
 

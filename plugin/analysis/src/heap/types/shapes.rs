@@ -17,10 +17,11 @@ pub enum Shape {
     UnorderedNode,
     MapNode,
     RustTable,
+    RustTreeNode,
 }
 
 impl Shape {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::VectorStorage,
         Self::RustVecStorage,
         Self::StringCharacters,
@@ -32,7 +33,13 @@ impl Shape {
         Self::UnorderedNode,
         Self::MapNode,
         Self::RustTable,
+        Self::RustTreeNode,
     ];
+
+    /// Whether nothing but who holds it says what it is, so that it is doubtful if somebody else does as well.
+    pub(super) fn is_guess(self) -> bool {
+        matches!(self, Self::VectorStorage | Self::RustVecStorage)
+    }
 
     /// As it is shown. Of containers with the same layout, as maps and sets, all are named.
     pub fn name(self) -> &'static str {
@@ -48,6 +55,7 @@ impl Shape {
             Self::UnorderedNode => "std::unordered_map/set node",
             Self::MapNode => "std::map/set node",
             Self::RustTable => "HashMap/HashSet table",
+            Self::RustTreeNode => "BTreeMap/BTreeSet node",
         }
     }
 }

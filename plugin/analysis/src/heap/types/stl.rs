@@ -22,9 +22,6 @@ const LOOK: u64 = 64;
 /// As many strings, or nodes of a tree, are read at once.
 const BATCH: usize = 256;
 
-/// Of so many nodes it is kept which they were, while a list is followed to its end.
-const MOST_KEPT: usize = 1 << 20;
-
 /// Looks for all containers but [`vector`]s whose first pointer into the heap is this word, which points to the beginning of `chunk`.
 pub(super) fn recognise(probe: &mut Probe<'_>, holder: &Holder<'_>, chunk: u64) {
     let Some(pointer) = holder.word(0) else { return };
@@ -110,7 +107,7 @@ fn list(probe: &mut Probe<'_>, holder: &Holder<'_>, pointer: u64, chunk: u64) {
     if probe.alike(previous, &first).is_none() {
         return;
     }
-    name(probe, Shape::ListNode, size, |probe, visit| {
+    probe.name(Shape::ListNode, size, |probe, visit| {
         let (mut before, mut node) = (holder.address, pointer);
         for _ in 0..size {
             let Some(found) = probe.alike(node, &first) else { return false };
@@ -123,28 +120,6 @@ fn list(probe: &mut Probe<'_>, holder: &Holder<'_>, pointer: u64, chunk: u64) {
         }
         node == holder.address && before == previous
     });
-}
-
-/// Names the nodes that `follow` visits, `count` of them, once it has said that they are as they should be; says whether they are.
-fn name(
-    probe: &mut Probe<'_>,
-    shape: Shape,
-    count: u64,
-    follow: impl Fn(&mut Probe<'_>, &mut dyn FnMut(&Probe<'_>, u64)) -> bool,
-) -> bool {
-    let mut kept = Vec::new();
-    let sound = follow(probe, &mut |_, node| {
-        if kept.len() < MOST_KEPT {
-            kept.push(node);
-        }
-    });
-    if sound {
-        kept.iter().for_each(|node| probe.mark(*node, shape));
-        if count > MOST_KEPT as u64 {
-            follow(probe, &mut |probe, node| probe.mark(node, shape));
-        }
-    }
-    sound
 }
 
 /// The lower half of a node's first word.
@@ -234,7 +209,7 @@ fn unordered(probe: &mut Probe<'_>, holder: &Holder<'_>, chunk: u64) {
     }
     let like = probe.start(first).and_then(|first| probe.lookup.chunk(first));
     let Some(like) = like else { return };
-    let sound = name(probe, Shape::UnorderedNode, count, |probe, visit| {
+    let sound = probe.name(Shape::UnorderedNode, count, |probe, visit| {
         let mut node = first;
         for _ in 0..count {
             let Some(found) = probe.alike(node, &like) else { return false };

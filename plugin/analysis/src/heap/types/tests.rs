@@ -83,7 +83,8 @@ fn what_is_found_does_not_depend_on_who_looks() {
             (0..index.count()).map(|chunk| codes.of(chunk)).collect()
         };
         let pointed = |view: &View| -> Vec<u64> {
-            view.tables[1].words().iter().map(|word| word.load(std::sync::atomic::Ordering::Relaxed)).collect()
+            let words = view.tables[1..].iter().flat_map(|table| table.words());
+            words.map(|word| word.load(std::sync::atomic::Ordering::Relaxed)).collect()
         };
         let one = view();
         let whole = run(&plan, &mut Serial::new(&plan, &one), &one, Cut::default(), &mut Vec::new());
