@@ -86,3 +86,56 @@ fn what_was_freed_is_no_object() {
     assert!(!found.is_empty());
     assert!(freed.iter().all(|freed| found.binary_search(freed).is_err()));
 }
+
+#[test]
+fn an_object_is_shown_with_who_holds_it() {
+    let mut session = Session::start();
+    let truth = session.launch("heap.cpp", &["count=100"]);
+    let shared = truth.labelled("shared", |label| label.starts_with("Circle:"));
+    for workers in [0, 2] {
+        let report = session.json(&format!("mp-scan objects ^Circle$ --limit 100000 --workers {workers}"));
+        assert_objects(&report, &truth, &["Circle"]);
+        for row in results(&report) {
+            let address = number(&row["address"]);
+            let (holder, offset) = match shared.binary_search(&address) {
+                Ok(_) => ("std::list node", 16),
+                Err(_) => ("std::vector storage", 0),
+            };
+            let owner = &row["owner"];
+            assert_eq!(owner["allocation"]["type"], holder, "{row}");
+            // A node points to the object, and to the counters before it.
+            let value = number(&owner["value"]);
+            assert!(value == address || value == address - offset, "{row}");
+        }
+    }
+    let text = session.ok("mp-scan objects ^Circle$");
+    assert!(text.contains("held by 0x") && text.contains("std::list node"), "{text}");
+}
+
+#[test]
+fn a_value_behind_a_trait_has_its_type_and_its_owner() {
+    let debuggee = Debuggee::start("heap.rs", &[]);
+    let kept = debuggee.truth.addresses("kept");
+    let look = |session: &mut Session| {
+        let report = session.json("mp-scan objects keep_in_static");
+        let [row] = results(&report) else { panic!("{report}") };
+        let name = row["type"].as_str().unwrap_or_default();
+        assert!(name.starts_with("heap::keep_in_static::{"), "{row}");
+        assert!(kept.binary_search(&number(&row["address"])).is_ok(), "{row}");
+        assert_eq!(row["allocation"]["size"], 24, "{row}");
+        assert!(row["owner"]["symbol"].as_str().is_some_and(|name| name.contains("EVERYTHING")), "{row}");
+        let report = session.json("mp-scan objects '^BTreeMap/BTreeSet node$'");
+        // Of 300 elements, 11 in a node at most.
+        assert!(report["total"].as_u64() >= Some(28), "{report}");
+        assert!(addresses(&report).iter().all(|node| kept.binary_search(node).is_ok()), "{report}");
+    };
+    let mut session = Session::start();
+    session.attach(&debuggee);
+    look(&mut session);
+    session.ok("process detach");
+    debuggee.dump_everything();
+    let mut session = Session::start();
+    let core = gcore(debuggee.pid(), session.folder());
+    session.open_core(Some(&debuggee.program), &core);
+    look(&mut session);
+}

@@ -9,8 +9,9 @@ use anyhow::{Result, bail};
 
 /// Find live objects by the name of their type.
 ///
-/// An object is found by its vtable, and what a container has allocated by the container's shape. One that is a member of another object is
-/// not looked for. What has been freed is never shown.
+/// An object is found by its vtable, a value of Rust by the pointer to a trait that holds it, and what a container has allocated by the
+/// container's shape. One that is a member of another object is not looked for. What has been freed is never shown. Each is shown with one
+/// who points to it.
 #[derive(Debug, clap::Parser)]
 #[command(
     next_help_heading = "What",
@@ -18,7 +19,8 @@ use anyhow::{Result, bail};
 Examples:
   mp-scan objects '^Session$'
   mp-scan objects '^Widget$' --subclasses
-  mp-scan objects 'std::map node'"
+  mp-scan objects '^std::map/set node$'
+  mp-scan objects '^mycrate::Session$'"
 )]
 pub struct Arguments {
     /// A regex over the names of types, as `mp-scan heap` shows them.

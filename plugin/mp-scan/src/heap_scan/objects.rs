@@ -1,17 +1,17 @@
 //! What `objects` does.
 
 use super::{Known, Registers};
-use crate::course::{Answer, Course};
+use crate::course::{Answer, Course, Ground};
 use analysis::find::Matches;
-use analysis::heap::refs::{Pointer, Query};
+use analysis::heap::refs::{self, Place, Pointer, Query};
 use analysis::heap::types::Object;
 use analysis::{ObjectRow, ObjectRows, Results, Sum};
 
 /// So many objects are gone through between two looks at whether to stop.
 const STEP: u64 = 1 << 16;
 
-/// So many pointers to an object are looked at for one that is not its own.
-const OWNERS: u64 = 16;
+/// So many pointers to an object are looked at for the one that most likely holds it.
+const OWNERS: u64 = 256;
 
 /// Lists the objects whose types match, the first `limit` of them with whoever points to them.
 pub fn course(matches: Matches, subclasses: bool, registers: Registers, limit: u64) -> Course {
@@ -40,12 +40,13 @@ pub fn course(matches: Matches, subclasses: bool, registers: Registers, limit: u
             let view = stages.view(&known.indexed, &[]);
             let lookup = known.indexed.index.lookup();
             let requested = || stop.requested();
+            let named = registers.named();
             let mut query = Query::new(&pointers.graph, &view, &pointers.area, &requested);
             for object in &objects {
-                let found = query.pointers(object.chunk.usable(), OWNERS).map(|found| found.pointers(&lookup));
-                // Objects often point to themselves.
-                let foreign = |pointer: &Pointer| pointer.place.holder() != Some(object.chunk);
-                owners.push(found.and_then(|found| found.into_iter().find(foreign)));
+                let target = object.chunk.usable();
+                let found = query.pointers(target, OWNERS).map(|found| found.pointers(&lookup)).unwrap_or_default();
+                let all = found.into_iter().chain(refs::in_registers(&named, target));
+                owners.push(owner(object, all, ground));
             }
         }
         let mut described = ground.describe(stages, &known, &owners.iter().flatten().collect::<Vec<_>>()).into_iter();
@@ -66,4 +67,17 @@ pub fn course(matches: Matches, subclasses: bool, registers: Registers, limit: u
         }
         Ok(Answer::new(Results::Objects(ObjectRows { rows, sum }), sum.count, notes))
     })
+}
+
+/// Of those who point to an object, the one that most likely holds it: no object itself, nothing that has been freed, and no thread's
+/// stack or register where there is anything else, since those keep what they no longer need.
+fn owner(object: &Object, pointers: impl Iterator<Item = Pointer>, ground: &Ground) -> Option<Pointer> {
+    let doubt = |pointer: &Pointer| match &pointer.place {
+        Place::Memory { chunk: Some(chunk), .. } => (chunk.used && *chunk != object.chunk).then_some(0),
+        Place::Memory { address, chunk: None } => Some(u32::from(ground.is_stack(*address))),
+        Place::Register { .. } => Some(2),
+    };
+    let begins = |pointer: &Pointer| [object.address, object.chunk.address()].contains(&pointer.value);
+    let ranked = pointers.filter_map(|pointer| Some(((doubt(&pointer)?, !begins(&pointer)), pointer)));
+    ranked.min_by_key(|(rank, _)| *rank).map(|(_, pointer)| pointer)
 }

@@ -30,6 +30,12 @@ impl Ground {
         found
     }
 
+    /// Whether an address lies in the stack of a thread.
+    pub fn is_stack(&self, address: u64) -> bool {
+        let region = self.space.region_at(address);
+        region.is_some_and(|region| self.stacks.iter().any(|stack| region.range.contains(stack.stack_pointer)))
+    }
+
     /// The symbols that addresses lie in, of those that lie in any.
     pub fn symbols(&self, stages: &Stages, addresses: impl Iterator<Item = u64>) -> BTreeMap<u64, SymbolOffset> {
         let mut found: Vec<Match> = addresses.map(|address| Match { address, ..Match::default() }).collect();
