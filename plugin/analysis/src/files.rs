@@ -47,6 +47,13 @@ pub trait FileAnalysis: Analysis<Input = Files, Item: Clone + Send + Serialize +
         stop: &dyn Fn() -> bool,
     ) -> Results;
 
+    /// What could not be read for rows that have been [described](Self::describe), and has not been told yet: the file, and why, a
+    /// line each.
+    fn unread(&self, scanner: &mut Self::Scanner) -> Vec<String> {
+        let _ = scanner;
+        Vec::new()
+    }
+
     /// The rows for items without anything that takes reading.
     fn plain(&self, items: Vec<Self::Item>) -> Results;
 
@@ -79,7 +86,8 @@ pub enum Request<T> {
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Answer<P> {
     Scanned(Scanned<P>),
-    Described(Results),
+    /// Rows, and what could not be read for them.
+    Described(Results, Vec<String>),
     /// A chore is done, as far as it could be.
     Done,
 }

@@ -34,7 +34,10 @@ impl<A: FileAnalysis> Function for FileScan<A> {
         let stop = || context.cancelled();
         Ok(match request {
             Request::Scan(task) => Answer::Scanned(analysis.scan(scanner, &task, files, &stop)),
-            Request::Describe(items) => Answer::Described(analysis.describe(scanner, &items, files, &stop)),
+            Request::Describe(items) => {
+                let rows = analysis.describe(scanner, &items, files, &stop);
+                Answer::Described(rows, analysis.unread(scanner))
+            }
             Request::Chore(part) => {
                 analysis.chore(part, files, &stop);
                 Answer::Done

@@ -67,19 +67,24 @@ impl Places {
         for (number, _, location) in found.part.places.iter().rev() {
             locations[*number as usize] = *location;
         }
-        if let Some(fact) = fact(&addresses, &locations, &found.part.texts) {
+        let mut known: Vec<(u64, Location)> = addresses.into_iter().zip(locations).collect();
+        // What a malformed unit may have told of is looked up again each time, so that it is said each time.
+        if !found.unread.is_empty() {
+            known.retain(|(_, location)| location.file.is_some());
+        }
+        if let Some(fact) = fact(&known, &found.part.texts) {
             cache.keep(&key, &fact);
         }
     }
 }
 
 /// The content of a fact; `None` if there is too much for one.
-fn fact(addresses: &[u64], locations: &[Location], texts: &[String]) -> Option<Vec<u8>> {
+fn fact(functions: &[(u64, Location)], texts: &[String]) -> Option<Vec<u8>> {
     let number = |number: usize| u32::try_from(number).ok();
-    let mut fact = Vec::with_capacity(HEADER + addresses.len() * ROW);
-    fact.extend_from_slice(&number(addresses.len())?.to_le_bytes());
+    let mut fact = Vec::with_capacity(HEADER + functions.len() * ROW);
+    fact.extend_from_slice(&number(functions.len())?.to_le_bytes());
     fact.extend_from_slice(&number(texts.len())?.to_le_bytes());
-    for (address, location) in addresses.iter().zip(locations) {
+    for (address, location) in functions {
         fact.extend_from_slice(&address.to_le_bytes());
         fact.extend_from_slice(&location.file.unwrap_or(NO_FILE).to_le_bytes());
         fact.extend_from_slice(&location.line.to_le_bytes());
@@ -142,9 +147,10 @@ mod tests {
     type Known = BTreeMap<u64, (Option<u32>, u32)>;
 
     fn built(known: &Known, texts: &[String]) -> Vec<u8> {
-        let addresses: Vec<u64> = known.keys().copied().collect();
-        let location = |(file, line): &(Option<u32>, u32)| Location { file: *file, line: *line, column: 3 };
-        fact(&addresses, &known.values().map(location).collect::<Vec<_>>(), texts).unwrap()
+        let function = |(address, (file, line)): (&u64, &(Option<u32>, u32))| {
+            (*address, Location { file: *file, line: *line, column: 3 })
+        };
+        fact(&known.iter().map(function).collect::<Vec<_>>(), texts).unwrap()
     }
 
     fn known() -> impl Strategy<Value = Known> {

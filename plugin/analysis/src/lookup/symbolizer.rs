@@ -5,8 +5,8 @@ use super::symbols::{self, Best, Candidate};
 use crate::dwarf::{DebugInfo, ModuleSource, Source};
 use crate::report::SymbolOffset;
 use object::{ReadRef, elf};
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use target::modules::Files;
 
 /// A place in the source.
@@ -60,10 +60,14 @@ pub fn symbols_in<'data, R: ReadRef<'data>>(
 }
 
 /// Tells what is at addresses of modules, in their files' own terms. It keeps what it has learnt of a module, and so belongs
-/// into a scanner. What cannot be read is not known: nothing here is an error.
+/// into a scanner. What cannot be read is not known, and [told once](Self::unread): nothing here is an error.
 #[derive(Debug, Default)]
 pub struct Symbolizer {
     modules: HashMap<usize, Kept>,
+    /// Of each module, where in its debug information something could not be read.
+    known: HashSet<(usize, u64)>,
+    /// What has not been told yet.
+    unread: Vec<String>,
 }
 
 impl Symbolizer {
@@ -78,28 +82,46 @@ impl Symbolizer {
         let sorted = sorted(addresses);
         let mut found = vec![None; sorted.len()];
         let source = ModuleSource::new(files, module);
-        if source.section_number(".debug_info").is_some()
-            && let Ok(debug) = DebugInfo::load(&source)
-        {
-            let kept = match self.modules.entry(module) {
-                Entry::Vacant(new) => new.insert(Kept::new(&debug, &sorted)),
-                Entry::Occupied(known) => {
-                    let kept = known.into_mut();
-                    kept.turn_to(&debug, &sorted);
-                    kept
+        let section = source.section_number(".debug_info").filter(|_| !addresses.is_empty());
+        let Some(section) = section else { return vec![None; addresses.len()] };
+        let mut unread = Vec::new();
+        match DebugInfo::load(&source) {
+            Err(error) => unread.push((0, error.to_string())),
+            Ok(debug) => {
+                let kept = match self.modules.entry(module) {
+                    Entry::Vacant(new) => new.insert(Kept::new(&debug, &sorted)),
+                    Entry::Occupied(known) => {
+                        let kept = known.into_mut();
+                        kept.turn_to(&debug, &sorted);
+                        kept
+                    }
+                };
+                let Found { part, unread: malformed, .. } = places(&debug, &source, kept, &sorted, stop);
+                unread.extend(malformed.into_iter().map(|(range, reason)| (range.start, reason)));
+                let place = |Location { file, line, column }: Location| {
+                    let file = part.texts.get(file? as usize)?.clone();
+                    Some(SourcePlace { file, line: line.into(), column: column.into() })
+                };
+                // The first unit with an address tells of it.
+                for (number, _, location) in part.places.iter().rev() {
+                    found[*number as usize] = place(*location);
                 }
-            };
-            let part = places(&debug, &source, kept, &sorted, stop).part;
-            let place = |Location { file, line, column }: Location| {
-                let file = part.texts.get(file? as usize)?.clone();
-                Some(SourcePlace { file, line: line.into(), column: column.into() })
-            };
-            // The first unit with an address tells of it.
-            for (number, _, location) in part.places.iter().rev() {
-                found[*number as usize] = place(*location);
+            }
+        }
+        let surveyed = &files.set().modules[module];
+        let file = &surveyed.files[surveyed.sections[section].file].path;
+        for (at, reason) in unread {
+            if self.known.insert((module, at)) {
+                let file = file.rsplit('/').next().unwrap_or(file);
+                self.unread.push(format!("{file} .debug_info: {reason}; what it tells of has no source lines here"));
             }
         }
         in_order(addresses, &sorted, &found)
+    }
+
+    /// What could not be read for places since this was asked last: the file, and why, a line each.
+    pub fn unread(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.unread)
     }
 
     /// The symbols of `addresses`, in their order.

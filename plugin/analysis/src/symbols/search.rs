@@ -577,6 +577,10 @@ impl FileAnalysis for Symbols {
         Results::Symbols(rows)
     }
 
+    fn unread(&self, scanner: &mut SymbolsScanner) -> Vec<String> {
+        scanner.symbolizer.unread()
+    }
+
     fn plain(&self, items: Vec<Found>) -> Results {
         Results::Symbols(items.iter().map(|found| self.row(found)).collect())
     }

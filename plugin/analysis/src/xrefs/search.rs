@@ -388,6 +388,10 @@ impl FileAnalysis for Xrefs {
         Results::Xrefs(rows)
     }
 
+    fn unread(&self, scanner: &mut XrefsScanner) -> Vec<String> {
+        scanner.symbolizer.unread()
+    }
+
     fn plain(&self, items: Vec<Found>) -> Results {
         Results::Xrefs(items.iter().map(|found| self.row(found)).collect())
     }

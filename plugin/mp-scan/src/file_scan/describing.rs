@@ -3,7 +3,7 @@
 use analysis::Results;
 use analysis::files::{Answer, FileAnalysis, Request};
 use multiprocessing::{Job, Next, codec};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -15,6 +15,9 @@ use target::modules::Files;
 /// As many rows are given at a time where nobody describes them.
 const PLAIN: usize = 1024;
 
+/// So many lines about what could not be read are kept; the others are counted.
+const MOST_UNREAD: usize = 8;
+
 /// What is being described.
 pub struct Describing<A: FileAnalysis> {
     analysis: Arc<A>,
@@ -24,7 +27,12 @@ pub struct Describing<A: FileAnalysis> {
     first: u64,
     /// Items whose rows are plain because describing them was lost, and why the last of them were.
     lost: Option<(usize, String)>,
+    /// What could not be read for rows. Several workers may say the same.
+    unread: BTreeSet<String>,
 }
+
+/// Rows, and what could not be read for them.
+type Rows = (Results, Vec<String>);
 
 struct Batch<T> {
     items: Vec<T>,
@@ -44,7 +52,7 @@ pub enum Hands<T> {
 /// A thread that describes.
 pub struct Local<T> {
     requests: Option<Sender<(u64, Vec<T>)>>,
-    rows: Receiver<(u64, Results)>,
+    rows: Receiver<(u64, Rows)>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -62,7 +70,7 @@ impl<T: Send + 'static> Local<T> {
             let stop = || told.load(Ordering::Relaxed);
             for (id, items) in batches {
                 let rows = analysis.describe(&mut scanner, &items, &files, &stop);
-                if stop() || sender.send((id, rows)).is_err() {
+                if stop() || sender.send((id, (rows, analysis.unread(&mut scanner)))).is_err() {
                     return;
                 }
             }
@@ -86,7 +94,7 @@ impl<T> Drop for Local<T> {
 
 impl<A: FileAnalysis> Describing<A> {
     pub fn new(analysis: Arc<A>, hands: Hands<A::Item>) -> Self {
-        Self { analysis, hands, batches: VecDeque::new(), first: 1, lost: None }
+        Self { analysis, hands, batches: VecDeque::new(), first: 1, lost: None, unread: BTreeSet::new() }
     }
 
     /// Takes items, in the order in which their rows are wanted.
@@ -141,7 +149,7 @@ impl<A: FileAnalysis> Describing<A> {
                     id,
                     result.map_err(|error| error.to_string()).and_then(|payload| {
                         match payload.decode::<Answer<A::Partial>>() {
-                            Ok(Answer::Described(rows)) => Ok(rows),
+                            Ok(Answer::Described(rows, unread)) => Ok((rows, unread)),
                             Ok(Answer::Scanned(_) | Answer::Done) => Err("its worker gave something else".to_owned()),
                             Err(error) => Err(error.to_string()),
                         }
@@ -160,8 +168,11 @@ impl<A: FileAnalysis> Describing<A> {
         let Some((id, result)) = ended else { return };
         let Some(index) = id.checked_sub(self.first).and_then(|index| usize::try_from(index).ok()) else { return };
         let Some(batch) = self.batches.get_mut(index) else { return };
-        let whole = result.and_then(|rows| match rows.count() == Some(batch.items.len()) {
-            true => Ok(rows),
+        let whole = result.and_then(|(rows, unread)| match rows.count() == Some(batch.items.len()) {
+            true => {
+                self.unread.extend(unread);
+                Ok(rows)
+            }
             false => Err("its worker left some out".to_owned()),
         });
         batch.rows = Some(whole.unwrap_or_else(|why| {
@@ -195,9 +206,15 @@ impl<A: FileAnalysis> Describing<A> {
         Some(job)
     }
 
-    /// What the user should know of it.
-    pub fn note(&self) -> Option<String> {
-        let (count, why) = self.lost.as_ref()?;
-        Some(format!("{count} results are shown without source lines and other details: {why}"))
+    /// What the user should know of it, a line each.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes: Vec<String> = self.unread.iter().take(MOST_UNREAD).cloned().collect();
+        if self.unread.len() > MOST_UNREAD {
+            notes.push(format!("and {} more parts of files could not be read", self.unread.len() - MOST_UNREAD));
+        }
+        if let Some((count, why)) = &self.lost {
+            notes.push(format!("{count} results are shown without source lines and other details: {why}"));
+        }
+        notes
     }
 }

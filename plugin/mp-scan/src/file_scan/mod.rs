@@ -271,7 +271,7 @@ impl<A: FileAnalysis + Clone> Scan for FileScan<A> {
             Stage::Describing { analysis, outcome, describing, notes, .. } => {
                 this.notes.extend(notes);
                 this.notes.extend(analysis.notes(&outcome.merge));
-                this.notes.extend(describing.note());
+                this.notes.extend(describing.notes());
                 if this.cache.is_some() && outcome.stopped.is_none() {
                     engine().begin_chores(describing.chores(analysis.chores(&outcome.merge)));
                 }
@@ -310,7 +310,7 @@ pub fn on_workers<A: FileAnalysis + Clone>(
     let job = job(&force.pool, analysis, inflated, cache)?;
     let scanned = |answer: Answer<A::Partial>| match answer {
         Answer::Scanned(scanned) => Some(scanned),
-        Answer::Described(_) | Answer::Done => None,
+        Answer::Described(..) | Answer::Done => None,
     };
     Ok(Box::new(TaskExecutor::new(job, force.here, Request::<A::Item>::Scan, scanned)))
 }
