@@ -18,6 +18,7 @@ use std::sync::Arc;
 #[derive(Debug, clap::Parser)]
 #[command(
     next_help_heading = "What is looked up",
+    mut_arg("limit", |limit| limit.help("Show at most N results [default: all]")),
     after_help = "\
 Examples:
   mp-scan lookup 0x7f12a0c01234 $pc main+4

@@ -14,7 +14,8 @@ pub(super) struct SymbolDocument<'a> {
     kind: &'a str,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     undefined: bool,
-    size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
     module: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<&'a str>,
@@ -29,7 +30,8 @@ pub(super) fn symbol_row(row: &SymbolRow) -> SymbolDocument<'_> {
         mangled: row.mangled.as_deref(),
         kind: &row.kind,
         undefined: row.undefined,
-        size: row.size,
+        // The table says 0 where it does not know.
+        size: Some(row.size).filter(|size| *size > 0),
         module: &row.module,
         file: row.file.as_deref(),
         line: row.line,
@@ -195,7 +197,8 @@ pub(super) struct LineDocument<'a> {
     start: String,
     end: String,
     file: &'a str,
-    line: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
     module: &'a str,
 }
 
@@ -204,7 +207,7 @@ pub(super) fn line_row(row: &LineRow) -> LineDocument<'_> {
         start: hex(row.range.start),
         end: hex(row.range.end),
         file: &row.file,
-        line: row.line,
+        line: Some(row.line).filter(|line| *line > 0),
         module: &row.module,
     }
 }
