@@ -8,7 +8,7 @@ use analysis::{TargetInfo, TargetKind};
 use anyhow::{Result, bail};
 use lldb::Target;
 use std::path::PathBuf;
-use target::modules::{Module, Search, loaded_build_id};
+use target::modules::{Module, Search, loaded_build_id, loaded_head};
 use target::{AddressSpace, ReadMemory};
 
 /// The kernel's vdso is smaller than this, in bytes.
@@ -107,9 +107,13 @@ fn modules(target: &Target, process: Option<&Inspected>) -> Vec<Module> {
         let path = module.path()?.to_string_lossy().into_owned();
         let base = module.load_address(target);
         let build_id = module.uuid().map(|uuid| bytes(&uuid)).unwrap_or_default();
-        let mut found = Module { path, base, build_id, image: None };
+        let mut found = Module { path, base, build_id, ..Module::default() };
         if let (Some(process), Some(base)) = (process, base) {
             look_at_loaded(&mut found, base, &process.space, &*process.memory);
+            // Of a process the kernel knows which file it has.
+            if process.info.kind != TargetKind::Live {
+                found.head = loaded_head(&*process.memory, base);
+            }
         }
         Some(found)
     };

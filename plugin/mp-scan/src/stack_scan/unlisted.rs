@@ -3,7 +3,7 @@
 use crate::inspect::Inspected;
 use std::collections::HashSet;
 use std::sync::Arc;
-use target::modules::{Module, loaded_build_id};
+use target::modules::{Module, loaded_build_id, loaded_head};
 use target::{AddressSpace, Backing, Permissions};
 
 /// The path of the file that is mapped at an address, or the kernel's name for what is.
@@ -38,7 +38,8 @@ pub fn add(modules: &mut Vec<Module>, inspected: &Inspected) {
         if offset == 0 && unlisted.remove(path.as_str()) {
             let base = region.range.start;
             let build_id = loaded_build_id(&*inspected.memory, base);
-            modules.push(Module { path: path.clone(), base: Some(base), build_id, image: None });
+            let head = loaded_head(&*inspected.memory, base);
+            modules.push(Module { path: path.clone(), base: Some(base), build_id, head, image: None });
         }
     }
     modules.sort_by_key(|module| (module.base.is_none(), module.base));

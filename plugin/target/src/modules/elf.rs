@@ -6,6 +6,7 @@ use memchr::memchr;
 use object::elf::{self, FileHeader32, FileHeader64};
 use object::read::elf::{CompressionHeader, FileHeader, NoteIterator, ProgramHeader, SectionHeader};
 use object::{Endianness, ReadRef};
+use std::ops::Range;
 
 /// More sections are not looked at.
 const MOST_SECTIONS: usize = 1 << 18;
@@ -81,6 +82,33 @@ fn build_id_in_class<H: FileHeader<Endian = Endianness>>(head: &[u8]) -> Option<
     let header = H::parse(head).ok()?;
     let endian = header.endian().ok()?;
     noted::<H>(header.program_headers(endian, head).ok()?, endian, head)
+}
+
+/// Of the first bytes of an ELF file those that are the same in memory as long as it is loaded, because nobody may write there; and
+/// without what a tool that strips files changes: where section headers are. `None` if there are none.
+pub(super) fn constant_beginning(head: &[u8]) -> Option<Vec<u8>> {
+    // By the ELF specification: e_shoff, and from e_shentsize on to the end of the header.
+    match head.get(..5)? {
+        b"\x7fELF\x01" => constant_in_class::<FileHeader32<Endianness>>(head, [32..36, 46..52]),
+        b"\x7fELF\x02" => constant_in_class::<FileHeader64<Endianness>>(head, [40..48, 58..64]),
+        _ => None,
+    }
+}
+
+fn constant_in_class<H: FileHeader<Endian = Endianness>>(head: &[u8], sections: [Range<usize>; 2]) -> Option<Vec<u8>> {
+    let header = H::parse(head).ok()?;
+    let endian = header.endian().ok()?;
+    let segments = header.program_headers(endian, head).ok()?;
+    let first = segments.iter().find(|segment| segment.p_type(endian) == elf::PT_LOAD)?;
+    if first.p_offset(endian).into() != 0 || first.p_flags(endian).0 & elf::PF_W.0 != 0 {
+        return None;
+    }
+    let length = usize::try_from(first.p_filesz(endian).into()).map_or(head.len(), |size| size.min(head.len()));
+    let mut constant = head[..length].to_vec();
+    for field in sections {
+        constant.get_mut(field)?.fill(0);
+    }
+    Some(constant)
 }
 
 fn parse_class<'data, H: FileHeader<Endian = Endianness>>(data: impl ReadRef<'data>) -> Option<Elf> {

@@ -1,7 +1,9 @@
 //! What is loaded of a module, whatever has become of its file.
 
+use super::data::Data;
 use super::elf;
 use crate::{AddressRange, ReadMemory, maps};
+use object::ReadRef;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -11,7 +13,7 @@ use std::sync::OnceLock;
 const HEAD: usize = 4096;
 
 /// No build ids of files that are this short, or shorter, are known: they are checksums that debuggers make up for files without.
-const MADE_UP: usize = 8;
+pub(super) const MADE_UP: usize = 8;
 
 /// The build id of the module that is loaded at `base`, read from memory; empty if it has none there. Its file may have
 /// another by now.
@@ -19,6 +21,25 @@ pub fn loaded_build_id(memory: &dyn ReadMemory, base: u64) -> Vec<u8> {
     let mut head = vec![0; HEAD];
     let length = memory.read(base, &mut head).unwrap_or_default();
     elf::build_id_in(&head[..length.min(HEAD)]).unwrap_or_default()
+}
+
+/// The first bytes of the module that is loaded at `base`, at most a page of them, if they are an ELF file's without a build id: where
+/// it is not written to, memory has what the file had. What is past the first piece that memory has is left out.
+pub fn loaded_head(memory: &dyn ReadMemory, base: u64) -> Vec<u8> {
+    let mut head = vec![0; HEAD];
+    let length = memory.read(base, &mut head).unwrap_or_default();
+    head.truncate(length);
+    if !head.starts_with(b"\x7fELF") || elf::build_id_in(&head).is_some_and(|id| !id.is_empty()) {
+        head.clear();
+    }
+    head
+}
+
+/// Whether a file may be what is loaded, as far as the beginning of that tells.
+pub(super) fn begins_as_loaded(file: Data<'_>, loaded: &[u8]) -> bool {
+    let Some(loaded) = elf::constant_beginning(loaded) else { return true };
+    let length = loaded.len() as u64;
+    file.read_bytes_at(0, length).is_ok_and(|bytes| elf::constant_beginning(bytes).as_ref() == Some(&loaded))
 }
 
 /// Whether a file with this build id is what is loaded, as far as that is known.

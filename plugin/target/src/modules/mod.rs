@@ -20,7 +20,7 @@ pub use data::{Data, Pieces};
 pub(crate) use elf::build_id_in;
 pub use files::{FileError, Files};
 pub use inflate::{InflatedSections, inflate};
-pub use loaded::loaded_build_id;
+pub use loaded::{loaded_build_id, loaded_head};
 pub use set::FileSet;
 pub(crate) use survey::hex;
 pub use survey::survey;
@@ -43,6 +43,10 @@ pub struct Module {
     /// The build id of what is loaded, as far as it is known ([`loaded_build_id`] reads it from memory; a debugger may only know
     /// the file's); empty if it is not. Where a file has none, debuggers make one up of 4 bytes.
     pub build_id: Vec<u8>,
+    /// What is loaded of the beginning of its file, where no build id tells which file that is and the kernel is not to be asked
+    /// ([`loaded_head`] reads it); empty if it is not known.
+    #[serde(with = "serde_bytes")]
+    pub head: Vec<u8>,
     /// Its bytes, if it has no file: the kernel's vdso.
     #[serde(with = "serde_bytes")]
     pub image: Option<Vec<u8>>,

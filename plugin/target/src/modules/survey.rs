@@ -65,17 +65,30 @@ impl<'a> Survey<'a> {
         let module = self.module;
         let looked = match look(&module.path, self.pid) {
             Ok((candidate, data)) => match elf::parse(Data::Pieces(&data)) {
-                Some(elf) if self.is_loaded(&elf) => return self.main(candidate, Data::Pieces(&data), &elf),
+                Some(elf) if self.is_loaded(&elf, Data::Pieces(&data)) => {
+                    return self.main(candidate, Data::Pieces(&data), &elf);
+                }
                 elf => Ok(elf),
             },
             Err(error) => Err(error),
         };
         let (loaded, hidden) = self.loaded_file();
         if let Some((candidate, data, elf)) = loaded {
+            let what = match &looked {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => "deleted",
+                _ => "rebuilt",
+            };
+            let path = &module.path;
+            self.found.problems.push(format!(
+                "{path} was {what} since it was loaded: what is loaded is read, which the kernel still has"
+            ));
             return self.main(candidate, Data::Pieces(&data), &elf);
         }
         let rebuilt = "was rebuilt since it was loaded";
         self.found.problems.push(match looked {
+            Ok(Some(elf)) if elf.build_id.is_empty() && module.build_id.len() <= loaded::MADE_UP => {
+                format!("{} {rebuilt}: neither has a build id, and what is loaded is not the file's", module.path)
+            }
             Ok(Some(elf)) if elf.build_id.is_empty() => format!("{} {rebuilt}: now it has no build id", module.path),
             Ok(Some(elf)) => {
                 let (now, then) = (hex(&elf.build_id), hex(&module.build_id));
@@ -91,11 +104,12 @@ impl<'a> Survey<'a> {
     }
 
     /// Whether a file at the module's path is what is loaded, as far as that can be told.
-    fn is_loaded(&self, elf: &Elf) -> bool {
+    fn is_loaded(&self, elf: &Elf, file: Data<'_>) -> bool {
         // Without a build id the kernel is asked, which has a long list to look through.
         let process = self.search.pid.zip(self.module.base).filter(|_| elf.build_id.is_empty());
         loaded::is_loaded(&elf.build_id, &self.module.build_id)
             && !process.is_some_and(|(pid, base)| loaded::is_deleted(pid, base))
+            && (!elf.build_id.is_empty() || loaded::begins_as_loaded(file, &self.module.head))
     }
 
     fn main(&mut self, candidate: Candidate, data: Data<'_>, elf: &Elf) {

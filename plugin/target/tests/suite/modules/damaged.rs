@@ -7,7 +7,7 @@ use target::{Access, ByteOrder, Layout};
 
 /// Surveys a file with these bytes and reads all that was found. That nothing panics or takes for ever is the test.
 fn read_all(bytes: Vec<u8>) -> Surveyed {
-    let module = Module { path: "file".into(), base: Some(0x10000), build_id: Vec::new(), image: Some(bytes) };
+    let module = Module { path: "file".into(), base: Some(0x10000), image: Some(bytes), ..Module::default() };
     let surveyed = survey(&module, &Search::default());
     let set = FileSet::new(vec![surveyed.clone()]);
     let files = Files::new(set, Vec::new(), Access::Pread, None);

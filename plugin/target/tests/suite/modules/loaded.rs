@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use target::live::{self, Options};
-use target::modules::{Module, Role, Search, Surveyed, loaded_build_id, survey};
+use target::modules::{Module, Role, Search, Surveyed, loaded_build_id, loaded_head, survey};
 
 /// A process that runs a program of the folder, with a library of it.
 struct Running<'a> {
@@ -32,7 +32,14 @@ impl<'a> Running<'a> {
         let line = maps.lines().find(|line| line.contains(&path)).unwrap();
         let base = u64::from_str_radix(line.split('-').next().unwrap(), 16).unwrap();
         let memory = live::open(self.child.id(), &Options::default()).unwrap().memory().unwrap();
-        Module { path, base: Some(base), build_id: loaded_build_id(&*memory, base), image: None }
+        Module { path, base: Some(base), build_id: loaded_build_id(&*memory, base), ..Module::default() }
+    }
+
+    /// The same, as where nobody can be asked which file it is.
+    fn module_with_head(&self, name: &str) -> Module {
+        let module = self.module(name);
+        let memory = live::open(self.child.id(), &Options::default()).unwrap().memory().unwrap();
+        Module { head: loaded_head(&*memory, module.base.unwrap()), ..module }
     }
 
     fn survey(&self, module: &Module) -> Surveyed {
@@ -78,7 +85,8 @@ fn a_file_that_was_rebuilt_is_not_taken_for_what_is_loaded() {
             let after = running.survey(&module);
             if name == "order" || is_root() {
                 // The kernel still has what is loaded.
-                assert_eq!(after.problems, [""; 0]);
+                let what = "was rebuilt since it was loaded: what is loaded is read, which the kernel still has";
+                assert_eq!(after.problems, [format!("{} {what}", module.path)]);
                 assert!(after.files[0].path.starts_with("/proc/"), "{after:?}");
                 assert_eq!((after.files[0].size, after.sections), (before.files[0].size, before.sections));
             } else {
@@ -98,6 +106,38 @@ fn a_file_that_was_rebuilt_is_not_taken_for_what_is_loaded() {
 }
 
 #[test]
+fn what_is_loaded_of_a_file_without_a_build_id_tells_it_from_another() {
+    let build = Build::new();
+    let running = Running::start(&build, "-Wl,--build-id=none");
+    assert!(running.module_with_head("order").head.starts_with(b"\x7fELF"));
+    for name in ["order", "liborder.so"] {
+        let module = running.module_with_head(name);
+        let alone = |module: &Module| survey(module, &build.search());
+        let before = alone(&module);
+        assert_eq!((before.problems.len(), before.files.len()), (0, 1), "{before:?}");
+        // A stripped file is the same program; it has another inode, and section headers elsewhere.
+        build.run("strip", &format!("-o stripped {name}"));
+        fs::rename(build.path("stripped"), build.path(name)).unwrap();
+        let stripped = alone(&module);
+        assert_eq!((stripped.problems.len(), stripped.files.len()), (0, 1), "{stripped:?}");
+        assert_ne!(stripped.sections, before.sections);
+        fs::remove_file(build.path(name)).unwrap();
+        fs::write(build.path("other.c"), "int quite_another(int n) { return n * n; }").unwrap();
+        build.run("gcc", &format!("-g -shared -fPIC other.c -o {name} -Wl,--build-id=none"));
+        let after = alone(&module);
+        let what = "was rebuilt since it was loaded: neither has a build id, and what is loaded is not the file's";
+        assert_eq!(after.problems, [format!("{} {what}", module.path)]);
+        assert!(after.files.is_empty());
+        // Where nothing is known of what is loaded, the file is believed.
+        assert_eq!(alone(&Module { head: Vec::new(), ..module }).files.len(), 1);
+    }
+    // With a build id nothing else is needed.
+    let build = Build::new();
+    let running = Running::start(&build, "");
+    assert!(running.module_with_head("order").head.is_empty());
+}
+
+#[test]
 fn a_file_that_was_deleted_is_read_where_the_kernel_still_has_it() {
     let build = Build::new();
     let running = Running::start(&build, "");
@@ -107,7 +147,9 @@ fn a_file_that_was_deleted_is_read_where_the_kernel_still_has_it() {
         fs::remove_file(build.path(name)).unwrap();
         let after = running.survey(&module);
         if name == "order" || is_root() {
-            assert_eq!((after.problems.len(), &after.sections), (0, &before.sections));
+            let what = "was deleted since it was loaded: what is loaded is read, which the kernel still has";
+            assert_eq!(after.problems, [format!("{} {what}", module.path)]);
+            assert_eq!(after.sections, before.sections);
             assert_eq!(after.files[0].role, Role::Main);
         } else {
             let what = "was deleted since it was loaded, and only root may read it still";

@@ -109,7 +109,7 @@ fn a_module_without_a_file() {
     let build = Build::new();
     build.compile("order", "");
     let image = fs::read(build.path("order")).unwrap();
-    let module = Module { path: "[vdso]".into(), base: Some(0x1000), build_id: Vec::new(), image: Some(image.clone()) };
+    let module = Module { path: "[vdso]".into(), base: Some(0x1000), image: Some(image.clone()), ..Module::default() };
     let surveyed = survey(&module, &build.search());
     assert_eq!(surveyed.build_id, build_id(&build.text("order")));
     assert_eq!(surveyed.files[0].content, Content::Bytes(image));
