@@ -282,11 +282,9 @@ pub(super) fn every_part<'a>(program: &Program<'a>, located: &Located<'a>, depth
 }
 
 impl Cover {
-    /// Of `size` bits from bit `at` on.
+    /// Of `size` bits from bit `at` on. What takes none, as an array without bounds at the end, still has a hole before it.
     fn take(&mut self, at: u64, size: u64) {
-        if size > 0 {
-            self.taken.push(at..at.saturating_add(size));
-        }
+        self.taken.push(at..at.saturating_add(size));
     }
 
     /// A member of `size` bytes, at byte `offset`.
@@ -321,7 +319,7 @@ impl Cover {
     /// What is left of a type of `size` bytes: between members, and in all, in bytes.
     fn left(mut self, size: Option<u64>) -> (Vec<HoleRow>, Option<u64>) {
         self.fill(size);
-        if self.taken.is_empty() {
+        if self.taken.iter().all(Range::is_empty) {
             return (Vec::new(), if self.dynamic { None } else { Some(0) });
         }
         self.taken.sort_unstable_by_key(|range| range.start);

@@ -8,3 +8,4 @@ mod layouts;
 mod packaging;
 mod pahole;
 mod programs;
+mod rust;
