@@ -77,7 +77,10 @@ fn debug_file(survey: &mut Survey<'_>, main: &Elf) -> Option<(Candidate, Elf)> {
             }
         }
     }
-    None
+    // LLDB looks in its search paths themselves as well, whatever folder the module is in.
+    let folders = debug_folders(survey).collect::<Vec<_>>();
+    let paths = folders.iter().flat_map(|folder| [folder.join(&link.name), folder.join(".debug").join(&link.name)]);
+    paths.into_iter().find_map(|path| check_debug_file(survey, main, &path, Some(link.crc)))
 }
 
 /// Looks at a file that may be the main file's debug file. One that has the same build id is. Where one of the two has none, the file's
