@@ -41,7 +41,7 @@ impl Debugger {
 
     /// Where the user has it look for debug files.
     pub fn debug_file_folders(&self) -> Vec<String> {
-        self.settings("target.debug-file-search-paths")
+        paths(&self.settings("target.debug-file-search-paths").join("  "))
     }
 
     /// Sets one of LLDB's settings, if it has it.
@@ -136,4 +136,17 @@ impl Debugger {
         // SAFETY: the debugger is valid.
         unsafe { interrupt_requested(self.reference) }
     }
+}
+
+/// The paths of a list as LLDB writes them, all in one line: `[0]: /one  [1]: /other`.
+fn paths(listed: &str) -> Vec<String> {
+    let mark = |number: usize| format!("[{number}]: ");
+    let Some((_, mut rest)) = listed.split_once(&mark(0)) else { return Vec::new() };
+    let mut paths = Vec::new();
+    while let Some((path, more)) = rest.split_once(&mark(paths.len() + 1)) {
+        paths.push(path.trim().to_owned());
+        rest = more;
+    }
+    paths.push(rest.trim().to_owned());
+    paths
 }
