@@ -236,6 +236,33 @@ fn what_matches_everything_is_bounded_and_counted() {
 }
 
 #[test]
+fn what_matches_everything_takes_no_more_memory_than_is_shown() {
+    const LIMIT: u64 = 64 << 20;
+    let mut session = Session::start();
+    session.ok("settings set target.preload-symbols false");
+    // A hundred megabytes of names, and all lines of this plugin.
+    let library = "/usr/lib/x86_64-linux-gnu/libLLVM.so.22.1";
+    session.ok(&format!("target create {library}"));
+    session.ok(&format!("target modules add {}", tests::Product::built().plugin.display()));
+    // The pool, and whatever else is made once, is there before memory is measured.
+    session.ok("mp-scan symbols ^no_such_name$ --workers 2");
+    let before = session.host().memory("RssAnon").expect("the host has memory");
+    for (command, least) in [("symbols ''", 50_000), ("lines .", 50_000)] {
+        for workers in [0, 2] {
+            let report = session.json(&format!("mp-scan {command} --limit 1000 --workers {workers}"));
+            assert_eq!(results(&report).len(), 1000, "{command}");
+            assert!(report["total"].as_u64() > Some(least), "{command}: {}", report["total"]);
+            for worker in session.workers() {
+                let own = worker.memory("RssAnon").expect("the worker has memory");
+                assert!(own <= LIMIT, "{command}: a worker holds {own} bytes");
+            }
+            let grown = session.host().memory("RssAnon").expect("the host has memory").saturating_sub(before);
+            assert!(grown <= LIMIT, "{command} by {workers} workers: the debugger grew by {grown} bytes");
+        }
+    }
+}
+
+#[test]
 fn names_that_are_kept_are_found_again_and_damage_to_them_changes_nothing() {
     let folder = tests::scratch();
     let cache = folder.path().join("cache");

@@ -191,3 +191,27 @@ fn workers_keep_what_makes_the_next_session_fast_and_no_difference_to_it() {
         assert_eq!(essence(&report), expected[0], "by {workers} workers");
     }
 }
+
+#[test]
+fn what_matches_everything_takes_no_more_memory_than_is_shown() {
+    const LIMIT: u64 = 64 << 20;
+    let folder = tests::scratch();
+    let program = large(folder.path());
+    let mut session = Session::with_environment([("MP_SCAN_CACHE", "")]);
+    session.ok("settings set target.preload-symbols false");
+    session.ok(&format!("target create {}", program.display()));
+    // The pool, and whatever else is made once, is there before memory is measured.
+    session.ok("mp-scan symbols ^no_such_name$ --workers 2");
+    let before = session.host().memory("RssAnon").expect("the host has memory");
+    for workers in [0, 2] {
+        let report = session.json(&format!("mp-scan types . --limit 1000 --workers {workers}"));
+        assert_eq!(results(&report).len(), 1000);
+        assert!(report["total"].as_u64() >= Some(48_000), "{}", report["total"]);
+        for worker in session.workers() {
+            let own = worker.memory("RssAnon").expect("the worker has memory");
+            assert!(own <= LIMIT, "a worker holds {own} bytes");
+        }
+        let grown = session.host().memory("RssAnon").expect("the host has memory").saturating_sub(before);
+        assert!(grown <= LIMIT, "by {workers} workers the debugger grew by {grown} bytes");
+    }
+}
