@@ -104,7 +104,7 @@ impl List {
     fn holds(&self, size: u64) -> bool {
         match self.kind {
             ListKind::Fast { bin } => size == bin * GRANULE + LEAST,
-            ListKind::Cached { cache, bin, .. } => cache.holds(bin, size),
+            ListKind::Cached { cache, bin, .. } => cache.bin(size) == Some(bin),
         }
     }
 

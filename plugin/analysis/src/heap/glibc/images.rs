@@ -1,6 +1,6 @@
 //! Heaps that tests make as glibc lays them out, for versions that are not at hand.
 
-use super::layout::{BINS, CACHES, Cache, LEAST, bin, reveal, state};
+use super::layout::{BINS, CACHES, Cache, LARGEST_SMALL, LEAST, SMALL_BINS, bin, reveal, state};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use target::{AddressRange, AddressSpace, Backing, Fault, FaultReason, Layout, Permissions, ReadMemory, Region};
@@ -51,13 +51,33 @@ pub struct Version {
     pub cache: Cache,
     /// Of `mp_`: the offset of `n_mmaps`, and that of `mmapped_mem`.
     pub parameters: (u64, u64),
+    /// And what it says of caches: how many bins they have for one size each, and how many bytes they take at most.
+    pub cached: (u64, u64),
+    /// The largest chunk that caches take.
+    pub most: u64,
 }
 
-pub const VERSIONS: [Version; 4] = [
-    Version { name: "2.31", heap_info: 0x20, protected: false, cache: CACHES[0], parameters: (40, 56) },
-    Version { name: "2.32", heap_info: 0x20, protected: true, cache: CACHES[0], parameters: (40, 56) },
-    Version { name: "2.35", heap_info: 0x30, protected: true, cache: CACHES[0], parameters: (60, 80) },
-    Version { name: "2.42", heap_info: 0x30, protected: true, cache: CACHES[1], parameters: (60, 80) },
+const PLAIN: Version = Version {
+    name: "2.31",
+    heap_info: 0x20,
+    protected: false,
+    cache: CACHES[0],
+    parameters: (40, 56),
+    cached: (SMALL_BINS, 1032),
+    most: LARGEST_SMALL,
+};
+const SAFE: Version = Version { name: "2.32", protected: true, ..PLAIN };
+const PAGED: Version = Version { name: "2.35", heap_info: 0x30, parameters: (60, 80), ..SAFE };
+const WIDE: Version = Version { name: "2.42", cache: CACHES[1], cached: (SMALL_BINS, LARGEST_SMALL), ..PAGED };
+
+/// The last two are told to have caches of other sizes (glibc.malloc.tcache_max).
+pub const VERSIONS: [Version; 6] = [
+    PLAIN,
+    SAFE,
+    PAGED,
+    WIDE,
+    Version { name: "2.42-larger", cached: (SMALL_BINS, 64 << 10), most: 64 << 10, ..WIDE },
+    Version { name: "2.42-smaller", cached: (9, 160), most: 160, ..WIDE },
 ];
 
 /// What becomes of a chunk.
@@ -70,6 +90,18 @@ pub enum Fate {
     Cached,
     /// On a fast bin.
     Fast,
+}
+
+/// A part of an arena's memory that is being filled.
+struct Part<'a> {
+    range: AddressRange,
+    /// Whether it begins with the cache of a thread.
+    cache: bool,
+    /// Whether it ends with the top chunk.
+    is_last: bool,
+    lists: &'a mut [Vec<u64>; 3],
+    /// How many chunks are in each bin of the cache.
+    cached: &'a mut BTreeMap<u64, u64>,
 }
 
 /// A heap, and the truth about it.
@@ -92,6 +124,16 @@ impl std::fmt::Debug for Image {
 impl Image {
     /// The chunks of the main arena, and of threads', each by its granules, and the granules of mapped ones.
     pub fn new(version: Version, arenas: &[Vec<(u64, Fate)>], mapped: &[(u64, u64)]) -> Self {
+        Self::with_heaps(version, arenas, &[], mapped)
+    }
+
+    /// The same with more heaps of the last thread's arena, each by its chunks.
+    pub fn with_heaps(
+        version: Version,
+        arenas: &[Vec<(u64, Fate)>],
+        more: &[Vec<(u64, Fate)>],
+        mapped: &[(u64, u64)],
+    ) -> Self {
         let mut image = Self { version, memory: Pieces::default(), chunks: Vec::new(), lists: Vec::new() };
         image.memory.0.insert(DATA, vec![0; 0x2000]);
         let of = |number: usize| HEAPS + number as u64 * HEAP;
@@ -100,19 +142,28 @@ impl Image {
             let arena = address(number);
             let first = if number == 0 { BREAK } else { (arena + state::SIZE).next_multiple_of(16) };
             let cache = version.cache.chunk();
-            let length: u64 = cache + chunks.iter().map(|(granules, _)| granules * 16).sum::<u64>();
+            let sum = |chunks: &[(u64, Fate)]| chunks.iter().map(|(granules, _)| granules * 16).sum::<u64>();
             let start = if number == 0 { BREAK } else { of(number) };
-            let end = (first + length + 0x800).next_multiple_of(4096);
+            let end = (first + cache + sum(chunks) + 0x800).next_multiple_of(4096);
             image.memory.0.insert(start, vec![0; (end - start) as usize]);
-            image.arena(arena, address((number + 1) % arenas.len()), end - start);
-            if number > 0 {
-                for (at, word) in [(0, arena), (16, end - start), (24, end - start), (32, 4096)] {
-                    if at < version.heap_info {
-                        image.memory.put(start + at, word);
-                    }
-                }
+            let mut parts = vec![(AddressRange::new(first, end), chunks.as_slice())];
+            // The last arena has all heaps that there are more than one for each.
+            let mut before = start;
+            let mut system = end - start;
+            for (index, chunks) in more.iter().enumerate().filter(|_| number > 0 && number + 1 == arenas.len()) {
+                let heap = of(arenas.len() + index);
+                let first = heap + version.heap_info;
+                let end = (first + sum(chunks) + 0x800).next_multiple_of(4096);
+                image.memory.0.insert(heap, vec![0; (end - heap) as usize]);
+                image.heap_info(heap, arena, before, end - heap);
+                parts.push((AddressRange::new(first, end), chunks.as_slice()));
+                (before, system) = (heap, system + (end - heap));
             }
-            image.fill(arena, first, end, chunks);
+            image.arena(arena, address((number + 1) % arenas.len()), system);
+            if number > 0 {
+                image.heap_info(start, arena, 0, end - start);
+            }
+            image.fill(arena, &parts);
         }
         let (count, bytes) = image.map(mapped);
         let (at, size) = version.parameters;
@@ -125,8 +176,9 @@ impl Image {
             let (low, high) = (old & 0xffff_ffff, old >> 32);
             image.memory.put(place, if offset % 8 == 0 { half(value, high) } else { half(low, value) });
         }
+        let (bins, most) = version.cached;
         let words = [(0, 128 << 10), (16, 128 << 10), (24, 8), (size, bytes), (size + 8, bytes), (size + 16, base)];
-        for (offset, word) in words.into_iter().chain([(size + 24, 64), (size + 32, 1032), (size + 40, 7)]) {
+        for (offset, word) in words.into_iter().chain([(size + 24, bins), (size + 32, most), (size + 40, 7)]) {
             image.memory.put(PARAMETERS + offset, word);
         }
         image.chunks.sort_unstable();
@@ -146,27 +198,51 @@ impl Image {
         }
     }
 
-    fn fill(&mut self, arena: u64, first: u64, end: u64, chunks: &[(u64, Fate)]) {
+    fn heap_info(&mut self, heap: u64, arena: u64, before: u64, size: u64) {
+        for (at, word) in [(0, arena), (8, before), (16, size), (24, size), (32, 4096)] {
+            if at < self.version.heap_info {
+                self.memory.put(heap + at, word);
+            }
+        }
+    }
+
+    /// Fills the parts of an arena. The first chunk of all is the cache of a thread, and the last one the top chunk.
+    fn fill(&mut self, arena: u64, parts: &[(AddressRange, &[(u64, Fate)])]) {
+        let mut lists = [Vec::new(), Vec::new(), Vec::new()];
+        let mut cached = BTreeMap::new();
+        let user = parts[0].0.start + 16;
+        for (index, (range, chunks)) in parts.iter().enumerate() {
+            let is_last = index + 1 == parts.len();
+            let mut part = Part { range: *range, cache: index == 0, is_last, lists: &mut lists, cached: &mut cached };
+            self.fill_part(arena, &mut part, chunks);
+        }
+        self.link(arena, user, &lists);
+        self.lists.push(lists);
+    }
+
+    fn fill_part(&mut self, arena: u64, part: &mut Part<'_>, chunks: &[(u64, Fate)]) {
+        let Part { range: AddressRange { start: first, end }, lists, cached, .. } = part;
+        let (first, end) = (*first, *end);
         let other = if arena == MAIN { 0 } else { 4 };
         let cache = self.version.cache;
-        let mut lists = [Vec::new(), Vec::new(), Vec::new()];
-        let mut cached = BTreeMap::<u64, u64>::new();
         let mut at = first;
         let mut last_free = 0;
-        for (granules, fate) in std::iter::once((cache.chunk() / 16, Fate::Used)).chain(chunks.iter().copied()) {
+        let own = if part.cache { cache.chunk() } else { 0 };
+        let caches = (own > 0).then_some((own / 16, Fate::Used));
+        for (granules, fate) in caches.into_iter().chain(chunks.iter().copied()) {
             let size = granules * 16;
-            let full = |cached: &BTreeMap<u64, u64>| cached.get(&size).is_some_and(|count| *count >= 7);
+            let full = |bin: &Option<u64>| bin.is_none_or(|bin| cached.get(&bin).is_some_and(|count| *count >= 7));
             // What cannot be is in use.
             let fate = match fate {
                 Fate::Free if last_free > 0 => Fate::Used,
-                Fate::Cached if size > 1040 || full(&cached) => Fate::Used,
+                Fate::Cached if size > self.version.most || full(&cache.bin(size)) => Fate::Used,
                 Fate::Fast if size > 128 => Fate::Used,
                 fate => fate,
             };
             let previous = if last_free > 0 { 0 } else { 1 };
             let flag = if fate == Fate::Free { 0 } else { other };
             // If the chunk before is in use, this is its user's; the cache ends here.
-            let is_users = at > first + cache.chunk();
+            let is_users = at > first + own;
             self.memory.put(at, if last_free == 0 && is_users { 0x1234 } else { last_free });
             self.memory.put(at + 8, size | previous | flag);
             self.chunks.push((at, size, fate == Fate::Used));
@@ -176,7 +252,7 @@ impl Image {
                 Fate::Free => lists[0].push(at),
                 Fate::Cached => {
                     lists[1].push(at);
-                    *cached.entry(size).or_default() += 1;
+                    *cached.entry(cache.bin(size).expect("a bin")).or_default() += 1;
                 }
                 Fate::Fast => lists[2].push(at),
             }
@@ -191,11 +267,21 @@ impl Image {
             let word = self.memory.word(free + 8);
             self.memory.put(free + 8, word | other);
         }
-        self.memory.put(at + 8, (end - at) | 1);
-        self.chunks.push((at, end - at, false));
-        self.memory.put(arena + state::TOP, at);
-        self.link(arena, first + 16, &lists);
-        self.lists.push(lists);
+        if part.is_last {
+            self.memory.put(at + 8, (end - at) | 1);
+            self.chunks.push((at, end - at, false));
+            self.memory.put(arena + state::TOP, at);
+            return;
+        }
+        // What was the top chunk is free, but for the mark that another heap follows.
+        let mark = end - LEAST;
+        self.memory.put(at + 8, (mark - at) | 1);
+        self.chunks.push((at, mark - at, false));
+        lists[0].push(at);
+        self.memory.put(mark, mark - at);
+        self.memory.put(mark + 8, 16);
+        self.memory.put(mark + 24, 1);
+        self.chunks.push((mark, LEAST, false));
     }
 
     fn link(&mut self, arena: u64, user: u64, lists: &[Vec<u64>; 3]) {
@@ -214,7 +300,7 @@ impl Image {
             }
         }
         for chunk in &lists[1] {
-            let bin = (self.memory.word(chunk + 8) & !7) / 16 - 2;
+            let bin = cache.bin(self.memory.word(chunk + 8) & !7).expect("a bin");
             let head = user + cache.entries() + 8 * bin;
             self.push(head, chunk + 16, chunk + 16);
             self.count(user, bin, |count| if cache.counts { count + 1 } else { count - 1 });

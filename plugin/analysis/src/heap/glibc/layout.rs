@@ -61,6 +61,12 @@ pub(super) struct Cache {
     pub counts: bool,
 }
 
+/// TCACHE_SMALL_BINS: as many bins of a cache have chunks of one size each.
+pub(super) const SMALL_BINS: u64 = 64;
+
+/// The size of the chunks in the last of them.
+pub(super) const LARGEST_SMALL: u64 = (SMALL_BINS - 1) * 16 + LEAST;
+
 /// Until 2.41, and since.
 pub(super) const CACHES: [Cache; 2] = [Cache { bins: 64, counts: true }, Cache { bins: 76, counts: false }];
 
@@ -75,14 +81,13 @@ impl Cache {
         (self.bins * 2).next_multiple_of(8)
     }
 
-    /// Whether a chunk of this size belongs into this bin.
-    pub fn holds(self, bin: u64, size: u64) -> bool {
-        const SMALL: u64 = 64;
-        if bin < SMALL {
-            return size == bin * 16 + LEAST;
-        }
-        // Each of the others has sizes with one number of binary digits. The largest small one is 1032 or 1040 bytes.
-        size > 1024 && bin == SMALL + u64::from(1040u64.leading_zeros() - size.leading_zeros())
+    /// The bin that chunks of this size belong into.
+    pub fn bin(self, size: u64) -> Option<u64> {
+        let small = size.checked_sub(LEAST).filter(|_| size.is_multiple_of(16))? / 16;
+        // Each of the others has sizes with one number of binary digits.
+        let digits = || SMALL_BINS + u64::from(LARGEST_SMALL.leading_zeros().saturating_sub(size.leading_zeros()));
+        let bin = if small < SMALL_BINS { small } else { digits() };
+        (bin < self.bins).then_some(bin)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What malloc counts for all arenas together.
 
-use super::layout::{LEAST, align, chunk_size};
+use super::layout::{LEAST, SMALL_BINS, align, chunk_size};
 use super::reader::Reader;
 use serde::{Deserialize, Serialize};
 use target::AddressRange;
@@ -28,6 +28,9 @@ struct Layout {
 
 /// Until 2.34, and since, with the sizes of huge pages.
 const LAYOUTS: [Layout; 2] = [Layout { mappings: 40, mapped: 56 }, Layout { mappings: 60, mapped: 80 }];
+
+/// No cache takes chunks of so many bytes.
+const LARGEST_CACHED: u64 = 4 << 20;
 
 /// All members that are looked at lie within so many bytes.
 const PARAMETERS: u64 = 256;
@@ -60,12 +63,23 @@ pub(super) fn find(
     found
 }
 
+/// Whether caches may have so many bins, each for chunks of one size, for all of `most` bytes at most. Until 2.41 these are bytes that were
+/// asked for. Since then they are those of a chunk, or of the first one that is too large, and of larger ones there are other bins.
+fn are_of_caches(bins: u64, most: u64) -> bool {
+    if most >= LARGEST_CACHED {
+        return false;
+    }
+    let of_requests = (chunk_size(most) - LEAST) / 16 + 1;
+    let of_chunks = most.checked_sub(LEAST).filter(|_| most % 16 <= 1).map(|most| (most / 16 + 1).min(SMALL_BINS));
+    bins == of_requests || Some(bins) == of_chunks
+}
+
 fn read(reader: &mut Reader<'_>, address: u64, layout: Layout) -> Option<Parameters> {
     // What most places fail is asked first.
     address.checked_add(PARAMETERS)?;
     let [bins, most, cached] = [24, 32, 40].map(|offset| reader.word(address + layout.mapped + offset));
     let (bins, most, cached) = (bins?, most?, cached?);
-    if most > 1 << 40 || bins != (chunk_size(most) - LEAST).div_ceil(16) + 1 || cached > 0xffff {
+    if !are_of_caches(bins, most) || cached > 0xffff {
         return None;
     }
     let tested = reader.word(address + 24)?;

@@ -28,8 +28,9 @@ fn sizes() -> impl Strategy<Value = Vec<(u64, Fate)>> {
 fn image() -> impl Strategy<Value = Image> {
     let arenas = prop::collection::vec(sizes(), 1..4);
     let mapped = prop::collection::vec((32..64u64, (4..17u32).prop_map(|bits| 1u64 << bits)), 0..4);
-    (0..VERSIONS.len(), arenas, mapped)
-        .prop_map(|(version, arenas, mapped)| Image::new(VERSIONS[version], &arenas, &mapped))
+    let more = prop::collection::vec(sizes(), 0..3);
+    (0..VERSIONS.len(), arenas, more, mapped)
+        .prop_map(|(version, arenas, more, mapped)| Image::with_heaps(VERSIONS[version], &arenas, &more, &mapped))
 }
 
 /// Runs tasks in any order, some of them twice, and stops some in the middle.
