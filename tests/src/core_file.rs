@@ -1,6 +1,8 @@
 //! Core files made by hand: those that no real process would give, and those of other machines.
 
 use std::io::Write;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 const PT_LOAD: u32 = 1;
@@ -126,6 +128,27 @@ impl CoreFile {
         out.bytes.resize(start + size as usize, 0);
         out.bytes
     }
+}
+
+/// Has a core file of a 64-bit little-endian machine lack the bytes of the segment that `address` lies in, as where the process has left
+/// it out; the memory is still told of. Returns the segment's range.
+#[track_caller]
+pub fn leave_out(core: &Path, address: u64) -> Range<u64> {
+    const ENTRY: u64 = 56;
+    let file = std::fs::File::options().read(true).write(true).open(core).expect("the core file can be written to");
+    let read = |at: u64, size: usize| {
+        let mut bytes = [0; 8];
+        file.read_exact_at(&mut bytes[..size], at).expect("the core file is that long");
+        u64::from_le_bytes(bytes)
+    };
+    let (table, count) = (read(32, 8), read(56, 2));
+    let headers = (0..count).map(|number| table + number * ENTRY);
+    let range = |header: u64| read(header + 16, 8)..read(header + 16, 8) + read(header + 40, 8);
+    let header = headers.into_iter().find(|at| read(*at, 4) == u64::from(PT_LOAD) && range(*at).contains(&address));
+    let header = header.unwrap_or_else(|| panic!("{address:#x} is not in the core file"));
+    assert!(read(header + 32, 8) > 0, "{address:#x} is not in the core file");
+    file.write_all_at(&0u64.to_le_bytes(), header + 32).expect("the core file can be written to");
+    range(header)
 }
 
 /// Numbers as the file's machine lays them out.

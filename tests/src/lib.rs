@@ -29,7 +29,7 @@ mod sshd;
 mod terminal;
 
 pub use batch::{Batch, Transcript};
-pub use core_file::{CoreFile, Segment};
+pub use core_file::{CoreFile, Segment, leave_out};
 pub use dap::Dap;
 pub use fixture::{Debuggee, Truth, compile, gcore, needle};
 pub use hosts::{host, probe};

@@ -4,7 +4,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tests::heap::{LEAKS, allocations, assert_leaks};
-use tests::report::{essence, find_needles, number, results};
+use tests::report::{addresses, essence, find_needles, number, results};
 use tests::{Debuggee, Session, Truth, compile, gcore, until};
 
 const WORKERS: [usize; 4] = [0, 1, 2, 7];
@@ -134,13 +134,89 @@ fn a_string_says_which_allocation_it_lies_in() {
 #[test]
 fn what_is_retained_is_freed_with_it() {
     let mut session = Session::start();
-    session.launch("heap.cpp", &["count=2000"]);
+    let truth = session.launch("heap.cpp", &["count=2000"]);
     let report = session.json("mp-scan heap --retained --top 100000");
-    assert_sums(&report);
-    for row in results(&report) {
+    assert_retained(&report, &truth);
+}
+
+#[test]
+fn what_is_retained_is_the_same_in_a_core_file() {
+    let debuggee = Debuggee::start("heap.cpp", &["count=2000"]);
+    debuggee.dump_everything();
+    let mut session = Session::start();
+    let core = gcore(debuggee.pid(), session.folder());
+    session.open_core(Some(&debuggee.program), &core);
+    for workers in WORKERS {
+        let report = session.json(&format!("mp-scan heap --retained --top 100000 --workers {workers}"));
+        assert_retained(&report, &debuggee.truth);
+    }
+}
+
+/// Fails the test unless objects retain exactly what only they keep.
+#[track_caller]
+fn assert_retained(report: &Value, truth: &Truth) {
+    assert_sums(report);
+    for row in results(report) {
         // At least what it has itself.
         assert!(row["retained"].as_u64() >= row["bytes"].as_u64(), "{row}");
     }
+    let row =
+        results(report).iter().find(|row| row["key"] == "Keeper").unwrap_or_else(|| panic!("no keepers: {report}"));
+    let kept = allocations(truth, "kept");
+    let of = |name: &str| kept.values().filter(|kept| kept.1 == name).map(|kept| kept.0).collect::<Vec<_>>();
+    let (keepers, own) = (of("keeper"), of("keepers-own"));
+    assert_eq!((keepers.len(), own.len(), of("keepers-shared").len()), (2, 401, 50));
+    let bytes: u64 = keepers.iter().sum();
+    assert_eq!((row["count"].as_u64(), row["bytes"].as_u64()), (Some(2), Some(bytes)), "{row}");
+    assert_eq!(row["retained"].as_u64(), Some(bytes + own.iter().sum::<u64>()), "{row}");
+    // What has leaked retains what it leads to.
+    let notes = report["notes"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let lost =
+        notes.filter_map(|note| note.split_once(" allocations are lost already, and retain what only they lead to"));
+    let lost: Vec<u64> = lost.filter_map(|note| note.0.parse().ok()).collect();
+    // libc keeps some of its own where nobody looks for them.
+    let leaks = truth.of_kind("leak").len() as u64;
+    assert!(lost.len() == 1 && (leaks..leaks + 10).contains(&lost[0]), "{leaks} leaks, {}", report["notes"]);
+}
+
+#[test]
+fn totals_are_what_malloc_counts() {
+    let mut session = Session::start();
+    session.ok("settings set target.env-vars GLIBC_TUNABLES=glibc.malloc.tcache_count=0");
+    let truth = session.launch("heap_totals.c", &[]);
+    let count = |what| truth.address("count", what);
+    let report = session.json("mp-scan heap --by size --top 1000000");
+    assert_sums(&report);
+    let totals = &report["totals"];
+    let of =
+        |sum: &str, field: &str| totals[sum][field].as_u64().unwrap_or_else(|| panic!("{sum} {field} in {totals}"));
+    // A chunk has 8 bytes that are nobody's to use.
+    assert_eq!(of("free", "bytes") + 8 * of("free", "count"), count("free") + count("file"), "{totals}");
+    assert_eq!(totals["largest_free"], count("largest"), "{totals}");
+    assert_eq!(totals["system"], count("system") + count("mapped") - count("foreign"), "{totals}");
+    assert_eq!(
+        totals["overhead"],
+        count("system") + count("mapped") - count("foreign") - of("used", "bytes") - of("free", "bytes"),
+        "{totals}"
+    );
+    assert_eq!(totals["mapped"]["count"], 1, "{totals}");
+    // Sizes that nobody but the program asks for are all there, and of the others not many more.
+    let known = allocations(&truth, "used");
+    let mut by_size = BTreeMap::new();
+    for (size, _) in known.values() {
+        *by_size.entry(*size).or_insert(0) += 1;
+    }
+    let rows = rows(&report);
+    let mut others = 0;
+    for (size, (number, bytes)) in &rows {
+        let size: u64 = size.parse().unwrap_or_else(|_| panic!("{size} is no size"));
+        assert_eq!(*bytes, number * size);
+        let expected = by_size.remove(&size).unwrap_or(0);
+        assert!(*number >= expected, "{size}: {number} for {expected}");
+        others += number - expected;
+    }
+    assert!(by_size.is_empty(), "no row for {by_size:?}");
+    assert!(others < 100, "{others} more than the program has");
 }
 
 #[test]
@@ -190,50 +266,102 @@ fn nothing_is_found_in_a_heap_that_is_well() {
     }
 }
 
+/// What is done to a heap, a word of what is said of it, and whether the block before is the one that `heap_broken.c` calls the writer.
+const CORRUPTIONS: [(&str, &str, bool); 28] = [
+    ("size", "size", true),
+    ("size-inside", "size", false),
+    ("tcache-link", "link", true),
+    ("tcache-double-free", "double", true),
+    ("fast-link", "link", true),
+    ("fast-double-free", "double", true),
+    ("bin-link", "link", true),
+    ("size-before", "size", false),
+    ("tcache-loop", "loop", true),
+    ("tcache-count", "count", false),
+    ("tcache-unaligned", "link", true),
+    ("fast-loop", "loop", true),
+    ("fast-unaligned", "link", true),
+    ("unmerged", "unmerged", false),
+    ("bin", "bin", true),
+    ("bin-back", "bin", false),
+    ("smaller", "link", true),
+    ("larger", "link", true),
+    ("unsorted-size", "link", true),
+    ("flags", "is not the size", true),
+    ("mapped", "mappings of their own", false),
+    ("arena-flags", "flags", false),
+    ("heap-arena", "heap", false),
+    ("heap-size", "heap", false),
+    ("top", "top", false),
+    ("arena", "arena", false),
+    ("main", "arena", false),
+    ("nothing", "", false),
+];
+
+/// Fails the test unless this is found, where it is.
+#[track_caller]
+fn assert_found(report: &Value, truth: &Truth, (what, word, by_writer): (&str, &str, bool)) {
+    let found = results(report);
+    if what == "nothing" {
+        assert!(found.is_empty(), "{report}");
+        return;
+    }
+    assert!(!found.is_empty(), "{what}: nothing is found");
+    let said = |row: &Value| format!("{} {}", row["kind"], row["text"]);
+    if what == "mapped" {
+        // Where there is no chunk any more nobody knows where it was.
+        assert!(found.iter().any(|row| said(row).contains(word)), "{what}: {report}");
+        return;
+    }
+    let place = truth.address("broken", what);
+    // By the chunk, by what malloc returned of it, or as the one before the place where none begins.
+    let is_near = |address: u64| (place..=place + 16).contains(&address);
+    let before = |row: &Value| row["before"]["start"].is_string().then(|| number(&row["before"]["start"]));
+    let named = |row: &&Value| is_near(number(&row["address"])) || before(row).is_some_and(is_near);
+    let finding = found.iter().find(named).unwrap_or_else(|| panic!("{what}: {place:#x} is not in {report}"));
+    assert!(said(finding).contains(word), "{what}: {finding}");
+    // An overrun comes from before: that block and what is in it are shown.
+    if by_writer {
+        assert_eq!(before(finding), Some(truth.address("writer", &format!("{what}:40"))), "{what}: {finding}");
+        let text: String = "written beyond".bytes().map(|byte| format!("{byte:02x}")).collect();
+        assert!(finding["bytes"].as_str().is_some_and(|bytes| bytes.starts_with(&text)), "{what}: {finding}");
+    }
+    if what == "top" {
+        assert_eq!(before(finding), Some(truth.address("last", what)), "{what}: {finding}");
+    }
+}
+
 #[test]
 fn every_corruption_is_found_and_named() {
-    for (what, word) in [
-        ("size", "size"),
-        ("size-inside", "size"),
-        ("tcache-link", "link"),
-        ("tcache-double-free", "double"),
-        ("fast-link", "link"),
-        ("fast-double-free", "double"),
-        ("bin-link", "link"),
-        ("size-before", "size"),
-        ("tcache-loop", "loop"),
-        ("tcache-count", "count"),
-        ("tcache-unaligned", "link"),
-        ("fast-loop", "loop"),
-        ("fast-unaligned", "link"),
-        ("unmerged", "unmerged"),
-        ("bin", "bin"),
-        ("flags", "is not the size"),
-        ("arena-flags", "flags"),
-        ("top", "top"),
-        ("arena", "arena"),
-    ] {
+    for corruption in CORRUPTIONS {
+        let what = corruption.0;
         let mut session = Session::start();
         let (report, truth) = findings(&mut session, what);
-        let found = results(&report);
-        assert!(!found.is_empty(), "{what}: nothing is found");
-        let place = truth.address("broken", what);
-        // By the chunk, by what malloc returned of it, or as the one before the place where none begins.
-        let is_near = |address: u64| (place..=place + 16).contains(&address);
-        let before = |row: &Value| row["before"]["start"].is_string().then(|| number(&row["before"]["start"]));
-        let named = |row: &&Value| is_near(number(&row["address"])) || before(row).is_some_and(is_near);
-        let finding = found.iter().find(named).unwrap_or_else(|| panic!("{what}: {place:#x} is not in {report}"));
-        let said = format!("{} {}", finding["kind"], finding["text"]);
-        assert!(said.contains(word), "{what}: {said}");
-        // An overrun comes from before: that block and what is in it are shown.
-        if what == "size" {
-            assert_eq!(before(finding), Some(truth.address("writer", &format!("{what}:40"))), "{finding}");
-            let text: String = "written beyond".bytes().map(|byte| format!("{byte:02x}")).collect();
-            assert!(finding["bytes"].as_str().is_some_and(|bytes| bytes.starts_with(&text)), "{finding}");
-        }
+        assert_found(&report, &truth, corruption);
         // The rest of the heap is still reported.
         let totals = &session.json("mp-scan heap --by size")["totals"];
         assert!(totals["used"]["count"].as_u64() >= Some(1000), "{what}: {totals}");
+    }
+}
+
+#[test]
+fn corruptions_are_found_in_core_files() {
+    let some = ["size", "tcache-link", "fast-double-free", "unmerged", "larger", "mapped", "heap-arena", "top", "main"];
+    for corruption in CORRUPTIONS.into_iter().filter(|corruption| some.contains(&corruption.0)) {
+        let what = corruption.0;
+        let debuggee = Debuggee::start("heap_broken.c", &[what]);
+        let mut session = Session::start();
+        let core = gcore(debuggee.pid(), session.folder());
+        session.open_core(Some(&debuggee.program), &core);
+        for workers in [0, 2] {
+            let report = session.json(&format!("mp-scan heap --check --workers {workers}"));
+            assert_found(&report, &debuggee.truth, corruption);
+        }
+        let totals = &session.json("mp-scan heap --by size")["totals"];
+        assert!(totals["used"]["count"].as_u64() >= Some(1000), "{what}: {totals}");
+        let found = addresses(&session.json(LEAKS));
+        let missing = debuggee.truth.addresses("leak").into_iter().filter(|leak| found.binary_search(leak).is_err());
+        assert_eq!(missing.collect::<Vec<_>>(), [0u64; 0], "{what}: leaks that are not found");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tests::heap::{LEAKS, allocations, assert_heads, assert_leaks, assert_none};
 use tests::report::{addresses, essence, number, results};
@@ -72,6 +73,9 @@ fn the_same_live_and_in_a_core_file(name: &str, arguments: &[&str]) {
     let core = gcore(debuggee.pid(), session.folder());
     session.open_core(Some(&debuggee.program), &core);
     let dead = finds_the_true_leaks(&mut session, truth, &WORKERS, "core");
+    if !truth.of_kind("head").is_empty() {
+        assert_heads(&dead, truth);
+    }
     assert!(live["results"] == dead["results"], "another answer in the core file");
     assert_eq!(live["totals"], dead["totals"]);
 }
@@ -157,6 +161,59 @@ fn a_lost_tree_is_one_line_and_all_its_nodes_are_counted() {
     assert_eq!(addresses(&report), truth.addresses("leak")[..10]);
 }
 
+/// A line of text of leaks: how many heads, and of what.
+fn line_of<'a>(text: &'a str, what: &str) -> Option<(u64, &'a str)> {
+    let lines = text.lines().filter_map(|line| {
+        let (before, after) = line.split_once(" × ")?;
+        let rest = after.strip_prefix(what)?;
+        rest.starts_with([' ', ',']).then_some(())?;
+        Some((before.split_whitespace().last()?.parse().ok()?, rest))
+    });
+    let mut found = lines.collect::<Vec<_>>();
+    assert!(found.len() <= 2, "{what} is in {} lines: {text}", found.len());
+    found.retain(|(_, rest)| !rest.contains("in rings"));
+    found.pop()
+}
+
+#[test]
+fn leaks_are_grouped_as_is_asked_for() {
+    let mut session = Session::start();
+    let truth = session.launch("heap.cpp", &["count=2000"]);
+    let heads = allocations(&truth, "head");
+    let mut by_size = BTreeMap::<u64, u64>::new();
+    for (size, _) in heads.values() {
+        *by_size.entry(*size).or_default() += 1;
+    }
+    let text = session.ok("mp-scan leaks --group size --limit 100000");
+    for (size, count) in by_size.iter().filter(|(size, _)| **size < 1000) {
+        let line = line_of(&text, &format!("{size} bytes of ?"));
+        assert_eq!(line.map(|line| line.0), Some(*count), "heads of {size} bytes in {text}");
+    }
+    let text = session.ok("mp-scan leaks --group type --limit 100000");
+    for (name, label, count) in [("Circle", "circle", 25), ("Badge", "badge", 10)] {
+        let known = heads.values().filter(|head| head.1 == format!("{label}/0")).count() as u64;
+        assert_eq!((line_of(&text, name).map(|line| line.0), known), (Some(count), count), "{name} in {text}");
+    }
+    // Untyped ones of all sizes are in one line, with all that they hold.
+    let untyped = heads.values().filter(|head| !head.1.starts_with("circle") && !head.1.starts_with("badge")).count();
+    assert_eq!(line_of(&text, "?").map(|line| line.0), Some(untyped as u64), "{text}");
+    // Of the document each leak is a row, in whatever groups they are.
+    let by_size = session.json(&format!("{LEAKS} --group size"));
+    let by_type = session.json(&format!("{LEAKS} --group type"));
+    assert_leaks(&by_size, &truth);
+    assert_heads(&by_size, &truth);
+    assert!(by_size["results"] == by_type["results"]);
+    for row in results(&by_type) {
+        let label = heads.get(&number(&row["address"])).map(|head| head.1);
+        let name = match label {
+            Some("circle/0") => "Circle",
+            Some("badge/0") => "Badge",
+            _ => continue,
+        };
+        assert_eq!(row["type"], name, "{row}");
+    }
+}
+
 #[test]
 fn leaks_in_the_arenas_of_200_threads() {
     let mut session = Session::start();
@@ -233,9 +290,17 @@ fn what_is_wrong_in_one_place_hides_no_leaks_elsewhere() {
         "fast-unaligned",
         "unmerged",
         "bin",
+        "bin-back",
+        "smaller",
+        "larger",
+        "unsorted-size",
         "flags",
+        "mapped",
         "arena-flags",
+        "heap-arena",
+        "heap-size",
         "top",
+        "main",
     ] {
         let mut session = Session::start();
         let truth = session.launch("heap_broken.c", &[what]);

@@ -6,6 +6,9 @@ use tests::{Debuggee, Session, Truth, gcore};
 
 const WORKERS: [usize; 4] = [0, 1, 2, 7];
 
+/// The types of which there are objects.
+const TYPES: [&str; 4] = ["Circle", "Square", "RoundedSquare", "Badge"];
+
 /// Where the objects of these types are, those that `std::make_shared` made among them.
 fn true_objects(truth: &Truth, types: &[&str]) -> Vec<u64> {
     let wanted = |label: &str| label.split(':').next().is_some_and(|name| types.contains(&name));
@@ -31,11 +34,12 @@ fn assert_objects(report: &Value, truth: &Truth, types: &[&str]) {
 }
 
 fn finds_all_objects(session: &mut Session, truth: &Truth) {
-    let all = ["Circle", "Square", "RoundedSquare"];
+    let all = TYPES;
     for (options, types) in [
         ("^Circle$", &all[..1]),
         ("^Square$", &all[1..2]),
-        ("^Square$ --subclasses", &all[1..]),
+        ("^Square$ --subclasses", &all[1..3]),
+        ("^Badge$", &all[3..]),
         ("^Shape$ --subclasses", &all[..]),
     ] {
         let mut first = None;
@@ -64,7 +68,7 @@ fn finds_all_objects_of_a_type_through_the_debugger() {
     let mut session = Session::with_environment([("MP_SCAN_READER", "relay")]);
     let truth = session.launch("heap.cpp", &["count=100"]);
     let report = session.json("mp-scan objects ^Shape$ --subclasses --limit 100000");
-    assert_objects(&report, &truth, &["Circle", "Square", "RoundedSquare"]);
+    assert_objects(&report, &truth, &TYPES);
 }
 
 #[test]
@@ -77,14 +81,40 @@ fn finds_all_objects_of_a_type_in_a_core_file() {
     finds_all_objects(&mut session, &debuggee.truth);
 }
 
-#[test]
-fn what_was_freed_is_no_object() {
-    let mut session = Session::start();
-    let truth = session.launch("heap.cpp", &["count=2000"]);
+/// None of the objects that were freed, in a cache, on a fast bin, in other bins, or merged with what lies around them.
+#[track_caller]
+fn finds_no_freed_object(session: &mut Session, truth: &Truth) {
     let freed = truth.addresses("freed");
-    let found = addresses(&session.json("mp-scan objects . --limit 1000000"));
-    assert!(!found.is_empty());
-    assert!(freed.iter().all(|freed| found.binary_search(freed).is_err()));
+    for way in ["cached", "fast", "unsorted", "merged", "top"] {
+        assert!(!truth.labelled("freed", |label| label == format!("object-{way}:0")).is_empty(), "none by {way}");
+    }
+    for types in ["."].into_iter().chain(TYPES) {
+        let found = addresses(&session.json(&format!("mp-scan objects {types} --limit 1000000")));
+        assert!(!found.is_empty());
+        let wrong: Vec<_> = freed.iter().filter(|freed| found.binary_search(freed).is_ok()).collect();
+        assert!(wrong.is_empty(), "objects {types}: {wrong:x?} were freed");
+    }
+    // Nor is one counted.
+    let report = session.json("mp-scan heap --top 100000");
+    for name in TYPES {
+        let rows = results(&report).iter().filter(|row| row["key"] == name);
+        let counted: u64 = rows.filter_map(|row| row["count"].as_u64()).sum();
+        assert_eq!(counted, true_objects(truth, &[name]).len() as u64, "{name}: {report}");
+    }
+}
+
+#[test]
+fn what_was_freed_is_no_object_live_and_in_a_core_file() {
+    let debuggee = Debuggee::start("heap.cpp", &["count=2000"]);
+    debuggee.dump_everything();
+    let mut session = Session::start();
+    session.attach(&debuggee);
+    finds_no_freed_object(&mut session, &debuggee.truth);
+    session.ok("process detach");
+    let mut session = Session::start();
+    let core = gcore(debuggee.pid(), session.folder());
+    session.open_core(Some(&debuggee.program), &core);
+    finds_no_freed_object(&mut session, &debuggee.truth);
 }
 
 #[test]

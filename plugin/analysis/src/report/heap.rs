@@ -46,7 +46,7 @@ pub struct HeapTotals {
     pub used: Sum,
     /// What has been freed and can be given out again, with what has never been given out.
     pub free: Sum,
-    /// Bytes for headers and for the rounding of sizes that is not given to the user.
+    /// Bytes for headers, arenas, and what marks where memory ends.
     pub overhead: u64,
     pub largest_free: u64,
     pub arenas: u64,

@@ -77,7 +77,9 @@ pub fn course(by: By, retained: Option<Registers>, top: u64) -> Course {
             }
             let lost = totals.used.count.saturating_sub(dominators.reached().0);
             if lost > 0 {
-                notes.push(format!("{lost} allocations that nothing reaches retain nothing: see `mp-scan leaks`"));
+                notes.push(format!(
+                    "{lost} allocations are lost already, and retain what only they lead to: see `mp-scan leaks`"
+                ));
             }
         }
         rows.sort_by(|a, b| {
@@ -110,9 +112,12 @@ impl Sums<'_> {
     fn add_all(&mut self, stages: &Stages, each: bool) -> Result<(HeapTotals, Vec<u32>), Failure> {
         let stop = stages.stop_signal();
         let lookup = self.known.indexed.index.lookup();
+        let Known { located, walked, .. } = self.known;
+        let heads: u64 = located.heads().map(|head| head.len()).sum();
+        let gaps: u64 = walked.gaps.iter().map(|gap| gap.len()).sum();
         let mut totals = HeapTotals {
-            arenas: self.known.located.arenas.len() as u64,
-            system: lookup.segments().bytes(),
+            arenas: located.arenas.len() as u64,
+            system: (lookup.segments().bytes() + heads).saturating_sub(gaps),
             ..HeapTotals::default()
         };
         let mut groups = Vec::new();
@@ -132,7 +137,7 @@ impl Sums<'_> {
                 let row = &mut self.rows[row as usize];
                 row.count += 1;
                 row.bytes += bytes;
-            } else {
+            } else if !self.known.is_mark(&chunk) {
                 totals.free.add(bytes);
                 totals.largest_free = totals.largest_free.max(bytes);
             }

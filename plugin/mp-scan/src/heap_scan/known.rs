@@ -10,7 +10,7 @@ use analysis::heap::graph::{Edges, Graph, ReverseGraph};
 use analysis::heap::refs::{Invert, Inverted, PointersMerge};
 use analysis::heap::roots::{Roots, Surroundings};
 use analysis::heap::types::{HeapTypes, Types};
-use analysis::heap::{Area, HEADER, Segments};
+use analysis::heap::{Area, Chunk, HEADER, Segments};
 use analysis::{AllocationRow, ScanRange, Skip, TargetKind};
 use anyhow::Context as _;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -52,6 +52,8 @@ pub struct Known {
 pub struct Pointers {
     pub graph: ReverseGraph,
     pub area: Area,
+    /// What could not be read for it.
+    skipped: Vec<Skip>,
 }
 
 impl Known {
@@ -282,21 +284,25 @@ impl Known {
         ground: &Ground,
         registers: &Registers,
     ) -> Result<Arc<Pointers>, Failure> {
-        if let Some(pointers) = self.known_pointers() {
+        if let Some(pointers) = self.known_pointers(stages) {
             return Ok(pointers);
         }
         let area = self.area(stages, ground, registers);
+        let before = stages.skipped.len();
         let graph = self.search(stages, area.clone(), registers)?;
+        let skipped = stages.skipped[before..].to_vec();
         let stop = stages.stop_signal();
         let graph = ReverseGraph::of(graph, &|| stop.requested()).ok_or_else(|| stop.failure())?;
         stages.takes(graph.memory());
-        let pointers = Arc::new(Pointers { graph, area });
+        let pointers = Arc::new(Pointers { graph, area, skipped });
         Ok(Arc::clone(self.pointers.get_or_init(|| pointers)))
     }
 
     /// Who points to whom, if somebody has asked before.
-    pub fn known_pointers(&self) -> Option<Arc<Pointers>> {
-        self.pointers.get().map(Arc::clone)
+    pub fn known_pointers(&self, stages: &mut Stages) -> Option<Arc<Pointers>> {
+        let pointers = self.pointers.get()?;
+        skip(stages, &pointers.skipped);
+        Some(Arc::clone(pointers))
     }
 
     /// Sorts all pointers by what they point to, so that who points to an address takes no scan.
@@ -332,7 +338,7 @@ impl Known {
     pub fn inverted(&self, stages: &mut Stages, target: AddressRange, most: u64) -> Option<PointersMerge> {
         let (inverted, skipped) = self.inverted.get()?.as_ref()?;
         let found = inverted.pointers(target, most, &self.indexed.index.lookup())?;
-        stages.skipped.extend(skipped.iter().cloned());
+        skip(stages, skipped);
         Some(found)
     }
 
@@ -352,7 +358,7 @@ impl Known {
     /// # Errors
     /// As for [`pointers`](Self::pointers).
     pub fn graph(&self, stages: &mut Stages, ground: &Ground, registers: &Registers) -> Result<Graph, Failure> {
-        let Some(pointers) = self.known_pointers() else {
+        let Some(pointers) = self.known_pointers(stages) else {
             let area = self.area(stages, ground, registers);
             return self.search(stages, area, registers);
         };
@@ -372,11 +378,16 @@ impl Known {
         Ok(graph)
     }
 
+    /// Whether a chunk only marks where a piece of memory ends, with what others have behind it.
+    pub fn is_mark(&self, chunk: &Chunk) -> bool {
+        !chunk.used && self.walked.marks.binary_search(&chunk.range.start).is_ok()
+    }
+
     /// The allocation that an address lies in, used or free.
     pub fn allocation(&self, address: u64) -> Option<AllocationRow> {
         let lookup = self.indexed.index.lookup();
         let granule = lookup.used_at(address).or_else(|| lookup.granule_at(address))?;
-        let chunk = lookup.chunk(granule)?;
+        let chunk = lookup.chunk(granule).filter(|chunk| !self.is_mark(chunk))?;
         let usable = chunk.usable();
         let types = self.known_types().filter(|_| chunk.used);
         let kind = types.and_then(|types| types.type_of(lookup.number(granule)));
@@ -386,5 +397,14 @@ impl Known {
             used: chunk.used,
             type_name: kind.map(|kind| kind.name.clone()),
         })
+    }
+}
+
+/// What an earlier look could not read is missing from what is made of it, and is told once.
+fn skip(stages: &mut Stages, skipped: &[Skip]) {
+    for skip in skipped {
+        if !stages.skipped.contains(skip) {
+            stages.skipped.push(skip.clone());
+        }
     }
 }

@@ -47,7 +47,8 @@ pub fn course(question: Question, registers: Registers) -> Course {
         if deep && !known.is_covered() {
             known.check()?;
         }
-        let pointers = if deep { Some(known.pointers(stages, ground, &registers)?) } else { known.known_pointers() };
+        let pointers =
+            if deep { Some(known.pointers(stages, ground, &registers)?) } else { known.known_pointers(stages) };
         let view = stages.view(&known.indexed, &[]);
         let stop = stages.stop_signal();
         let requested = || stop.requested();

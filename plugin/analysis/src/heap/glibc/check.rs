@@ -209,6 +209,7 @@ fn bins(arena: &Arena, links: &mut Reader<'_>, lookup: &Lookup<'_>, found: &mut 
         let head = bin(arena.address, number);
         let mut before = head;
         let mut least = 0;
+        let mut sizes = Some(Sizes::default());
         while let Some(next) = links.word(before.wrapping_add(16)) {
             if next == head {
                 let last = links.word(head.wrapping_add(24)).unwrap_or(0);
@@ -217,6 +218,9 @@ fn bins(arena: &Arena, links: &mut Reader<'_>, lookup: &Lookup<'_>, found: &mut 
                     let text =
                         format!("bin {number} of the arena at {address:#x} ends with {before:#x}, not with {last:#x}");
                     found.add(address, FindingKind::Arena, text);
+                }
+                if let Some(sizes) = sizes {
+                    sizes.close(links, found);
                 }
                 break;
             }
@@ -240,12 +244,17 @@ fn bins(arena: &Arena, links: &mut Reader<'_>, lookup: &Lookup<'_>, found: &mut 
                     arena.address
                 );
                 found.add(next, FindingKind::Bin, text);
+                sizes = None;
             }
             // Large ones are in the order of their sizes.
             if number > 1 && size >= LEAST_LARGE && least != 0 && size > least {
                 let text =
                     format!("the free chunk at {next:#x} has {size:#x} bytes, more than the one before it on its list");
                 found.add(next, FindingKind::Bin, text);
+                sizes = None;
+            }
+            if let Some(sizes) = sizes.as_mut().filter(|_| size >= LEAST_LARGE) {
+                sizes.add(next, number > 1 && size != least, links, found);
             }
             least = size;
             before = next;
@@ -254,6 +263,55 @@ fn bins(arena: &Arena, links: &mut Reader<'_>, lookup: &Lookup<'_>, found: &mut 
             }
         }
     }
+}
+
+/// The first chunk of each size in a bin of large ones. These are on a ring of their own, by which malloc skips those of the same size
+/// (fd_nextsize and bk_nextsize in malloc.c); the others, and all that are still unsorted, have nothing there.
+#[derive(Clone, Copy, Default)]
+struct Sizes {
+    first: Option<u64>,
+    last: Option<u64>,
+}
+
+impl Sizes {
+    const SMALLER: u64 = 32;
+    const LARGER: u64 = 40;
+
+    /// The next chunk in the bin.
+    fn add(&mut self, chunk: u64, is_first: bool, links: &mut Reader<'_>, found: &mut CheckMerge) {
+        if !is_first {
+            expect(chunk, Self::SMALLER, 0, links, found);
+            expect(chunk, Self::LARGER, 0, links, found);
+            return;
+        }
+        match self.last {
+            Some(last) => {
+                expect(last, Self::SMALLER, chunk, links, found);
+                expect(chunk, Self::LARGER, last, links, found);
+            }
+            None => self.first = Some(chunk),
+        }
+        self.last = Some(chunk);
+    }
+
+    /// The bin's end.
+    fn close(self, links: &mut Reader<'_>, found: &mut CheckMerge) {
+        if let (Some(first), Some(last)) = (self.first, self.last) {
+            expect(last, Self::SMALLER, first, links, found);
+            expect(first, Self::LARGER, last, links, found);
+        }
+    }
+}
+
+/// Whether a large free chunk's link to the next size leads where it should.
+fn expect(chunk: u64, link: u64, expected: u64, links: &mut Reader<'_>, found: &mut CheckMerge) {
+    let Some(to) = links.word(chunk + link).filter(|to| *to != expected) else { return };
+    let name = if link == Sizes::SMALLER { "smaller" } else { "larger" };
+    let text = match expected {
+        0 => format!("the free chunk at {chunk:#x} has {to:#x} for the next {name} one, and should have none"),
+        _ => format!("the free chunk at {chunk:#x} has {to:#x} for the next {name} one, which is at {expected:#x}"),
+    };
+    found.add(chunk, FindingKind::Link, text);
 }
 
 /// Whether a chunk of this size belongs into this bin (bin_index in malloc.c); the first one takes all.

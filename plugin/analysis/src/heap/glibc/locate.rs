@@ -79,10 +79,14 @@ impl Located {
     /// Where malloc keeps its own books outside of chunks: arenas, and what heaps of threads begin with.
     pub fn books(&self) -> Vec<AddressRange> {
         let arenas = self.arenas.iter().map(|arena| AddressRange::sized(arena.address, state::SIZE));
+        arenas.chain(self.heads()).collect()
+    }
+
+    /// What heaps of threads begin with, before their first chunks: words of their own, and an arena in the first of each.
+    pub fn heads(&self) -> impl Iterator<Item = AddressRange> {
         let threads = self.segments.iter().filter(|segment| segment.kind == SegmentKind::Thread);
         // Both together are shorter than a page.
-        let heads = threads.map(|segment| AddressRange::new(segment.range.start / PAGE * PAGE, segment.range.start));
-        arenas.chain(heads).collect()
+        threads.map(|segment| AddressRange::new(segment.range.start / PAGE * PAGE, segment.range.start))
     }
 }
 

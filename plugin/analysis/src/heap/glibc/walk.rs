@@ -73,6 +73,7 @@ pub struct Walked {
     /// How many more.
     more_breaks: u64,
     gaps: Vec<AddressRange>,
+    marks: Vec<u64>,
     caches: Vec<u64>,
     sightings: Sightings,
 }
@@ -86,6 +87,8 @@ pub struct WalkMerge {
     pub more_breaks: u64,
     /// Memory between chunks of the main arena that others had from brk.
     pub gaps: Vec<AddressRange>,
+    /// What marks where a piece ends, in address order: in the index, with the gap behind it, but nobody can have it.
+    pub marks: Vec<u64>,
     /// Chunks that seem to hold the caches of threads.
     pub caches: Vec<u64>,
     /// The pointers that were looked for.
@@ -170,6 +173,9 @@ impl Walk {
                 Next::Stopped => return false,
             };
             let used = used && header.kind == HeaderKind::Chunk;
+            if header.kind == HeaderKind::Fence {
+                walked.marks.push(address);
+            }
             let next = resumed.map_or(chain.range.end, |(next, _)| next);
             walked.push(next - address, used);
             if used && is_cache(chain, address, header.size) && walked.caches.len() < MOST_CACHES {
@@ -372,6 +378,7 @@ impl Walk {
         }
         merge.more_breaks += walked.more_breaks;
         merge.gaps.extend(walked.gaps.into_iter().filter(|gap| gap.start >= from));
+        merge.marks.extend(walked.marks.into_iter().filter(|mark| *mark >= from));
         let room = MOST_CACHES.saturating_sub(merge.caches.len());
         merge.caches.extend(walked.caches.into_iter().filter(|cache| *cache >= from).take(room));
         walked.end
