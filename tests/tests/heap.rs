@@ -84,25 +84,6 @@ fn objects_are_counted_by_their_type_live_and_in_a_core_file() {
 }
 
 #[test]
-fn a_match_says_which_allocation_it_lies_in() {
-    let mut session = Session::start();
-    let truth = session.launch("heap.cpp", &["count=2000"]);
-    for workers in [0, 2] {
-        let report = session.json(&format!("{} --workers {workers}", find_needles()));
-        for state in ["used", "freed"] {
-            let needle = truth.address("needle", state);
-            let row = results(&report).iter().find(|row| number(&row["address"]) == needle).expect("it is found");
-            let allocation = &row["allocation"];
-            assert_eq!(allocation["used"], state == "used", "{row}");
-            if state == "used" {
-                assert_eq!(number(&allocation["start"]), truth.address("edge", state), "{row}");
-                assert_eq!(allocation["size"], 1000, "{row}");
-            }
-        }
-    }
-}
-
-#[test]
 fn a_match_in_a_threads_arena_says_which_allocation_it_lies_in() {
     let mut session = Session::start();
     let truth = session.launch("heap_arenas.c", &["20", "100"]);
@@ -116,10 +97,29 @@ fn a_match_in_a_threads_arena_says_which_allocation_it_lies_in() {
     }
 }
 
-#[test]
-fn a_string_says_which_allocation_it_lies_in() {
-    let mut session = Session::start();
-    let truth = session.launch("heap.cpp", &["count=2000"]);
+/// Matches of `find` and `strings`, and pointers, are told to lie in the allocations that they do.
+fn allocations_are_named(session: &mut Session, truth: &Truth) {
+    for workers in [0, 2] {
+        let report = session.json(&format!("{} --workers {workers}", find_needles()));
+        // What malloc gives for 1000 and 880 bytes; one with a mapping of its own has the rest of its last page.
+        for (state, size) in [("used", 1000), ("freed", 888), ("mapped", (500 << 10) + 4096 - 16)] {
+            let needle = truth.address("needle", state);
+            let row = results(&report).iter().find(|row| number(&row["address"]) == needle).expect("it is found");
+            let allocation = &row["allocation"];
+            assert_eq!(allocation["used"], state != "freed", "{row}");
+            assert_eq!(number(&allocation["start"]), truth.address("edge", state), "{row}");
+            assert_eq!(allocation["size"], size, "{row}");
+        }
+    }
+    let kept = allocations(truth, "kept");
+    let of = |by: &str| kept.iter().find(|kept| kept.1.1 == by).map(|kept| (*kept.0, kept.1.0)).expect("it is kept");
+    for (by, holder) in [("behind-chain", "chain"), ("behind-large", "large")] {
+        let report = session.json(&format!("mp-scan refs {:#x}", of(by).0));
+        assert_eq!(report["total"], 1, "{by}: {report}");
+        let allocation = &results(&report)[0]["allocation"];
+        assert_eq!((number(&allocation["start"]), allocation["size"].as_u64()), (of(holder).0, Some(of(holder).1)));
+        assert_eq!(allocation["used"], true, "{by}: {report}");
+    }
     let strings = truth.labelled("kept", |label| label.starts_with("global-table:"));
     let report = session.json("mp-scan strings --min 90 --regex '^t{100}$' --in heap --limit 100000");
     let owned = |row: &&Value| strings.binary_search(&number(&row["address"])).is_ok();
@@ -129,6 +129,20 @@ fn a_string_says_which_allocation_it_lies_in() {
         assert_eq!(row["allocation"]["start"], row["address"], "{row}");
         assert_eq!(row["allocation"]["used"], true, "{row}");
     }
+}
+
+#[test]
+fn matches_say_which_allocations_they_lie_in_live_and_in_a_core_file() {
+    let debuggee = Debuggee::start("heap.cpp", &["count=2000"]);
+    debuggee.dump_everything();
+    let mut session = Session::start();
+    session.attach(&debuggee);
+    allocations_are_named(&mut session, &debuggee.truth);
+    session.ok("process detach");
+    let mut session = Session::start();
+    let core = gcore(debuggee.pid(), session.folder());
+    session.open_core(Some(&debuggee.program), &core);
+    allocations_are_named(&mut session, &debuggee.truth);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::time::Duration;
 use tests::heap::{LEAKS, allocations, assert_heads, assert_leaks, assert_none};
 use tests::report::{addresses, essence, number, results};
@@ -229,6 +230,36 @@ fn leaks_of_many_threads_in_one_arena() {
 }
 
 #[test]
+fn leaks_of_many_threads_where_the_environment_allows_one_arena() {
+    let mut session = Session::start();
+    session.ok("settings set target.env-vars MALLOC_ARENA_MAX=1");
+    let truth = session.launch("heap_arenas.c", &["20"]);
+    let report = finds_the_true_leaks(&mut session, &truth, &[0, 2], "live");
+    assert_none(&report, &truth.addresses("kept"));
+    let report = session.json("mp-scan heap --by arena");
+    assert_eq!(report["totals"]["arenas"], 1, "{report}");
+    assert_eq!(session.json("mp-scan heap --check")["total"], 0);
+}
+
+#[test]
+fn what_a_library_keeps_that_was_loaded_later_is_no_leak() {
+    let mut session = Session::start();
+    let library = session.folder().join("libkeeps.so");
+    let source = tests::root().join("fixtures/heap_tls_library.c");
+    let status = Command::new("cc").args(["-g", "-shared", "-fPIC", "-o"]).args([&library, &source]).status();
+    assert!(status.expect("cc runs").success());
+    let truth = session.launch("heap_tls.c", &[&library.display().to_string()]);
+    let report = finds_the_true_leaks(&mut session, &truth, &[0, 2], "live");
+    assert_none(&report, &truth.addresses("kept"));
+    // Of each thread something reaches it, and a chain leads there from a root.
+    for kept in truth.addresses("kept") {
+        let report = session.json(&format!("mp-scan refs {kept:#x} --to-roots"));
+        let chains = results(&report).iter().filter(|row| row["chain"].is_array()).count();
+        assert!(chains > 0, "{report}");
+    }
+}
+
+#[test]
 fn leaks_where_an_arena_is_locked() {
     let mut session = Session::start();
     let truth = session.launch("heap_locked.c", &[]);
@@ -333,7 +364,7 @@ fn a_32_bit_process_is_refused_in_words() {
     let mut session = Session::start();
     let core = CoreFile::i386(vec![Segment::new(0x10000, vec![0; 0x3000])]).write(session.folder());
     session.open_core(None, &core);
-    for command in ["leaks", "heap", "objects x"] {
+    for command in ["leaks", "heap", "heap --check", "heap --retained", "objects x", "refs 0x10000"] {
         let error = session.fails(&format!("mp-scan {command}"));
         assert!(error.contains("64-bit") || error.contains("32-bit"), "{error}");
     }
