@@ -33,8 +33,9 @@ pub fn compile(name: &str) -> PathBuf {
         "rs" => ("rustc", &["--edition=2024", "-Copt-level=1", "-Dwarnings"]),
         _ => panic!("{name}: in which language is it?"),
     };
-    // Several tests may compile it at the same time, so each makes its own and then gives it its name.
-    let part = folder.join(format!("{stem}.{}.{:?}", std::process::id(), std::thread::current().id()));
+    // Several tests may compile it at the same time, so each makes its own and then gives it its name. A compiler takes what follows a dot
+    // for an extension, and names files of its own without it.
+    let part = folder.join(format!("{stem}-{}-{:?}", std::process::id(), std::thread::current().id()));
     let status = Command::new(compiler)
         .arg("-g")
         .args(options)

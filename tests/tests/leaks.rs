@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::time::Duration;
 use tests::heap::{LEAKS, allocations, assert_heads, assert_leaks, assert_none};
@@ -74,6 +74,8 @@ fn the_same_live_and_in_a_core_file(name: &str, arguments: &[&str]) {
     let core = gcore(debuggee.pid(), session.folder());
     session.open_core(Some(&debuggee.program), &core);
     let dead = finds_the_true_leaks(&mut session, truth, &WORKERS, "core");
+    assert_none(&dead, &truth.addresses("freed"));
+    assert_none(&dead, &truth.addresses("kept"));
     if !truth.of_kind("head").is_empty() {
         assert_heads(&dead, truth);
     }
@@ -90,6 +92,29 @@ fn the_leaks_of_a_c_plus_plus_program_are_the_same_in_its_core_file() {
 #[test]
 fn the_leaks_of_a_rust_program_are_the_same_in_its_core_file() {
     the_same_live_and_in_a_core_file("heap.rs", &[]);
+}
+
+#[test]
+fn the_leaks_of_a_rust_program_lie_in_several_arenas() {
+    let mut session = Session::start();
+    let truth = session.launch("heap.rs", &[]);
+    for (kind, label, least) in [
+        ("leak", "tree:", 2047),
+        ("leak", "threads:", 4 * 500),
+        ("leak", "churn:", 300),
+        ("freed", "churn:", 300),
+        ("kept", "interior:", 1),
+        ("kept", "file:", 1),
+        ("kept", "register:", 1),
+    ] {
+        assert!(truth.labelled(kind, |name| name.starts_with(label)).len() >= least, "{kind} {label}");
+    }
+    let report = finds_the_true_leaks(&mut session, &truth, &[0, 2], "live");
+    assert_none(&report, &truth.addresses("freed"));
+    // Those of the threads that leaked at the same time are in as many heaps, each at a multiple of its size.
+    let heaps: BTreeSet<u64> =
+        truth.labelled("leak", |name| name.starts_with("threads:")).into_iter().map(|leak| leak >> 26).collect();
+    assert!(heaps.len() >= 4, "{heaps:x?}");
 }
 
 #[test]
