@@ -228,7 +228,14 @@ impl<'a> Catalogue<'a> {
     /// The type that a code says, if it has a name. `address` is where a slot is.
     fn named(&self, code: Code, address: impl Fn(u32) -> Option<u64>) -> Option<Type> {
         match code {
-            Code::Nothing | Code::Undecided | Code::Callable(_) => None,
+            Code::Nothing | Code::Undecided => None,
+            Code::Callable(slot) => {
+                // Two short functions may begin in one word.
+                let start = address(slot)?;
+                let mut found = self.facts.callables.range(start..start.saturating_add(8));
+                let (Some((invoker, manager)), None) = (found.next(), found.next()) else { return None };
+                names::callable(self.symbols, *invoker, *manager).map(class)
+            }
             Code::Vtable(slot) => names::class(self.symbols, address(slot)?).map(class),
             Code::Trait(slot) => self.traits.of(address(slot)?).map(|name| class(&name)),
             Code::Counted(slot) => {
@@ -273,11 +280,12 @@ impl<'a> Catalogue<'a> {
 }
 
 impl Facts {
-    /// The addresses whose symbols name types: of what may be vtables, but has no type information, and of functions in vtables of
-    /// traits. One may be there several times.
+    /// The addresses whose symbols name types: of what may be vtables, but has no type information, of functions in vtables of
+    /// traits, and of those of callables. One may be there several times.
     pub fn unnamed(&self) -> impl Iterator<Item = u64> {
         let vtables = self.vtables.iter().filter(|(_, class)| **class == 0).map(|(vtable, _)| *vtable);
         let functions = self.traits.values().flat_map(|vtable| vtable.methods.iter().copied().chain([vtable.drop]));
-        vtables.chain(functions.filter(|function| *function != 0))
+        let callables = self.callables.iter().flat_map(|(invoker, manager)| [*invoker, *manager]);
+        vtables.chain(functions.filter(|function| *function != 0)).chain(callables)
     }
 }

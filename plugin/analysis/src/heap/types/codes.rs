@@ -42,7 +42,7 @@ pub(super) enum Code {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doubt {
     None,
-    /// Pointers that are no vector's.
+    /// Pointers that are no vector's, nor a function's.
     Vector,
     /// Pointers that do not say what they lead to.
     Held,
@@ -53,7 +53,8 @@ impl Code {
     pub(super) fn doubt(self) -> Doubt {
         match self {
             Self::Shape(shape) if shape.is_guess() => Doubt::Vector,
-            Self::Callable(_) | Self::Trait(_) | Self::Counted(_) => Doubt::Held,
+            Self::Callable(_) => Doubt::Vector,
+            Self::Trait(_) | Self::Counted(_) => Doubt::Held,
             Self::Nothing | Self::Vtable(_) | Self::Undecided | Self::Shape(_) | Self::Class(_) => Doubt::None,
         }
     }
@@ -88,10 +89,12 @@ impl Code {
     }
 }
 
-/// What two codes for the same chunk come to.
+/// What two codes for the same chunk come to. A callable and a guess are as doubtful as each other.
 fn join(one: u32, other: u32) -> u32 {
     let held = |code: u32| (CALLABLES..=UNDECIDED).contains(&code);
-    if one != other && held(one) && held(other) { UNDECIDED } else { one.max(other) }
+    let (less, more) = (one.min(other), one.max(other));
+    let guessed = (GUESSES..CALLABLES).contains(&less) && (CALLABLES..TRAITS).contains(&more);
+    if less != more && (guessed || (held(less) && held(more))) { UNDECIDED } else { more }
 }
 
 /// A code of 32 bits for each chunk, by the chunk's number.
@@ -162,7 +165,9 @@ mod tests {
         let mut best: Vec<Code> = notes.iter().copied().filter(|code| rank(*code) == most).collect();
         best.sort_by_key(|code| code.number());
         best.dedup();
-        if most == 3 && best.len() > 1 { Code::Undecided } else { best[best.len() - 1] }
+        let guessed =
+            notes.iter().any(|code| rank(*code) == 2) && notes.iter().any(|code| matches!(code, Code::Callable(_)));
+        if most == 3 && (best.len() > 1 || guessed) { Code::Undecided } else { best[best.len() - 1] }
     }
 
     proptest! {

@@ -9,6 +9,7 @@
 //! each chunk (`codes.rs`), and [`Types`] is what it comes to.
 
 mod btree;
+mod callables;
 mod catalogue;
 mod codes;
 mod modules;
@@ -36,6 +37,7 @@ use crate::driver::Sink;
 use crate::memory::{Buffer, Walk, Window};
 use crate::plan::{Analysis, ScanRange, Scanned, Task};
 use crate::report::Stop;
+use callables::Callables;
 use codes::{Code, Codes};
 use peek::Pages;
 use probe::{Holder, Probe};
@@ -95,6 +97,7 @@ pub struct TypesScanner {
     pages: Pages,
     reader: Reader,
     traits: Traits,
+    callables: Callables,
 }
 
 impl Analysis for HeapTypes {
@@ -135,7 +138,7 @@ impl Analysis for HeapTypes {
             block: self.block.max(1) as usize,
             stop,
         };
-        let TypesScanner { buffer, pages, reader, traits } = scanner;
+        let TypesScanner { buffer, pages, reader, traits, callables } = scanner;
         pages.clear();
         let lookup = view.index.lookup();
         let probe = Probe {
@@ -150,7 +153,7 @@ impl Analysis for HeapTypes {
             texts: Vec::new(),
         };
         let (pointed, others) = (pointed.words(), others.words());
-        let mut pass = Pass { plan: self, probe, reader, traits, pointed, others, facts: Facts::default() };
+        let mut pass = Pass { plan: self, probe, reader, traits, callables, pointed, others, facts: Facts::default() };
         let in_heap = lookup.segments().segment_at(task.range.start);
         let walked = walk.run(buffer, |window| {
             match in_heap {
@@ -202,6 +205,7 @@ struct Pass<'a> {
     probe: Probe<'a>,
     reader: &'a mut Reader,
     traits: &'a mut Traits,
+    callables: &'a mut Callables,
     /// The granules of chunks that something in the heap or in a module points to, beside what says what they are.
     pointed: &'a [AtomicU64],
     /// The same beside pointers to traits.
@@ -306,6 +310,7 @@ impl Pass<'_> {
         if libstdcxx {
             named = stl::vector(&mut self.probe, holder, granule);
             stl::recognise(&mut self.probe, holder, granule);
+            named |= counts && self.callable(holder, granule);
         }
         if rust {
             named |= rust::vector(&mut self.probe, holder, granule);
@@ -320,6 +325,13 @@ impl Pass<'_> {
         if counts && rust {
             set(self.others, granule);
         }
+    }
+
+    /// Whether the holder's words are a `std::function`, with its callable in the chunk.
+    fn callable(&mut self, holder: &Holder<'_>, granule: u64) -> bool {
+        let held = self.callables.held(&mut self.probe, &self.plan.modules, holder, granule);
+        self.facts.callables.extend(held);
+        held.is_some()
     }
 
     /// Whether the holder's words are a pointer to a trait, with a value in the chunk.

@@ -13,6 +13,12 @@ const VTABLE: &str = "vtable for ";
 /// What symbols of functions that drop a value begin with, before the type in angle brackets.
 const DROP: &str = "core::ptr::drop_in_place";
 
+/// What symbols of functions for callables begin with, before the arguments of their template, of which the last one is the callable's type.
+const HANDLER: &str = "std::_Function_handler";
+
+/// The same of managers, of libstdc++ before version 11.
+const OLDER_MANAGER: &str = "std::_Function_base::_Base_manager";
+
 /// What older names have for a closure; newer ones have its number.
 const CLOSURE: &str = "{{closure}}";
 
@@ -27,6 +33,37 @@ pub(super) fn class(symbols: &Symbols, vtable: u64) -> Option<&str> {
 /// The name of the symbol that begins at an address.
 fn exact(symbols: &Symbols, address: u64) -> Option<&str> {
     symbols.get(&address).filter(|symbol| symbol.offset == 0).map(|symbol| &*symbol.name)
+}
+
+/// The type of a callable, in the name of the function that calls it and in that of its manager.
+pub(super) fn callable(symbols: &Symbols, invoker: u64, manager: u64) -> Option<&str> {
+    let invoker = exact(symbols, invoker)?.strip_prefix(HANDLER)?;
+    let own = last_argument(invoker, "::_M_invoke(")?;
+    let manager = exact(symbols, manager)?;
+    let managed = match manager.strip_prefix(HANDLER) {
+        Some(arguments) => last_argument(arguments, "::_M_manager("),
+        None => last_argument(manager.strip_prefix(OLDER_MANAGER)?, "::_M_manager("),
+    };
+    (managed == Some(own)).then_some(own)
+}
+
+/// The last of the template's arguments that a text begins with, if this member follows.
+fn last_argument<'a>(arguments: &'a str, member: &str) -> Option<&'a str> {
+    let end = group(arguments)?;
+    if !arguments[end + 1..].starts_with(member) {
+        return None;
+    }
+    let mut depth = 0u32;
+    let mut last = 1;
+    for (at, byte) in arguments[..end].bytes().enumerate().skip(1) {
+        match byte {
+            b'<' | b'(' | b'[' | b'{' => depth += 1,
+            b'>' | b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            b',' if depth == 0 => last = at + 1,
+            _ => {}
+        }
+    }
+    Some(arguments[last..end].trim())
 }
 
 /// What is known of types by the vtables of their traits.
@@ -245,6 +282,27 @@ mod tests {
         let says = |name| comparable(name).says_something();
         assert!(["a::A", "i32", "str", "a::b::{{closure}}", "<a::A as a::Tr>::go::{closure#1}"].into_iter().all(says));
         assert!(!["T", "&T", "A1", "(U,T)", "[T]", "", "dyn a::Tr"].into_iter().any(says));
+    }
+
+    #[test]
+    fn a_callable_has_a_name_where_both_of_its_functions_have() {
+        let handler = "std::_Function_handler<int (std::pair<int, long>), main::{lambda(int, char)#1}>";
+        let all = [
+            (1, format!("{handler}::_M_invoke(std::_Any_data const&, std::pair<int, long>&&)")),
+            (2, format!("{handler}::_M_manager(std::_Any_data&, std::_Any_data const&, std::_Manager_operation)")),
+            (
+                3,
+                "std::_Function_base::_Base_manager<main::{lambda(int, char)#1}>::_M_manager(std::_Any_data&)"
+                    .to_owned(),
+            ),
+            (4, "std::_Function_handler<void (), main::{lambda()#2}>::_M_manager(std::_Any_data&)".to_owned()),
+            (5, "main".to_owned()),
+        ];
+        let symbols = all.map(|(address, name)| (address, SymbolOffset { name, offset: 0 })).into_iter().collect();
+        let named = |manager| callable(&symbols, 1, manager);
+        assert_eq!([2, 3].map(named), [Some("main::{lambda(int, char)#1}"); 2]);
+        assert_eq!([1, 4, 5, 6].map(named), [None; 4]);
+        assert_eq!(callable(&symbols, 2, 2), None);
     }
 
     #[test]

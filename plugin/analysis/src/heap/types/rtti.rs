@@ -40,6 +40,8 @@ pub struct Facts {
     pub classes: BTreeMap<u64, Class>,
     /// By the address that pointers to a trait have.
     pub traits: BTreeMap<u64, TraitVtable>,
+    /// By the function that calls them: the manager of callables that functions of C++ hold.
+    pub callables: BTreeMap<u64, u64>,
 }
 
 impl Facts {
@@ -47,13 +49,14 @@ impl Facts {
         self.vtables.extend(other.vtables);
         self.classes.extend(other.classes);
         self.traits.extend(other.traits);
+        self.callables.extend(other.callables);
     }
 
     /// About how many bytes it takes.
     pub(super) fn weight(&self) -> usize {
         let classes = self.classes.values().map(|class| 64 + class.name.len() + 8 * class.bases.len());
         let traits = self.traits.values().map(|vtable| 64 + 8 * vtable.methods.len());
-        32 * self.vtables.len() + classes.sum::<usize>() + traits.sum::<usize>()
+        32 * (self.vtables.len() + self.callables.len()) + classes.sum::<usize>() + traits.sum::<usize>()
     }
 }
 
