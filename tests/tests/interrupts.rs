@@ -5,7 +5,7 @@ use serde_json::json;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tests::{Dap, Leftovers, Process, Product, Terminal, host, root, scratch};
 
 /// A library with much code and many symbols.
@@ -22,6 +22,15 @@ const MODULES: usize = 8;
 
 /// A prompt that takes longer to come back has been waited for, whatever else the machine does.
 const LONG: Duration = Duration::from_secs(10);
+
+/// Ctrl-C is pressed at so many points of a command.
+const POINTS: usize = 8;
+
+/// Half of the times, the prompt is back sooner, on a machine that does much else as well. A quiet one takes less than a tenth of this.
+const MEDIAN: Duration = Duration::from_secs(1);
+
+/// A key that comes just after the end of a command is a matter of the prompt's: LLDB forgets the line that is typed then.
+const SETTLING: Duration = Duration::from_millis(300);
 
 /// Builds `fixtures/large.s` in a folder, under several names.
 fn large(folder: &Path) -> Vec<PathBuf> {
@@ -94,6 +103,70 @@ fn ctrl_c_gives_the_prompt_back_from_each_command() {
     }
     interrupt(&mut terminal, SYMBOLS);
     interrupt(&mut terminal, XREFS);
+    terminal.quit();
+}
+
+/// Types a line behind whatever is there, and waits until LLDB has read it and is at its prompt.
+fn until_idle(terminal: &mut Terminal, number: &mut u32) {
+    *number += 1;
+    // What is typed is on the screen as well, so it is not what is printed.
+    terminal.type_line(&format!("script print('idle', {number} + 1000)"));
+    terminal.expect(&format!("idle {}", *number + 1000));
+    terminal.expect("(lldb) ");
+}
+
+#[test]
+fn ctrl_c_gives_the_prompt_back_whenever_it_is_pressed() {
+    let mut terminal = Terminal::start();
+    let folder = scratch();
+    let paths = &large(folder.path())[..1];
+    terminal.run("settings set target.preload-symbols false");
+    for command in open(paths).into_iter().chain(open(&library(folder.path())[..1])) {
+        terminal.run(&command);
+    }
+    let mut number = 0;
+    until_idle(&mut terminal, &mut number);
+    let looked_up = look_up(paths).replace(" --workers 1", "");
+    for (target, command) in [
+        (0, "mp-scan types no_such_type"),
+        (0, "mp-scan lines large"),
+        (0, &*looked_up),
+        (1, SYMBOLS.trim_end_matches(" --workers 1")),
+        (1, "mp-scan xrefs 0x2000000..0x8000000 --limit 10"),
+    ] {
+        terminal.type_line(&format!("target select {target}"));
+        until_idle(&mut terminal, &mut number);
+        for workers in [0, 2] {
+            let line = format!("{command} --workers {workers}");
+            let started = Instant::now();
+            terminal.type_line(&line);
+            until_idle(&mut terminal, &mut number);
+            let whole = started.elapsed();
+            let mut waited: Vec<Duration> = Vec::new();
+            for point in 0..POINTS as u32 {
+                terminal.type_line(&line);
+                std::thread::sleep(whole * point / POINTS as u32);
+                let pressed = Instant::now();
+                terminal.type_key('\x03');
+                terminal.expect("(lldb) ");
+                waited.push(pressed.elapsed());
+                std::thread::sleep(SETTLING);
+                until_idle(&mut terminal, &mut number);
+            }
+            waited.sort_unstable();
+            let (median, longest) = (waited[POINTS / 2], waited[POINTS - 1]);
+            eprintln!(
+                "{line:.40} {workers}: {whole:.3?} in all; the prompt is back {median:.3?} after Ctrl-C, {longest:.3?} at the latest"
+            );
+            // In this process, what a regex without a literal is looked for in at a time is as much as a block's names; a worker is
+            // ended in the middle of that.
+            let bound = if workers == 0 && line.contains("mp-scan symbols") { LONG } else { MEDIAN };
+            assert!(longest < LONG && median < bound, "{line}: {waited:?}");
+        }
+        // The next one is whole.
+        let printed = terminal.run("mp-scan symbols ^no_such_name$");
+        assert!(printed.contains("no symbols"), "{printed}");
+    }
     terminal.quit();
 }
 
