@@ -88,12 +88,15 @@ impl Command for Lookup {
 
 /// An address of the command line.
 fn address(modules: &Modules, module: Option<&str>, word: &str) -> Result<Given> {
+    let of_module = |given: &Given| matches!(given, Given::In(name, _) if names(modules).find(name).is_some());
+    // Of what looks like a file the debugger knows no more than we do, and would read the symbols of all modules to find that out.
+    if let Some(given) = in_module(word, false).filter(of_module) {
+        return Ok(given);
+    }
     let resolved = modules.address(word, module);
-    match (resolved, in_module(word, true)) {
+    match (resolved, in_module(word, true).filter(of_module)) {
         (Ok(address), _) => Ok(Given::Address(address)),
-        (Err(_), Some(Given::In(name, address))) if names(modules).find(&name).is_some() => {
-            Ok(Given::In(name, address))
-        }
+        (Err(_), Some(given)) => Ok(given),
         (Err(error), _) => Err(error),
     }
 }
