@@ -1,10 +1,14 @@
 //! The names of a run of symbols, demangled, one after another: what a regex is run over, and what is kept of a module on disk.
 
 use super::pattern::{END, Pattern};
+use std::ops::{ControlFlow, Range};
 use target::cache::{Cache, Key};
 
 /// Where it begins in a kept fact: how many names there are, and where each ends.
 const COUNT: usize = 4;
+
+/// So many bytes are searched between two questions whether to stop: in tests so few that names lie in many pieces.
+const PIECE: usize = if cfg!(test) { 8 } else { 64 << 10 };
 
 /// Names one behind another, each with its end. An entry that is no symbol has an empty one.
 #[derive(Debug, Default)]
@@ -33,10 +37,15 @@ impl Names {
         self.text.len()
     }
 
-    /// Gives the numbers of those that match to `found`, in ascending order. Returns how many are not empty.
-    pub(super) fn search(&self, pattern: &mut Pattern, found: impl FnMut(usize)) -> u64 {
-        search(&self.text, self.starts.len() - 1, |index| self.starts[index], pattern, found);
-        self.starts.windows(2).filter(|pair| pair[1] - pair[0] > 1).count() as u64
+    /// Gives the numbers of those that match to `found`, in ascending order. Returns how many are not empty; breaks if told to stop.
+    pub(super) fn search(
+        &self,
+        pattern: &mut Pattern,
+        found: impl FnMut(usize),
+        stop: &dyn Fn() -> bool,
+    ) -> ControlFlow<(), u64> {
+        search(&self.text, self.starts.len() - 1, |index| self.starts[index], pattern, found, stop)?;
+        ControlFlow::Continue(self.starts.windows(2).filter(|pair| pair[1] - pair[0] > 1).count() as u64)
     }
 
     pub(super) fn keep(&self, cache: &Cache, key: &Key<'_>) {
@@ -52,13 +61,14 @@ impl Names {
 }
 
 /// Gives the numbers of those of the names in a kept fact that match to `found`, in ascending order. Returns how many are not
-/// empty; `None` if it is no fact about `count` names.
+/// empty; `None` if it is no fact about `count` names. Breaks if told to stop.
 pub(super) fn search_kept(
     content: &[u8],
     count: usize,
     pattern: &mut Pattern,
     found: impl FnMut(usize),
-) -> Option<u64> {
+    stop: &dyn Fn() -> bool,
+) -> Option<ControlFlow<(), u64>> {
     let (head, rest) = content.split_at_checked(COUNT)?;
     let (starts, text) = rest.split_at_checked(4 * (count + 1))?;
     let start = |index: usize| {
@@ -76,35 +86,52 @@ pub(super) fn search_kept(
         }
         named += u64::from(end - begin > 1);
     }
-    search(text, count, start, pattern, found);
-    Some(named)
+    Some(search(text, count, start, pattern, found, stop).map_continue(|()| named))
 }
 
+/// Breaks if told to stop.
 fn search(
     text: &[u8],
     count: usize,
     start: impl Fn(usize) -> u32,
     pattern: &mut Pattern,
     mut found: impl FnMut(usize),
-) {
-    let mut from = 0;
-    while from < text.len()
-        && let Some(end) = pattern.next_end(text, from)
-    {
-        // A match may end where its name does, but never behind that: the name is the last that begins at or before its end.
-        let (mut low, mut high) = (0, count);
+    stop: &dyn Fn() -> bool,
+) -> ControlFlow<()> {
+    let start = |index: usize| start(index) as usize;
+    // The first name in `names` that begins behind `end`, or their end.
+    let behind = |names: Range<usize>, end: usize| {
+        let Range { start: mut low, end: mut high } = names;
         while low < high {
             let middle = low.midpoint(high);
-            if start(middle) as usize <= end {
+            if start(middle) <= end {
                 low = middle + 1;
             } else {
                 high = middle;
             }
         }
-        if low == 0 || low > count || end >= text.len() {
-            return;
+        low
+    };
+    let mut first = 0;
+    while first < count {
+        if stop() {
+            return ControlFlow::Break(());
         }
-        found(low - 1);
-        from = start(low) as usize;
+        let last = behind(first + 1..count, start(first) + PIECE);
+        let Some(piece) = text.get(..start(last)) else { break };
+        let mut from = start(first);
+        while from < piece.len()
+            && let Some(end) = pattern.next_end(piece, from).filter(|end| *end < piece.len())
+        {
+            // A match may end where its name does, but never behind that: the name is the last that begins at or before its end.
+            let next = behind(first..last, end);
+            if next == first {
+                break;
+            }
+            found(next - 1);
+            from = start(next);
+        }
+        first = last;
     }
+    ControlFlow::Continue(())
 }

@@ -278,11 +278,14 @@ impl<'a> Search<'a> {
         let cache = self.files.cache().filter(|_| entries.len() >= FEWEST_KEPT).zip(key);
         let mut hits = Vec::new();
         if let Some(kept) = cache.as_ref().and_then(|(cache, key)| cache.find(key)) {
-            let named = search_kept(&kept, entries.len(), &mut scanner.pattern, |index| hits.push(index));
-            if let Some(named) = named {
-                self.looked_at += named;
-                self.hits(entries.start, &hits);
-                return ControlFlow::Continue(());
+            match search_kept(&kept, entries.len(), &mut scanner.pattern, |index| hits.push(index), stop) {
+                Some(ControlFlow::Continue(named)) => {
+                    self.looked_at += named;
+                    self.hits(entries.start, &hits);
+                    return ControlFlow::Continue(());
+                }
+                Some(ControlFlow::Break(())) => return ControlFlow::Break(entries.start),
+                None => {}
             }
         }
         let damage = self.skipped.len();
@@ -293,7 +296,7 @@ impl<'a> Search<'a> {
                 return ControlFlow::Break(first);
             }
             if scanner.names.size() > MOST_NAMES {
-                self.search_names(first, scanner);
+                self.search_names(first, scanner, stop)?;
                 first = entry;
             }
             let symbol = self.symbol(entry);
@@ -310,16 +313,22 @@ impl<'a> Search<'a> {
         if let Some((cache, key)) = cache.filter(|_| first == entries.start && damage == self.skipped.len()) {
             scanner.names.keep(cache, &key);
         }
-        self.search_names(first, scanner);
-        ControlFlow::Continue(())
+        self.search_names(first, scanner, stop)
     }
 
-    /// Searches the names of the entries from `first` on, and forgets them.
-    fn search_names(&mut self, first: usize, scanner: &mut SymbolsScanner) {
+    /// Searches the names of the entries from `first` on, and forgets them. Breaks with `first` if it was told to stop.
+    fn search_names(
+        &mut self,
+        first: usize,
+        scanner: &mut SymbolsScanner,
+        stop: &dyn Fn() -> bool,
+    ) -> ControlFlow<usize> {
         let mut hits = Vec::new();
-        self.looked_at += scanner.names.search(&mut scanner.pattern, |index| hits.push(index));
+        let searched = scanner.names.search(&mut scanner.pattern, |index| hits.push(index), stop);
         scanner.names.clear();
+        self.looked_at += searched.map_break(|()| first)?;
         self.hits(first, &hits);
+        ControlFlow::Continue(())
     }
 
     /// Takes what matches, counted from entry `first`.

@@ -5,6 +5,7 @@ use super::{Demangler, Found, Symbols, SymbolsOptions};
 use crate::files::FileAnalysis;
 use crate::{Cut, Serial, run};
 use proptest::prelude::*;
+use std::ops::ControlFlow;
 use std::sync::OnceLock;
 use target::Access;
 use target::modules::{FileSet, Files, Module, Search, survey};
@@ -17,7 +18,7 @@ fn matching(regex: &str, names: &[&str]) -> Vec<usize> {
         all.push(|text| text.extend_from_slice(name.as_bytes()));
     }
     let mut found = Vec::new();
-    all.search(&mut pattern, |index| found.push(index));
+    assert!(all.search(&mut pattern, |index| found.push(index), &|| false).is_continue());
     let alone: Vec<usize> = (0..names.len()).filter(|index| pattern.matches(names[*index].as_bytes())).collect();
     assert_eq!(found, alone, "{regex:?} in {names:?}");
     found
@@ -47,6 +48,23 @@ fn names_one_behind_another_match_as_each_alone() {
     ] {
         assert_eq!(matching(regex, &names), expected, "{regex}");
     }
+}
+
+#[test]
+fn a_search_of_names_ends_when_it_is_told_to() {
+    let mut names = Names::default();
+    names.clear();
+    for _ in 0..100 {
+        names.push(|text| text.extend_from_slice(b"alpha"));
+    }
+    let (asked, mut found) = (std::cell::Cell::new(0), 0);
+    let stop = || {
+        asked.set(asked.get() + 1);
+        asked.get() > 3
+    };
+    let mut pattern = Pattern::new("a", false).unwrap();
+    assert_eq!(names.search(&mut pattern, |_| found += 1, &stop), ControlFlow::Break(()));
+    assert!((1..100).contains(&found), "{found}");
 }
 
 #[test]
@@ -91,14 +109,14 @@ proptest! {
         content.extend_from_slice(&text);
         let mut pattern = Pattern::new("a", false).unwrap();
         let named = names.iter().filter(|name| !name.is_empty()).count() as u64;
-        prop_assert_eq!(search_kept(&content, names.len(), &mut pattern, |_| ()), Some(named));
+        prop_assert_eq!(search_kept(&content, names.len(), &mut pattern, |_| (), &|| false), Some(ControlFlow::Continue(named)));
         let at = at.index(content.len());
         if cut { content.truncate(at) } else { content[at] = byte }
         let mut last = None;
         search_kept(&content, names.len(), &mut pattern, |index| {
             assert!(index < names.len() && last.is_none_or(|last| last < index));
             last = Some(index);
-        });
+        }, &|| false);
     }
 }
 
