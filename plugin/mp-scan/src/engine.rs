@@ -21,7 +21,7 @@ const INTERVAL: Duration = Duration::from_millis(20);
 #[derive(Debug, Default)]
 pub struct Engine {
     pub jobs: Jobs,
-    /// What is known of the heap that was looked at last.
+    /// What is known of the heaps that were looked at last.
     pub heaps: Kept,
     /// What has been inflated of modules' files.
     pub inflated: Inflated,

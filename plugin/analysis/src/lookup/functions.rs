@@ -145,7 +145,8 @@ pub fn walk<'a>(
             break;
         }
     }
-    Ok(End::Done)
+    // The last entry goes on behind the unit.
+    if at > bytes.len() { Err(Malformed::End.into()) } else { Ok(End::Done) }
 }
 
 /// A line or a column.

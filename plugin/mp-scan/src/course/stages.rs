@@ -101,7 +101,7 @@ impl Stages {
     /// Runs an analysis to its end, and adds what it finds to `found`. What could not be read is in the outcome alone.
     ///
     /// # Errors
-    /// [`Failure::Stopped`] if it was told to end early.
+    /// [`Failure::Stopped`] if it was told to end early. One that has found all that it wants, or too much, has an outcome.
     pub fn drive<A: Analysis>(
         &mut self,
         analysis: &A,
@@ -123,8 +123,8 @@ impl Stages {
         self.control.done.store(before.0 + bytes, Ordering::Relaxed);
         self.count(&outcome.stats);
         match outcome.stopped {
+            Some(Stop::Limit) | None => Ok(outcome),
             Some(stop) => Err(Failure::Stopped(stop)),
-            None => Ok(outcome),
         }
     }
 

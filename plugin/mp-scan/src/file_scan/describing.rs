@@ -15,7 +15,7 @@ use target::modules::Files;
 /// As many rows are given at a time where nobody describes them.
 const PLAIN: usize = 1024;
 
-/// So many lines about what could not be read are kept; the others are counted.
+/// So many lines about what could not be read are shown; the others are counted.
 const MOST_UNREAD: usize = 8;
 
 /// What is being described.

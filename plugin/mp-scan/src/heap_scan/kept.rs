@@ -30,6 +30,13 @@ struct Heap {
     vigil: Option<Vigil>,
 }
 
+impl Heap {
+    /// Whether nobody would notice that it is not true any more.
+    fn is_unwatched(&self) -> bool {
+        self.vigil.is_none() && matches!(self.moment, Moment::Stop { .. })
+    }
+}
+
 impl Kept {
     fn lock(&self) -> MutexGuard<'_, Vec<Heap>> {
         self.heaps.lock().unwrap_or_else(PoisonError::into_inner)
@@ -46,21 +53,27 @@ impl Kept {
     }
 
     /// Keeps it, in the place of what is not true any more and of the heap that was not looked at for the longest time: of a process
-    /// until it runs or ends.
+    /// until it runs or ends; of one that only the debugger can see, until another heap is looked at.
     pub fn keep(&self, moment: Moment, known: Arc<Known>) {
         let of = moment.clone();
         let vigil = Vigil::new(&moment, move || engine().heaps.forget(&of));
         let mut heaps = self.lock();
-        let over = heaps.extract_if(.., |heap| heap.known.is_none() || heap.moment.is_of(&moment));
-        let mut over: Vec<Heap> = over.collect();
+        let is_over = |heap: &mut Heap| heap.known.is_none() || heap.is_unwatched() || heap.moment.is_of(&moment);
+        let mut over: Vec<Heap> = heaps.extract_if(.., is_over).collect();
         let many = heaps.len().saturating_sub(MOST - 1);
         over.extend(heaps.drain(..many));
+        self.let_go_of_copy(&moment);
         heaps.push(Heap { moment, known: Some(known), vigil });
         // A vigil that ends may be waiting for the lock.
         drop(heaps);
-        for heap in over {
-            drop(heap.vigil);
-        }
+        drop(over);
+    }
+
+    /// Before a heap is copied, lets go of the others that have been: one copy at a time is as much as a guest may take.
+    pub fn make_room(&self, moment: &Moment) {
+        let has_copy = |heap: &Heap| heap.known.as_ref().is_some_and(|known| known.is_copied());
+        let over: Vec<Heap> = self.lock().extract_if(.., |heap| heap.moment != *moment && has_copy(heap)).collect();
+        drop(over);
     }
 
     /// Lets go of what is known of the heap at this moment.
@@ -71,11 +84,14 @@ impl Kept {
 
     /// The copy that was made of a target at this moment. Of another moment it is of no use any more, and is let go.
     pub fn copy_at(&self, moment: &Moment) -> Option<Arc<Copy>> {
-        let mut copy = self.copy.lock().unwrap_or_else(PoisonError::into_inner);
-        if copy.as_ref().is_some_and(|(kept, _)| kept != moment) {
-            *copy = None;
-        }
+        self.let_go_of_copy(moment);
+        let copy = self.copy.lock().unwrap_or_else(PoisonError::into_inner);
         copy.as_ref().map(|(_, copy)| Arc::clone(copy))
+    }
+
+    /// Unless it is of this moment.
+    fn let_go_of_copy(&self, moment: &Moment) {
+        self.copy.lock().unwrap_or_else(PoisonError::into_inner).take_if(|(kept, _)| kept != moment);
     }
 
     /// Keeps a copy, in the place of the one before.

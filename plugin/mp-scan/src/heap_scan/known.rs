@@ -207,11 +207,19 @@ impl Known {
         if ground.info.kind != TargetKind::Live || self.copy.get().is_some() {
             return Ok(());
         }
+        if let Some(moment) = &ground.moment {
+            engine().heaps.make_room(moment);
+        }
         let copy = copied(stages, &self.indexed, &ground.space)?.map(Arc::new);
         if let Some(copy) = self.copy.get_or_init(|| copy) {
             stages.reading = copy.over(&stages.reading)?;
         }
         Ok(())
+    }
+
+    /// Whether it has a copy of its own.
+    pub fn is_copied(&self) -> bool {
+        self.copy.get().is_some_and(Option::is_some)
     }
 
     /// What its allocations are.
@@ -330,7 +338,9 @@ impl Known {
             }
             None => None,
         };
-        self.inverted.get_or_init(|| Some((inverted?, stages.skipped.split_off(before))));
+        let skipped = stages.skipped.split_off(before);
+        stages.takes(inverted.as_ref().map_or(0, Inverted::memory));
+        self.inverted.get_or_init(|| Some((inverted?, skipped)));
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! What `refs` does.
 
 use super::{Known, Registers};
-use crate::course::{Answer, Course, Ground, Stages};
+use crate::course::{Answer, Course, Failure, Ground, Stages};
 use analysis::heap::refs::{self, Pointers, Query, Reference};
 use analysis::{RefRow, Results};
 use std::sync::Arc;
@@ -58,7 +58,11 @@ pub fn course(question: Question, registers: Registers) -> Course {
             found = query.as_mut().and_then(|query| query.pointers(target, question.limit));
         }
         if found.is_none() && !known.is_inverted() && known.is_searched_often() {
-            known.invert(stages, ground, &registers)?;
+            match known.invert(stages, ground, &registers) {
+                // It is searched without, then.
+                Ok(()) | Err(Failure::Failed(_)) => {}
+                Err(stopped) => return Err(stopped),
+            }
             found = known.inverted(stages, target, question.limit);
         }
         let found = match found {

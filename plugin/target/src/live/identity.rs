@@ -105,10 +105,18 @@ pub fn runs(pid: u32) -> bool {
     stat.is_some_and(|stat| matches!(stat.state, b'R' | b'S' | b'D'))
 }
 
-/// Whether it is the process that was started then, and its main thread does not run.
+/// Whether it is the process that was started then, and is stopped: its main thread, or where that has ended, another one.
 pub fn is_held(pid: u32, start_time: u64) -> bool {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok().and_then(|text| parse_stat(&text));
-    stat.is_some_and(|stat| stat.start_time == start_time && !matches!(stat.state, b'R' | b'S' | b'D'))
+    let stat = |path: PathBuf| std::fs::read(path).ok().and_then(|text| parse_stat(&text));
+    let Some(main) = stat(format!("/proc/{pid}/stat").into()).filter(|stat| stat.start_time == start_time) else {
+        return false;
+    };
+    let is_stopped = |state: u8| matches!(state, b't' | b'T');
+    is_stopped(main.state)
+        || matches!(main.state, b'Z' | b'X') && {
+            let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+            threads.filter_map(|thread| stat(thread.path().join("stat"))).any(|stat| is_stopped(stat.state))
+        }
 }
 
 /// Who traces the process, if anyone; `None` also if there is no such process.

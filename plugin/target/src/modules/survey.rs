@@ -74,14 +74,15 @@ impl<'a> Survey<'a> {
         };
         let (loaded, hidden) = self.loaded_file();
         if let Some((candidate, data, elf)) = loaded {
-            let what = match &looked {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => "deleted",
-                _ => "rebuilt",
-            };
             let path = &module.path;
-            self.found.problems.push(format!(
-                "{path} was {what} since it was loaded: what is loaded is read, which the kernel still has"
-            ));
+            let what = match looked {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    format!("{path} was deleted since it was loaded")
+                }
+                Err(error) => format!("{path}: {error}"),
+                Ok(_) => format!("{path} was rebuilt since it was loaded"),
+            };
+            self.found.problems.push(format!("{what}: what is loaded is read, which the kernel still has"));
             return self.main(candidate, Data::Pieces(&data), &elf);
         }
         let rebuilt = "was rebuilt since it was loaded";

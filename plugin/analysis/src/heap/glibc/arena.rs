@@ -3,6 +3,7 @@
 use super::layout::{BINS, HEAP_SIZES, NONCONTIGUOUS, PAGE, align, bin, heap_info, state};
 use super::reader::Reader;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use target::{AddressRange, ReadMemory};
 
 /// An arena that is damaged may have so many bins that are wrong and still be known.
@@ -156,9 +157,14 @@ impl Heap {
 /// or two are read for each heap's place, and none that was never touched.
 pub fn any_in_heap(memory: &dyn ReadMemory, addresses: impl IntoIterator<Item = u64>) -> bool {
     let mut reader = Reader::new(memory, PAGE, 64, true);
+    let mut heaps = HashMap::new();
+    let mut heap = |address: u64, size: u64| {
+        let start = address / size * size;
+        *heaps.entry((start, size)).or_insert_with(|| Heap::read(&mut reader, start, size))
+    };
     let mut is_in = |address: u64, size: u64| {
-        let heap = Heap::read(&mut reader, address / size * size, size)?;
-        let first = Heap::read(&mut reader, heap.arena / size * size, size)?;
+        let found = heap(address, size)?;
+        let (first, heap) = (heap(found.arena, size)?, found);
         (first.is_first() && first.arena == heap.arena && address - heap.address < heap.writable).then_some(())
     };
     addresses.into_iter().any(|address| HEAP_SIZES.into_iter().any(|size| is_in(address, size).is_some()))

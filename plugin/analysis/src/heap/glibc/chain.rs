@@ -61,6 +61,8 @@ pub(super) struct Chain<'a> {
     /// What looks for pointers, and from where on it has something to look at.
     watch: Option<Watch>,
     unwatched: u64,
+    /// Whether it is looked for where chunks begin again behind what is no chunk.
+    resumes: bool,
     stop: &'a dyn Fn() -> bool,
     patience: u32,
 }
@@ -77,7 +79,23 @@ impl<'a> Chain<'a> {
         let reader = Reader::new(memory, block, 1, sparse);
         let top = top.filter(|top| range.contains(*top));
         let ahead = Reader::new(memory, 4096, 16, sparse);
-        Self { range, kind, top, reader, ahead, watch: None, unwatched: u64::MAX, stop, patience: PATIENCE }
+        Self {
+            range,
+            kind,
+            top,
+            reader,
+            ahead,
+            watch: None,
+            unwatched: u64::MAX,
+            resumes: true,
+            stop,
+            patience: PATIENCE,
+        }
+    }
+
+    /// The same for who wants no chunk behind what is none.
+    pub fn unbroken(self) -> Self {
+        Self { resumes: false, ..self }
     }
 
     /// Looks also for pointers from here on.
@@ -207,13 +225,13 @@ impl<'a> Chain<'a> {
         }
     }
 
-    /// The first address from `from` on and before `end` at which a chunk seems to begin.
+    /// The first address from `from` on and before `end` at which a chunk seems to begin; `None` in an [unbroken](Self::unbroken) chain.
     ///
     /// # Errors
     /// If it was to stop before it was found.
     pub fn resume(&mut self, from: u64, end: u64) -> Result<Option<(u64, Header)>, ()> {
         let mut address = self.range.start + (from - self.range.start).next_multiple_of(GRANULE);
-        while address < end.min(self.range.end) {
+        while self.resumes && address < end.min(self.range.end) {
             if self.is_told_to_stop() {
                 return Err(());
             }

@@ -16,6 +16,27 @@ const LEAST_PIECE: u64 = 1 << 20;
 /// As many chunks with mappings of their own are told apart. Linux has 65 530 mappings by default.
 const MOST_MAPPED: usize = 1 << 22;
 
+/// How many chunks are still gone through to find where a piece begins. In memory of which every page looks like one, chains from all
+/// of them would take as many steps as there are pairs of pages.
+struct Steps(u64);
+
+impl Steps {
+    /// As many as take one through all of it twice, whatever the chunks.
+    fn within(range: AddressRange) -> Self {
+        Self(2 * (range.len() / LEAST))
+    }
+
+    /// Takes one. Returns whether there are no more.
+    fn take(&mut self) -> bool {
+        self.0 = self.0.saturating_sub(1);
+        self.are_over()
+    }
+
+    fn are_over(&self) -> bool {
+        self.0 == 0
+    }
+}
+
 /// Private memory, in address order.
 pub(super) struct Areas<'a>(pub &'a [Area]);
 
@@ -127,15 +148,19 @@ impl Search<'_> {
 
     /// Where the piece begins that has its top chunk at `top`: at the first page from which chunks lead there.
     fn start_of_piece(&mut self, from: u64, top: u64, end: u64) -> u64 {
+        let mut steps = Steps::within(AddressRange::new(from.min(end), end));
         for page in (align(from, PAGE)..top).step_by(PAGE as usize) {
-            if (self.stop)() {
+            if (self.stop)() || steps.are_over() {
                 break;
             }
-            let mut chain = self.chain(AddressRange::new(page, end), Some(top));
+            let mut chain = self.chain(AddressRange::new(page, end), Some(top)).unbroken();
             let Ok(mut header) = chain.header(page) else { continue };
             let mut address = page;
             while let Next::Chunk { address: next, header: found, .. } = chain.next(address, header) {
                 (address, header) = (next, found);
+                if steps.take() {
+                    break;
+                }
             }
             if address == top {
                 return page;
@@ -148,9 +173,11 @@ impl Search<'_> {
         Chain::new(self.memory, (range, SegmentKind::Main, top), false, 64 << 10, self.stop)
     }
 
-    /// The piece of a main arena without its top chunk that begins at `start`: it ends with a fence.
-    fn piece(&self, start: u64, end: u64, strict: bool) -> Option<AddressRange> {
-        let mut chain = self.chain(AddressRange::new(start, end), None);
+    /// The piece of a main arena without its top chunk that begins at `start`: it ends with a fence. With `steps`, it is only one if
+    /// all of it are chunks, and these are not too many.
+    fn piece(&self, start: u64, end: u64, mut steps: Option<&mut Steps>) -> Option<AddressRange> {
+        let chain = self.chain(AddressRange::new(start, end), None);
+        let mut chain = if steps.is_some() { chain.unbroken() } else { chain };
         let mut address = start;
         let mut header = chain.header(start).ok()?;
         loop {
@@ -160,9 +187,12 @@ impl Search<'_> {
             }
             (address, header) = match chain.next(address, header) {
                 Next::Chunk { address, header, .. } => (address, header),
-                Next::Lost { resumed: Some(resumed), .. } if !strict => resumed,
+                Next::Lost { resumed: Some(resumed), .. } => resumed,
                 _ => return None,
             };
+            if steps.as_mut().is_some_and(|steps| steps.take()) {
+                return None;
+            }
         }
     }
 
@@ -171,7 +201,7 @@ impl Search<'_> {
         let mut known = known;
         if let Some(base) = base {
             let run = self.areas.run(base);
-            if let Some(piece) = self.piece(align(base, GRANULE), run.end & !15, false) {
+            if let Some(piece) = self.piece(align(base, GRANULE), run.end & !15, None) {
                 known += piece.len();
                 self.push(piece, Some(index));
             }
@@ -179,13 +209,14 @@ impl Search<'_> {
         for area in self.areas.0.iter().filter(|area| area.kind != AreaKind::Data) {
             for free in self.free_parts(area.range) {
                 let mut page = align(free.start, PAGE);
-                while page < free.end && known < main.system {
+                let mut steps = Steps::within(free);
+                while page < free.end && known < main.system && !steps.are_over() {
                     if (self.stop)() {
                         return;
                     }
                     let word = self.probe.pair(page).map_or(0, |[_, word]| word);
                     let may_be = word & BITS == PREVIOUS_USED && word >= LEAST;
-                    let piece = if may_be { self.piece(page, free.end & !15, true) } else { None };
+                    let piece = if may_be { self.piece(page, free.end & !15, Some(&mut steps)) } else { None };
                     page = match piece.filter(|piece| piece.len() >= LEAST_PIECE) {
                         Some(piece) => {
                             known += piece.len();

@@ -375,3 +375,41 @@ fn seeds() {
         std::fs::write(folder.join(version.name), seed).unwrap();
     }
 }
+
+/// Memory that counts how often it is read.
+struct Counting(super::images::Pieces, std::sync::atomic::AtomicU64);
+
+impl target::ReadMemory for Counting {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> Result<usize, target::Fault> {
+        self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.0.read(address, buffer)
+    }
+}
+
+#[test]
+fn memory_whose_every_page_may_be_where_the_heap_begins_takes_no_more_than_a_few_passes() {
+    const PAGES: u64 = 4096;
+    let mut image = Image::new(VERSIONS[0], &[vec![(4, Fate::Used), (4, Fate::Used)]], &[]);
+    let mut pages = vec![0u8; (PAGES * 4096) as usize];
+    for page in pages.chunks_mut(4096) {
+        // A chunk as long as the page, behind one in use.
+        page[8..16].copy_from_slice(&(4096u64 | 1).to_le_bytes());
+    }
+    image.memory.0.insert(BREAK, pages);
+    // The chunks lead past the top one, and where the first is nothing tells.
+    let top = BREAK + PAGES * 4096 - 64;
+    image.memory.put(top + 8, 64 | 1);
+    image.memory.put(MAIN + state::TOP, top);
+    image.memory.put(MAIN + state::SYSTEM, PAGES * 4096);
+    image.memory.put(MAIN + state::MOST_SYSTEM, PAGES * 4096);
+    image.memory.0.get_mut(&super::images::DATA).expect("it has data")[0x300..0x400].fill(0);
+    let space = image.space();
+    let memory = Arc::new(Counting(image.memory, Default::default()));
+    let dynamic: Arc<dyn target::ReadMemory> = Arc::clone(&memory) as _;
+    let heap = survey(&dynamic, &space);
+    let main = heap.located.arenas.iter().find(|arena| arena.main).expect("the main arena");
+    assert_eq!((main.address, main.top, heap.located.parameters.len()), (MAIN, Some(top), 0));
+    let blocks = PAGES * 4096 / (64 << 10);
+    let reads = memory.1.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(reads < 500 * blocks, "{reads} reads of {blocks} blocks");
+}

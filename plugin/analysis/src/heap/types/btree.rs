@@ -53,8 +53,7 @@ pub(super) fn tree(probe: &mut Probe<'_>, holder: &Holder<'_>, chunk: u64) {
     let (Some(root), Some(height), Some(length)) = (holder.word(0), holder.word(1), holder.word(2)) else {
         return;
     };
-    if !(1..=HIGHEST).contains(&height) || length <= CAPACITY || length > CAPACITY.saturating_mul(probe.lookup.count())
-    {
+    if !(1..=HIGHEST).contains(&height) || length < CAPACITY || length > CAPACITY.saturating_mul(probe.lookup.count()) {
         return;
     }
     let Some(found) = probe.lookup.chunk(chunk) else { return };
@@ -99,6 +98,9 @@ fn layouts(probe: &mut Probe<'_>, top: Node, chunk: &Chunk) -> Vec<Layout> {
             height: top.height - 1,
         });
         for counts in places(leaf) {
+            if !probe.step() {
+                return layouts;
+            }
             let layout = Layout { leaf, counts };
             if layout.of(probe, top).is_some() && below.iter().all(|node| layout.of(probe, *node).is_some()) {
                 layouts.push(layout);
