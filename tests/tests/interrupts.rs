@@ -14,6 +14,9 @@ const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/libLLVM.so.22.1";
 /// A search for symbols that takes long: there is no literal to look for, and much to try at each letter.
 const SYMBOLS: &str = r"mp-scan symbols '[a-z].{20,60}[0-9].{20,60}Q[0-9]$|[A-Z].{30,90}_$' --workers 1";
 
+/// No type is called so, but there is no telling without reading each of them.
+const TYPES: &str = "mp-scan types '[^ -~]' --workers 1";
+
 /// References to so much that all of the code has to be decoded.
 const XREFS: &str = "mp-scan xrefs 0x2000000..0x8000000 --workers 1";
 
@@ -68,6 +71,13 @@ fn look_up(paths: &[PathBuf]) -> String {
     format!("mp-scan lookup{} --workers 1", paths.iter().map(place).collect::<String>())
 }
 
+/// A terminal in which no command is faster for what an earlier one has found out.
+fn terminal() -> Terminal {
+    let mut terminal = Terminal::start();
+    terminal.run("script import os; os.environ['MP_SCAN_CACHE'] = ''");
+    terminal
+}
+
 /// How much the next progress line says is done.
 fn progress(terminal: &mut Terminal) -> String {
     terminal.expect("scanned ");
@@ -88,14 +98,14 @@ fn interrupt(terminal: &mut Terminal, line: &str) {
 
 #[test]
 fn ctrl_c_gives_the_prompt_back_from_each_command() {
-    let mut terminal = Terminal::start();
+    let mut terminal = terminal();
     let folder = scratch();
     let paths = large(folder.path());
     terminal.run("settings set target.preload-symbols false");
     for command in open(&paths) {
         terminal.run(&command);
     }
-    interrupt(&mut terminal, "mp-scan types no_such_type --workers 1");
+    interrupt(&mut terminal, TYPES);
     interrupt(&mut terminal, "mp-scan lines large --workers 1");
     interrupt(&mut terminal, &look_up(&paths));
     for command in open(&library(folder.path())) {
@@ -117,7 +127,7 @@ fn until_idle(terminal: &mut Terminal, number: &mut u32) {
 
 #[test]
 fn ctrl_c_gives_the_prompt_back_whenever_it_is_pressed() {
-    let mut terminal = Terminal::start();
+    let mut terminal = terminal();
     let folder = scratch();
     let paths = &large(folder.path())[..1];
     terminal.run("settings set target.preload-symbols false");
@@ -128,7 +138,7 @@ fn ctrl_c_gives_the_prompt_back_whenever_it_is_pressed() {
     until_idle(&mut terminal, &mut number);
     let looked_up = look_up(paths).replace(" --workers 1", "");
     for (target, command) in [
-        (0, "mp-scan types no_such_type"),
+        (0, TYPES.trim_end_matches(" --workers 1")),
         (0, "mp-scan lines large"),
         (0, &*looked_up),
         (1, SYMBOLS.trim_end_matches(" --workers 1")),
@@ -253,7 +263,7 @@ fn an_editor_shows_the_progress_of_each_command_and_cancels_it() {
     let mut leftovers = Leftovers::before();
     let folder = scratch();
     let paths = large(folder.path());
-    command.env("XDG_CONFIG_HOME", folder.path()).env("TMPDIR", folder.path());
+    command.env("XDG_CONFIG_HOME", folder.path()).env("TMPDIR", folder.path()).env("MP_SCAN_CACHE", "");
     let mut dap = Dap::start(command);
     let settings = "settings set target.preload-symbols false".to_owned();
     dap.launch(&tests::compile("values.c"), &[settings, Product::built().load()]);
@@ -261,13 +271,9 @@ fn an_editor_shows_the_progress_of_each_command_and_cancels_it() {
         dap.evaluate(&format!("`{line}"));
     }
     // The debuggee is the first target.
-    for (target, line) in [
-        (1, "mp-scan types no_such_type --workers 1"),
-        (1, "mp-scan lines large --workers 1"),
-        (1, &*look_up(&paths)),
-        (2, SYMBOLS),
-        (2, XREFS),
-    ] {
+    for (target, line) in
+        [(1, TYPES), (1, "mp-scan lines large --workers 1"), (1, &*look_up(&paths)), (2, SYMBOLS), (2, XREFS)]
+    {
         dap.evaluate(&format!("`target select {target}"));
         let scan = dap.send("evaluate", Dap::command(&format!("`{line}")));
         let name = line.split(' ').take(2).collect::<Vec<_>>().join(" ");
