@@ -237,7 +237,8 @@ fn what_matches_everything_is_bounded_and_counted() {
 
 #[test]
 fn what_matches_everything_takes_no_more_memory_than_is_shown() {
-    const LIMIT: u64 = 64 << 20;
+    // The ranges of a module are put in order together: all lines of this plugin take some 80 MiB while that is done.
+    const LIMIT: u64 = 160 << 20;
     let mut session = Session::start();
     session.ok("settings set target.preload-symbols false");
     // A hundred megabytes of names, and all lines of this plugin.
