@@ -22,6 +22,8 @@ pub struct Terminal {
     printed: Arc<Mutex<Vec<u8>>>,
     /// How much of it [`expect`](Self::expect) has seen.
     seen: usize,
+    /// How many lines were typed to see whether it is idle.
+    lines: u32,
     leftovers: Leftovers,
     _folder: tempfile::TempDir,
 }
@@ -59,7 +61,7 @@ impl Terminal {
             }
         });
         let keyboard = File::from(pair.master);
-        let mut terminal = Self { lldb, keyboard, printed, seen: 0, leftovers, _folder: folder };
+        let mut terminal = Self { lldb, keyboard, printed, seen: 0, lines: 0, leftovers, _folder: folder };
         terminal.expect("plugin load");
         terminal.expect("(lldb) ");
         terminal
@@ -108,6 +110,48 @@ impl Terminal {
         });
         self.seen = after;
         before
+    }
+
+    /// Whether `text` is printed within `patience`, after all that was waited for before.
+    pub fn shows(&mut self, text: &str, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        loop {
+            let printed = self.printed.lock().expect("no test panics with the lock");
+            let found = printed[self.seen..].windows(text.len()).position(|window| window == text.as_bytes());
+            drop(printed);
+            if let Some(at) = found {
+                self.seen += at + text.len();
+                return true;
+            }
+            if Instant::now() > deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Presses Ctrl-C, and says how long it took until the prompt was there. `None` if none came: a key that comes just as a command
+    /// is read or has ended is the prompt's, which shows nothing then until something is typed.
+    pub fn press(&mut self, limit: Duration) -> Option<Duration> {
+        let pressed = Instant::now();
+        self.type_key('\x03');
+        self.shows("(lldb) ", limit).then(|| pressed.elapsed())
+    }
+
+    /// Types a line behind whatever is there, and waits until LLDB has read it and is at its prompt. It forgets a line that is typed
+    /// just as it takes Ctrl-C.
+    #[track_caller]
+    pub fn until_idle(&mut self) {
+        for _ in 0..10 {
+            self.lines += 1;
+            // What is typed is on the screen as well, so it is not what is printed.
+            self.type_line(&format!("script print('idle', {} + 1000)", self.lines));
+            if self.shows(&format!("idle {}", self.lines + 1000), Duration::from_secs(6)) {
+                self.expect("(lldb) ");
+                return;
+            }
+        }
+        panic!("LLDB reads no line any more");
     }
 
     /// Runs a command and returns what was printed until the next prompt, control sequences included.

@@ -32,6 +32,9 @@ const POINTS: usize = 8;
 /// Half of the times, the prompt is back sooner, on a machine that does much else as well. A quiet one takes less than a tenth of this.
 const MEDIAN: Duration = Duration::from_secs(1);
 
+/// So many times it may come just as a command is read or has ended, and be the prompt's.
+const LOST: usize = 2;
+
 /// A key that comes just after the end of a command is a matter of the prompt's: LLDB forgets the line that is typed then.
 const SETTLING: Duration = Duration::from_millis(300);
 
@@ -116,15 +119,6 @@ fn ctrl_c_gives_the_prompt_back_from_each_command() {
     terminal.quit();
 }
 
-/// Types a line behind whatever is there, and waits until LLDB has read it and is at its prompt.
-fn until_idle(terminal: &mut Terminal, number: &mut u32) {
-    *number += 1;
-    // What is typed is on the screen as well, so it is not what is printed.
-    terminal.type_line(&format!("script print('idle', {number} + 1000)"));
-    terminal.expect(&format!("idle {}", *number + 1000));
-    terminal.expect("(lldb) ");
-}
-
 #[test]
 fn ctrl_c_gives_the_prompt_back_whenever_it_is_pressed() {
     let mut terminal = terminal();
@@ -134,8 +128,7 @@ fn ctrl_c_gives_the_prompt_back_whenever_it_is_pressed() {
     for command in open(paths).into_iter().chain(open(&library(folder.path())[..1])) {
         terminal.run(&command);
     }
-    let mut number = 0;
-    until_idle(&mut terminal, &mut number);
+    terminal.until_idle();
     let looked_up = look_up(paths).replace(" --workers 1", "");
     for (target, command) in [
         (0, TYPES.trim_end_matches(" --workers 1")),
@@ -145,26 +138,27 @@ fn ctrl_c_gives_the_prompt_back_whenever_it_is_pressed() {
         (1, "mp-scan xrefs 0x2000000..0x8000000 --limit 10"),
     ] {
         terminal.type_line(&format!("target select {target}"));
-        until_idle(&mut terminal, &mut number);
+        terminal.until_idle();
         for workers in [0, 2] {
             let line = format!("{command} --workers {workers}");
             let started = Instant::now();
             terminal.type_line(&line);
-            until_idle(&mut terminal, &mut number);
+            terminal.until_idle();
             let whole = started.elapsed();
             let mut waited: Vec<Duration> = Vec::new();
             for point in 0..POINTS as u32 {
                 terminal.type_line(&line);
                 std::thread::sleep(whole * point / POINTS as u32);
-                let pressed = Instant::now();
-                terminal.type_key('\x03');
-                terminal.expect("(lldb) ");
-                waited.push(pressed.elapsed());
+                waited.extend(terminal.press(LONG));
                 std::thread::sleep(SETTLING);
-                until_idle(&mut terminal, &mut number);
+                terminal.until_idle();
             }
             waited.sort_unstable();
-            let (median, longest) = (waited[POINTS / 2], waited[POINTS - 1]);
+            assert!(
+                waited.len() + LOST >= POINTS,
+                "{line}: there was no prompt after some of {POINTS} presses: {waited:?}"
+            );
+            let (median, longest) = (waited[waited.len() / 2], waited[waited.len() - 1]);
             assert!(longest < LONG && median < MEDIAN, "{line}, {whole:.3?} in all: {waited:?}");
         }
         // The next one is whole.
