@@ -1,24 +1,14 @@
 //! What `deadlocks` says, in text and in JSON.
 
-use analysis::{
-    DeadlockKind, DeadlockRow, FrameRow, LockRow, Report, Results, Stats, StuckRow, SymbolOffset, ThreadRef,
-};
+mod common;
+
+use analysis::{DeadlockKind, DeadlockRow, FrameRow, LockRow, Report, Results, StuckRow, SymbolOffset, ThreadRef};
 use render::{Format, Style, render};
 use serde_json::{Value as Json, json};
 
 fn report(rows: Vec<DeadlockRow>) -> Report {
-    Report {
-        command: "deadlocks".into(),
-        target: None,
-        stats: Stats { workers: 2, ..Stats::default() },
-        total: rows.len() as u64,
-        truncated: false,
-        stopped: None,
-        skipped: Vec::new(),
-        results: Results::Deadlocks(rows),
-        notes: Vec::new(),
-        columns: analysis::Columns::default(),
-    }
+    let total = rows.len() as u64;
+    common::report("deadlocks", Results::Deadlocks(rows), total)
 }
 
 fn text(rows: Vec<DeadlockRow>) -> String {

@@ -1,25 +1,16 @@
 //! What the heap commands say, in text and in JSON.
 
+mod common;
+
 use analysis::{
     AllocationRow, FindingRow, HeapRow, HeapRows, HeapTotals, LeakGroup, LeakRow, LeakRows, Match, ObjectRow,
-    ObjectRows, RefRow, Report, Results, Stats, Sum, SymbolOffset, Value,
+    ObjectRows, RefRow, Report, Results, Sum, SymbolOffset, Value,
 };
 use render::{Format, Style, render};
 use serde_json::{Value as Json, json};
 
 fn report(results: Results, total: u64) -> Report {
-    Report {
-        command: "heap".into(),
-        target: None,
-        stats: Stats { workers: 2, ..Stats::default() },
-        total,
-        truncated: false,
-        stopped: None,
-        skipped: Vec::new(),
-        results,
-        notes: Vec::new(),
-        columns: analysis::Columns::default(),
-    }
+    common::report("heap", results, total)
 }
 
 fn text(report: &Report) -> String {

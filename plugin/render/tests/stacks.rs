@@ -1,24 +1,15 @@
 //! What `stacks` says, in text, JSON and RON.
 
-use analysis::{BranchRow, CallRow, Report, Results, StackRow, StackRows, Stats, ThreadRow};
+mod common;
+
+use analysis::{BranchRow, CallRow, Report, Results, StackRow, StackRows, ThreadRow};
 use render::{Format, Style, render};
 use serde_json::{Value as Json, json};
 
 const PLAIN: Style = Style { color: false, width: 80 };
 
 fn report(results: Results, total: u64) -> Report {
-    Report {
-        command: "stacks".into(),
-        target: None,
-        stats: Stats { workers: 2, ..Stats::default() },
-        total,
-        truncated: false,
-        stopped: None,
-        skipped: Vec::new(),
-        results,
-        notes: Vec::new(),
-        columns: analysis::Columns::default(),
-    }
+    common::report("stacks", results, total)
 }
 
 fn thread(number: u64, name: &str, state: Option<&str>) -> ThreadRow {

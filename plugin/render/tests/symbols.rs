@@ -1,24 +1,18 @@
 //! What users and scripts see of what the symbol commands find: the names and kinds of all fields.
 
+mod common;
+
 use analysis::{
-    Columns, FrameRow, HoleRow, LayoutRow, LineRow, LookupRow, MemberRow, Report, Results, Stats, SymbolRow, TypeRow,
-    XrefRow,
+    FrameRow, HoleRow, LayoutRow, LineRow, LookupRow, MemberRow, Report, Results, Stats, SymbolRow, TypeRow, XrefRow,
 };
 use render::{Format, Style, render};
 use target::AddressRange;
 
 fn report(command: &str, results: Results, total: u64) -> Report {
     Report {
-        command: command.into(),
-        target: None,
         stats: Stats { bytes_scanned: 1 << 20, bytes_planned: 1 << 20, seconds: 0.5, workers: 2, ..Stats::default() },
-        total,
-        truncated: false,
-        stopped: None,
-        skipped: Vec::new(),
-        results,
         notes: vec!["a note".into()],
-        columns: Columns::default(),
+        ..common::report(command, results, total)
     }
 }
 

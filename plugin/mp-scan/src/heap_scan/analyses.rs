@@ -49,6 +49,16 @@ pub fn tables(words: &[u64]) -> Result<Vec<Arc<SharedMemory>>> {
 }
 
 impl Stages {
+    /// As [`tables`], counted among what the command takes.
+    ///
+    /// # Errors
+    /// If there is no memory left.
+    pub fn tables(&mut self, words: &[u64]) -> Result<Vec<Arc<SharedMemory>>> {
+        let tables = tables(words)?;
+        self.takes(8 * words.iter().sum::<u64>());
+        Ok(tables)
+    }
+
     /// Runs an analysis of the heap to its end. `tables` are what it shares among its tasks.
     ///
     /// # Errors

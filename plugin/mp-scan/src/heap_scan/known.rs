@@ -1,7 +1,7 @@
 //! What is known of a heap: where its allocations are, and, once somebody has asked for it, what they are and who points to whom.
 
 use super::copied::copied;
-use super::{Indexed, Registers, tables};
+use super::{Indexed, Registers};
 use crate::course::{Copy, Failure, Ground, Stages};
 use crate::engine::engine;
 use analysis::heap::allocators::{Allocators, Runtimes};
@@ -254,9 +254,7 @@ impl Known {
             }
         };
         let plan = HeapTypes::new(&ground.space, index.segments(), &roots.ranges, self.runtimes.languages);
-        let words = HeapTypes::tables(index);
-        let codes = tables(&words)?;
-        stages.takes(8 * words.iter().sum::<u64>());
+        let codes = stages.tables(&HeapTypes::tables(index))?;
         let facts = stages.run(&plan, &self.indexed, &codes)?.merge;
         let symbols = ground.symbols(stages, facts.unnamed());
         let types = Arc::new(Types::new(&plan, &facts, &symbols, &stages.view(&self.indexed, &codes)));

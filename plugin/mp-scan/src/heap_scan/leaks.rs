@@ -1,6 +1,6 @@
 //! What `leaks` does.
 
-use super::{Known, Registers, tables};
+use super::{Known, Registers};
 use crate::course::{Answer, Course};
 use analysis::heap::leaks::{Leak, LeakEdges, Leaks};
 use analysis::heap::mark::{Mark, Marking};
@@ -42,9 +42,7 @@ pub fn course(grouping: Grouping, registers: Registers, limit: u64) -> Course {
         let mut all = roots.clone();
         all.ranges.extend(known.walked.gaps.iter().copied().map(ScanRange::alone));
         all.ranges.sort_unstable_by_key(|scan| scan.range.start);
-        let words = Mark::tables(index.segments());
-        let marks = tables(&words)?;
-        stages.takes(8 * words.iter().sum::<u64>());
+        let marks = stages.tables(&Mark::tables(index.segments()))?;
         let view = stages.view(&known.indexed, &marks);
         let marked = Marking::new(all.clone()).run(&view, |mark| stages.run(mark, &known.indexed, &marks))?;
         let edges = stages.run(&LeakEdges::new(&view, &all), &known.indexed, &marks)?.merge;
