@@ -1,5 +1,7 @@
 //! Numbers of DWARF, read from slices.
 
+use gimli::RunTimeEndian;
+
 /// How a unit's values are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Encoding {
@@ -10,6 +12,18 @@ pub(crate) struct Encoding {
     pub(crate) address_size: u8,
     /// Whether the most significant byte comes first.
     pub(crate) big: bool,
+}
+
+impl Encoding {
+    /// That of the unit with this header.
+    pub(crate) fn of(header: &super::Header<'_>, endian: RunTimeEndian) -> Self {
+        Self {
+            version: header.version(),
+            offset_size: header.format().word_size(),
+            address_size: header.address_size().min(8),
+            big: endian == RunTimeEndian::Big,
+        }
+    }
 }
 
 /// Why a unit cannot be read.

@@ -1,7 +1,7 @@
-//! Names of functions, which may stand at another entry: the abstract one of an inlined function, the declaration of a
-//! member.
+//! Names of functions and places of variables, which may stand at another entry: the abstract one of an inlined function, the
+//! declaration of a member.
 
-use super::{Abbreviations, Dwarf, DwarfError, Slice, Unit, UnitTable};
+use super::{Abbreviations, Dwarf, DwarfError, Slice, Unit, UnitTable, file_path};
 use gimli::{AttributeValue, UnitOffset};
 use rustc_hash::FxHashMap;
 use std::rc::Rc;
@@ -64,10 +64,62 @@ impl<'a, 'd> Names<'a, 'd> {
         offset: UnitOffset,
     ) -> Result<FunctionName<'a>, DwarfError> {
         let mut name = FunctionName::default();
-        let mut next = self.read(dwarf, unit, offset, &mut name)?;
+        self.follow(dwarf, unit, offset, |dwarf, unit, offset| {
+            let next = read_names(dwarf, unit, offset, &mut name)?;
+            Ok(next.filter(|_| name.linkage.is_none()))
+        })?;
+        Ok(name)
+    }
+
+    /// Where the variable is declared whose entry, or one that completes its entry, is at `offset` of `unit`: the file, and the line, 0
+    /// if it is not known. Files that an entry in `unit` names are those of the line table of `lines`.
+    ///
+    /// # Errors
+    /// If an entry on the way is malformed.
+    pub fn declaration(
+        &mut self,
+        dwarf: &Dwarf<'a>,
+        unit: &Unit<'a>,
+        lines: (&Dwarf<'a>, &Unit<'a>),
+        offset: UnitOffset,
+    ) -> Result<Option<(Vec<u8>, u64)>, DwarfError> {
+        // An entry that completes another says only what differs: the line alone, if the file is the same.
+        let (mut path, mut line) = (None, None);
+        self.follow(dwarf, unit, offset, |dwarf, holder, offset| {
+            let mut entries = holder.entries_raw(Some(offset))?;
+            let Some(abbreviation) = entries.read_abbreviation()? else { return Ok(None) };
+            let (mut next, mut file) = (None, None);
+            for specification in abbreviation.attributes() {
+                let attribute = entries.read_attribute(*specification)?;
+                match attribute.name() {
+                    gimli::DW_AT_decl_file => file = attribute.udata_value(),
+                    gimli::DW_AT_decl_line if line.is_none() => line = attribute.udata_value(),
+                    gimli::DW_AT_specification | gimli::DW_AT_abstract_origin => next = Some(attribute.value()),
+                    _ => {}
+                }
+            }
+            if let (None, Some(file)) = (&path, file) {
+                let (dwarf, lines) = if std::ptr::eq(holder, unit) { lines } else { (dwarf, holder) };
+                let header = lines.line_program.as_ref().map(|program| program.header());
+                path = header.and_then(|header| file_path(dwarf, lines, header, file));
+            }
+            Ok(next.filter(|_| path.is_none() || line.is_none()))
+        })?;
+        Ok(path.map(|path| (path, line.unwrap_or(0))))
+    }
+
+    /// Reads the entry at `offset` of `unit`, and the one that `read` says it refers to, and so on.
+    fn follow(
+        &mut self,
+        dwarf: &Dwarf<'a>,
+        unit: &Unit<'a>,
+        offset: UnitOffset,
+        mut read: impl FnMut(&Dwarf<'a>, &Unit<'a>, UnitOffset) -> Result<Option<AttributeValue<Slice<'a>>>, DwarfError>,
+    ) -> Result<(), DwarfError> {
+        let mut next = read(dwarf, unit, offset)?;
         let (mut place, mut holder): (Place, Option<Rc<Unit<'a>>>) = (Place::Given, None);
         for _ in 0..MOST_REFERENCES {
-            let Some(reference) = next.take().filter(|_| name.linkage.is_none()) else { break };
+            let Some(reference) = next.take() else { break };
             let at = match reference {
                 AttributeValue::UnitRef(offset) => offset,
                 AttributeValue::DebugInfoRef(offset) => {
@@ -88,39 +140,9 @@ impl<'a, 'd> Names<'a, 'd> {
                 Place::Given => dwarf,
                 Place::Alternate => sup.as_deref().unwrap_or(dwarf),
             };
-            next = self.read(sections, holder.as_deref().unwrap_or(unit), at, &mut name)?;
+            next = read(sections, holder.as_deref().unwrap_or(unit), at)?;
         }
-        Ok(name)
-    }
-
-    /// Reads the names at one entry, and where it refers to.
-    fn read(
-        &self,
-        dwarf: &Dwarf<'a>,
-        unit: &Unit<'a>,
-        offset: UnitOffset,
-        name: &mut FunctionName<'a>,
-    ) -> Result<Option<AttributeValue<Slice<'a>>>, DwarfError> {
-        let mut entries = unit.entries_raw(Some(offset))?;
-        let Some(abbreviation) = entries.read_abbreviation()? else { return Ok(None) };
-        let (mut next, mut short) = (None, None);
-        for specification in abbreviation.attributes() {
-            let attribute = entries.read_attribute(*specification)?;
-            match attribute.name() {
-                gimli::DW_AT_linkage_name | gimli::DW_AT_MIPS_linkage_name if name.linkage.is_none() => {
-                    name.linkage = dwarf.attr_string(unit, attribute.value()).ok().map(|text| text.slice());
-                }
-                gimli::DW_AT_name if name.short.is_none() => short = Some(attribute.value()),
-                gimli::DW_AT_abstract_origin => next = Some(attribute.value()),
-                gimli::DW_AT_specification if next.is_none() => next = Some(attribute.value()),
-                _ => {}
-            }
-        }
-        // Strings lie far apart, so one that says less than another is not looked at.
-        if let Some(short) = short.filter(|_| name.linkage.is_none()) {
-            name.short = dwarf.attr_string(unit, short).ok().map(|text| text.slice());
-        }
-        Ok(next)
+        Ok(())
     }
 
     /// The unit of an entry at an offset of a .debug_info section, and the entry's offset in it.
@@ -161,4 +183,33 @@ impl<'a, 'd> Names<'a, 'd> {
         let at = offset - range.start as usize;
         Ok(Some((unit, UnitOffset(at))))
     }
+}
+
+/// Reads the names at one entry, and where it refers to.
+fn read_names<'a>(
+    dwarf: &Dwarf<'a>,
+    unit: &Unit<'a>,
+    offset: UnitOffset,
+    name: &mut FunctionName<'a>,
+) -> Result<Option<AttributeValue<Slice<'a>>>, DwarfError> {
+    let mut entries = unit.entries_raw(Some(offset))?;
+    let Some(abbreviation) = entries.read_abbreviation()? else { return Ok(None) };
+    let (mut next, mut short) = (None, None);
+    for specification in abbreviation.attributes() {
+        let attribute = entries.read_attribute(*specification)?;
+        match attribute.name() {
+            gimli::DW_AT_linkage_name | gimli::DW_AT_MIPS_linkage_name if name.linkage.is_none() => {
+                name.linkage = dwarf.attr_string(unit, attribute.value()).ok().map(|text| text.slice());
+            }
+            gimli::DW_AT_name if name.short.is_none() => short = Some(attribute.value()),
+            gimli::DW_AT_abstract_origin => next = Some(attribute.value()),
+            gimli::DW_AT_specification if next.is_none() => next = Some(attribute.value()),
+            _ => {}
+        }
+    }
+    // Strings lie far apart, so one that says less than another is not looked at.
+    if let Some(short) = short.filter(|_| name.linkage.is_none()) {
+        name.short = dwarf.attr_string(unit, short).ok().map(|text| text.slice());
+    }
+    Ok(next)
 }

@@ -75,6 +75,8 @@ pub(crate) enum Slot {
     CallFile,
     CallLine,
     CallColumn,
+    /// `DW_AT_location`: where a variable is.
+    Storage,
 }
 
 /// The value of an attribute. Positions are in the unit's bytes.
@@ -169,6 +171,8 @@ pub(crate) enum Purpose {
     Types,
     /// The code of functions.
     Code,
+    /// Variables that have an address.
+    Variables,
 }
 
 /// A table of abbreviations, for units of one encoding.
@@ -289,6 +293,7 @@ impl Shape {
         let brief = ops(attributes, encoding, |slot| match purpose {
             Purpose::Types => kept(role, children, slot),
             Purpose::Code => kept_of_code(role, children, slot),
+            Purpose::Variables => tag == dw::DW_TAG_variable && slot == Slot::Storage,
         })?;
         let sizes = attributes.iter().map(|(_, form, _)| Ok(size(*form, encoding)?.map(u64::from)));
         let sizes = sizes.collect::<Result<Option<Vec<_>>, Malformed>>()?;
@@ -402,11 +407,17 @@ fn kept_of_code(role: Role, children: bool, slot: Slot) -> bool {
     }
 }
 
-/// Whether it tells of the code of a function or a call.
+/// Whether it tells of the code of a function or a call, or where a variable is.
 fn is_code(slot: Slot) -> bool {
     matches!(
         slot,
-        Slot::LowAddress | Slot::HighAddress | Slot::Ranges | Slot::CallFile | Slot::CallLine | Slot::CallColumn
+        Slot::LowAddress
+            | Slot::HighAddress
+            | Slot::Ranges
+            | Slot::CallFile
+            | Slot::CallLine
+            | Slot::CallColumn
+            | Slot::Storage
     )
 }
 
@@ -452,6 +463,7 @@ fn slot(attribute: DwAt) -> Option<Slot> {
         dw::DW_AT_call_file => Slot::CallFile,
         dw::DW_AT_call_line => Slot::CallLine,
         dw::DW_AT_call_column => Slot::CallColumn,
+        dw::DW_AT_location => Slot::Storage,
         _ => return None,
     })
 }

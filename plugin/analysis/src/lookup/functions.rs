@@ -5,7 +5,7 @@ use super::wanted::Wanted;
 use crate::dwarf::cursor::{Encoding, Malformed, leb};
 use crate::dwarf::shapes::{Purpose, Role, Shapes, Slot, Value};
 use crate::dwarf::{Dwarf, DwarfError, RangeAttributes, Unit};
-use gimli::{DwTag, Reader as _, RunTimeEndian, Section as _};
+use gimli::{DwTag, Reader as _, Section as _};
 use std::ops::Range;
 
 /// A function, or a call that was inlined.
@@ -58,12 +58,7 @@ pub fn walk<'a>(
     let start = header.debug_info_offset().map_or(0, |offset| offset.0);
     let section = dwarf.debug_info.reader().slice();
     let bytes = section.get(start..start + header.length_including_self()).ok_or(Malformed::End)?;
-    let encoding = Encoding {
-        version: header.version(),
-        offset_size: header.format().word_size(),
-        address_size: header.address_size().min(8),
-        big: dwarf.debug_info.reader().endian() == RunTimeEndian::Big,
-    };
+    let encoding = Encoding::of(header, dwarf.debug_info.reader().endian());
     let table = dwarf.debug_abbrev.reader().slice().get(header.debug_abbrev_offset().0..);
     let shapes = Shapes::read(table.ok_or(Malformed::Abbreviation)?, encoding, Purpose::Code)?;
     let mut walk = Walk { dwarf, unit, wanted, open: Vec::new(), work: 0, found };

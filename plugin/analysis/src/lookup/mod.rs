@@ -6,11 +6,12 @@
 mod functions;
 mod merge;
 mod part;
-mod places;
+pub(crate) mod places;
 mod plan;
 mod rows;
 mod symbolizer;
 mod symbols;
+mod variables;
 mod wanted;
 mod words;
 
@@ -28,7 +29,6 @@ use target::modules::{FileSet, Files};
 
 pub use merge::LookupMerge;
 pub use part::{Kept, Part, Question, Spelling, look_up};
-pub use places::Places;
 pub use plan::{Given, Lookup, LookupOptions, ModuleNames};
 pub(crate) use rows::Patience;
 pub use rows::place;

@@ -1,20 +1,24 @@
-//! Where in the source a module's functions begin, kept on disk by build id, so that line tables are run once and not in each
-//! session.
+//! Where in the source a module's functions begin and its variables are declared, kept on disk by build id, so that line tables
+//! are run once and not in each session.
 //!
-//! A fact has the numbers of functions and of files; a row for each function, in the order of their addresses; where the name of
-//! each file begins and the last ends; and these names. Numbers have the least significant byte first.
+//! A fact has the numbers of symbols and of files; a row for each symbol, in the order of their addresses; where the name of each
+//! file begins and the last ends; and these names. Numbers have the least significant byte first.
 
 use super::part::{Kept as KeptUnits, Location};
-use super::symbolizer::places;
+use super::symbolizer::{contains, data, places};
+use super::variables;
+use crate::describe::text_of;
 use crate::dwarf::{DebugInfo, ModuleSource};
+use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use target::cache::{Kept, Key};
 use target::modules::{Files, Surveyed};
 
 /// The word and the version that facts are kept under.
-const FACTS: (&str, u32) = ("places", 1);
+const FACTS: (&str, u32) = ("places", 2);
 
-/// The numbers of functions and files.
+/// The numbers of symbols and files.
 const HEADER: usize = 8;
 
 /// An address, the number of a file, and a line.
@@ -23,7 +27,7 @@ const ROW: usize = 16;
 /// What stands for a file that is not known.
 const NO_FILE: u32 = u32::MAX;
 
-/// The key of what is known of a module's functions.
+/// The key of what is known of a module's symbols.
 fn key(module: &Surveyed) -> Key<'_> {
     // Files of one build id may differ: one is stripped, the other has debug info.
     let named =
@@ -34,7 +38,14 @@ fn key(module: &Surveyed) -> Key<'_> {
     Key { build_id: &module.build_id, kind, part: crate::files::part(numbers), version }
 }
 
-/// Where functions of a module begin.
+/// The addresses of a module's symbols, in the file's own terms and ascending order.
+#[derive(Clone, Debug, Default)]
+pub struct Symbols {
+    pub functions: Vec<u64>,
+    pub variables: Vec<u64>,
+}
+
+/// Where symbols of a module are in the source.
 #[derive(Debug)]
 pub struct Places<B = Kept> {
     kept: B,
@@ -48,43 +59,60 @@ impl Places {
         Self::new(files.cache()?.find(&key(&files.set().modules[module]))?)
     }
 
-    /// Looks up the functions that begin at `addresses`, in the file's own terms and ascending order, and keeps what is found, unless
-    /// it is kept already, or the addresses are not to be had, or `stop` says so.
-    pub fn keep(files: &Files, module: usize, addresses: impl FnOnce() -> Option<Vec<u64>>, stop: &dyn Fn() -> bool) {
-        let key = key(&files.set().modules[module]);
+    /// Looks up symbols and keeps what is found, unless it is kept already, or the symbols are not to be had, or `stop` says so.
+    pub fn keep(files: &Files, module: usize, symbols: impl FnOnce() -> Option<Symbols>, stop: &dyn Fn() -> bool) {
+        let surveyed = &files.set().modules[module];
+        let key = key(surveyed);
         let source = ModuleSource::new(files, module);
         let (Some(cache), Ok(debug)) = (files.cache(), DebugInfo::load(&source)) else { return };
         if Self::find(files, module).is_some() {
             return;
         }
-        let Some(addresses) = addresses() else { return };
-        let found = places(&debug, &source, &mut KeptUnits::new(&debug, &addresses), &addresses, stop);
-        if found.stopped.is_some() || stop() {
+        let Some(Symbols { functions, variables }) = symbols() else { return };
+        let found = places(&debug, &source, &mut KeptUnits::new(&debug, &functions), &functions, stop);
+        let data = data(surveyed);
+        let units = variables::Kept::new(&debug, &|address| contains(&data, address), stop);
+        let (Some(units), None, false) = (units, found.stopped, stop()) else { return };
+        let declared = variables::declared(&debug, &source, &units, &variables, stop);
+        if stop() {
             return;
         }
-        let mut locations = vec![Location::default(); addresses.len()];
+        let mut locations = vec![Location::default(); functions.len()];
         // The first unit with an address tells of it.
         for (number, _, location) in found.part.places.iter().rev() {
             locations[*number as usize] = *location;
         }
-        let mut known: Vec<(u64, Location)> = addresses.into_iter().zip(locations).collect();
-        // What a malformed unit may have told of is looked up again each time, so that it is said each time.
-        if !found.unread.is_empty() {
-            known.retain(|(_, location)| location.file.is_some());
+        let mut known: BTreeMap<u64, Location> =
+            variables.iter().map(|address| (*address, Location::default())).collect();
+        known.extend(functions.into_iter().zip(locations));
+        let mut texts = found.part.texts;
+        let mut numbers: FxHashMap<String, u32> = (texts.iter().cloned()).zip(0..).collect();
+        for (address, (file, line)) in declared.places {
+            let text = text_of(&file);
+            let file = *numbers.entry(text).or_insert_with_key(|text| {
+                texts.push(text.clone());
+                (texts.len() - 1) as u32
+            });
+            let line = u32::try_from(line).unwrap_or(0);
+            known.insert(address, Location { file: Some(file), line, column: 0 });
         }
-        if let Some(fact) = fact(&known, &found.part.texts) {
+        // What a malformed unit may have told of is looked up again each time, so that it is said each time.
+        if !(found.unread.is_empty() && declared.unread.is_empty()) {
+            known.retain(|_, location| location.file.is_some());
+        }
+        if let Some(fact) = fact(&known.into_iter().collect::<Vec<_>>(), &texts) {
             cache.keep(&key, &fact);
         }
     }
 }
 
 /// The content of a fact; `None` if there is too much for one.
-fn fact(functions: &[(u64, Location)], texts: &[String]) -> Option<Vec<u8>> {
+fn fact(symbols: &[(u64, Location)], texts: &[String]) -> Option<Vec<u8>> {
     let number = |number: usize| u32::try_from(number).ok();
-    let mut fact = Vec::with_capacity(HEADER + functions.len() * ROW);
-    fact.extend_from_slice(&number(functions.len())?.to_le_bytes());
+    let mut fact = Vec::with_capacity(HEADER + symbols.len() * ROW);
+    fact.extend_from_slice(&number(symbols.len())?.to_le_bytes());
     fact.extend_from_slice(&number(texts.len())?.to_le_bytes());
-    for (address, location) in functions {
+    for (address, location) in symbols {
         fact.extend_from_slice(&address.to_le_bytes());
         fact.extend_from_slice(&location.file.unwrap_or(NO_FILE).to_le_bytes());
         fact.extend_from_slice(&location.line.to_le_bytes());
@@ -107,7 +135,7 @@ impl<B: Deref<Target = [u8]>> Places<B> {
         (places.texts() <= places.kept.len()).then_some(places)
     }
 
-    /// The file and the line, 0 if it is not known, of the function that begins at an address: `None` if none is known to begin there,
+    /// The file and the line, 0 if it is not known, of the symbol at an address: `None` if none is known to be there,
     /// `Some(None)` if its place is not known.
     pub fn place(&self, address: u64) -> Option<Option<(&str, u32)>> {
         let row = |row: usize| self.kept.get(HEADER + row * ROW..).and_then(|row| row.first_chunk::<ROW>());
@@ -142,7 +170,6 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::collections::BTreeMap;
 
     type Known = BTreeMap<u64, (Option<u32>, u32)>;
 

@@ -2,12 +2,15 @@
 
 use super::part::{Found, Kept, Location, Question, Spelling, look_up};
 use super::symbols::{self, Best, Candidate};
+use super::variables;
+use crate::describe::text_of;
 use crate::dwarf::{DebugInfo, ModuleSource, Source};
 use crate::report::SymbolOffset;
 use object::{ReadRef, elf};
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use target::modules::Files;
+use std::ops::Range;
+use target::modules::{Files, Surveyed};
 
 /// A place in the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +67,7 @@ pub fn symbols_in<'data, R: ReadRef<'data>>(
 #[derive(Debug, Default)]
 pub struct Symbolizer {
     modules: HashMap<usize, Kept>,
+    variables: HashMap<usize, variables::Kept>,
     /// Of each module, where in its debug information something could not be read.
     known: HashSet<(usize, u64)>,
     /// What has not been told yet.
@@ -108,6 +112,50 @@ impl Symbolizer {
                 }
             }
         }
+        self.note(files, module, section, unread);
+        in_order(addresses, &sorted, &found)
+    }
+
+    /// Where the variables at `addresses` are declared, in their order.
+    pub fn variables(
+        &mut self,
+        files: &Files,
+        module: usize,
+        addresses: &[u64],
+        stop: &dyn Fn() -> bool,
+    ) -> Vec<Option<SourcePlace>> {
+        let nothing = || vec![None; addresses.len()];
+        let source = ModuleSource::new(files, module);
+        let section = source.section_number(".debug_info").filter(|_| !addresses.is_empty());
+        let Some(section) = section else { return nothing() };
+        let debug = match DebugInfo::load(&source) {
+            Ok(debug) => debug,
+            Err(error) => {
+                self.note(files, module, section, vec![(0, error.to_string())]);
+                return nothing();
+            }
+        };
+        let kept = match self.variables.entry(module) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let data = data(&files.set().modules[module]);
+                match variables::Kept::new(&debug, &|address| contains(&data, address), stop) {
+                    Some(kept) => new.insert(kept),
+                    None => return nothing(),
+                }
+            }
+        };
+        let found = variables::declared(&debug, &source, kept, addresses, stop);
+        self.note(files, module, section, found.unread);
+        let place = |address: &u64| {
+            let (file, line) = found.places.get(address)?;
+            Some(SourcePlace { file: text_of(file), line: *line, column: 0 })
+        };
+        addresses.iter().map(place).collect()
+    }
+
+    /// Takes down what could not be read at offsets of a section, each once.
+    fn note(&mut self, files: &Files, module: usize, section: usize, unread: Vec<(u64, String)>) {
         let surveyed = &files.set().modules[module];
         let file = &surveyed.files[surveyed.sections[section].file].path;
         for (at, reason) in unread {
@@ -116,7 +164,6 @@ impl Symbolizer {
                 self.unread.push(format!("{file} .debug_info: {reason}; what it tells of has no source lines here"));
             }
         }
-        in_order(addresses, &sorted, &found)
     }
 
     /// What could not be read for places since this was asked last: the file, and why, a line each.
@@ -150,6 +197,21 @@ pub(super) fn places<'a>(
 ) -> Found {
     let question = Question { addresses, part: 0..kept.end(), spelling: Spelling::Demangled, functions: false };
     look_up(debug, source, kept, &question, stop)
+}
+
+/// Where a module's data is, in the file's own terms and ascending order.
+pub(super) fn data(module: &Surveyed) -> Vec<Range<u64>> {
+    let data = module.sections.iter().filter(|section| section.alloc && !section.execute && section.size > 0);
+    let mut data: Vec<_> = data.map(|part| part.address..part.address.saturating_add(part.size)).collect();
+    data.sort_unstable_by_key(|range| range.start);
+    data
+}
+
+/// Whether an address is in one of those ranges.
+pub(super) fn contains(ranges: &[Range<u64>], address: u64) -> bool {
+    let after = ranges.partition_point(|range| range.start <= address);
+    // That of thread-local data lies over the one behind it.
+    ranges[..after].iter().rev().take(2).any(|range| address < range.end)
 }
 
 fn sorted(addresses: &[u64]) -> Vec<u64> {

@@ -8,7 +8,8 @@ use super::pattern::{Pattern, PatternError, check};
 use super::table::{Kind, Symbol, Table, Versions, entry_size};
 use crate::driver::{Sink, push_skip};
 use crate::files::{FileAnalysis, section_range};
-use crate::lookup::{Places, Symbolizer};
+use crate::lookup::Symbolizer;
+use crate::lookup::places::{self, Places};
 use crate::plan::{Analysis, ScanRange, Scanned, Task};
 use crate::report::{Results, Skip, Stop, SymbolRow};
 use serde::{Deserialize, Serialize};
@@ -119,7 +120,7 @@ pub struct SymbolsScanner {
     names: Names,
     name: Vec<u8>,
     symbolizer: Symbolizer,
-    /// By module, where functions are known to begin from an earlier scan.
+    /// By module, where symbols are in the source, as an earlier scan has found out.
     places: HashMap<usize, Option<Places>>,
 }
 
@@ -490,26 +491,33 @@ fn part(set: &FileSet, (module, section): (u32, u32), block: AddressRange, whole
     crate::files::part(numbers.into_iter().chain(sizes))
 }
 
-/// Where the functions of a module begin, in the file's own terms and ascending order; `None` if `stop` says so.
-fn functions(files: &Files, module: usize, stop: &dyn Fn() -> bool) -> Option<Vec<u64>> {
+/// Where the functions of a module begin, and its variables; `None` if `stop` says so.
+fn placed(files: &Files, module: usize, stop: &dyn Fn() -> bool) -> Option<places::Symbols> {
     let surveyed = &files.set().modules[module];
     let bias = surveyed.bias.unwrap_or(0);
-    let mut addresses = Vec::new();
+    let mut all = places::Symbols::default();
     for table in surveyed.symbol_tables().filter_map(|section| Table::open(files, module, section).ok()) {
         for entry in 0..table.len() {
             if entry % OFTEN == 0 && stop() {
                 return None;
             }
-            let symbol = table.symbol(entry).ok().flatten().filter(|symbol| symbol.kind == Kind::Function);
-            addresses.extend(symbol.and_then(|symbol| Some(symbol.address?.wrapping_sub(bias))));
+            let Some(symbol) = table.symbol(entry).ok().flatten() else { continue };
+            let Some(address) = symbol.address.map(|address| address.wrapping_sub(bias)) else { continue };
+            match symbol.kind {
+                Kind::Function => all.functions.push(address),
+                Kind::Data => all.variables.push(address),
+                Kind::Other => {}
+            }
         }
     }
-    addresses.sort_unstable();
-    addresses.dedup();
-    Some(addresses)
+    for addresses in [&mut all.functions, &mut all.variables] {
+        addresses.sort_unstable();
+        addresses.dedup();
+    }
+    Some(all)
 }
 
-/// Puts the place of a function into its row.
+/// Puts the place of a symbol into its row.
 fn put(row: &mut SymbolRow, place: Option<(String, u64)>) {
     if let Some((file, line)) = place {
         row.file = Some(file);
@@ -564,22 +572,27 @@ impl FileAnalysis for Symbols {
             }
             let module = of_module[0].module as usize;
             let bias = self.set.modules[module].bias.unwrap_or(0);
-            // Lines are those of code.
-            let functions = of_module.iter().zip(rows).filter(|(found, _)| found.kind == Kind::Function);
-            let functions = functions.filter_map(|(found, row)| Some((found.place.address?.wrapping_sub(bias), row)));
             let known = scanner.places.entry(module).or_insert_with(|| Places::find(files, module));
-            let (mut addresses, mut unknown) = (Vec::new(), Vec::new());
-            for (address, row) in functions {
+            let mut unknown = [(Kind::Function, Vec::new(), Vec::new()), (Kind::Data, Vec::new(), Vec::new())];
+            for (found, row) in of_module.iter().zip(rows) {
+                let Some(address) = found.place.address.map(|address| address.wrapping_sub(bias)) else { continue };
+                // What takes no room is a label, such as where the linker has data end, at whichever variable.
+                let kind = unknown.iter_mut().find(|kind| kind.0 == found.kind);
+                let kind = kind.filter(|kind| kind.0 == Kind::Function || found.size > 0);
+                let Some(kind) = kind else { continue };
                 match known.as_ref().and_then(|known| known.place(address)) {
                     Some(place) => put(row, place.map(|(file, line)| (file.to_owned(), line.into()))),
                     None => {
-                        addresses.push(address);
-                        unknown.push(row);
+                        kind.1.push(address);
+                        kind.2.push(row);
                     }
                 }
             }
-            let places = scanner.symbolizer.places(files, module, &addresses, stop);
-            for (row, place) in unknown.into_iter().zip(places) {
+            let [(_, functions, code), (_, variables, data)] = unknown;
+            let symbolizer = &mut scanner.symbolizer;
+            let places = symbolizer.places(files, module, &functions, stop);
+            let declared = symbolizer.variables(files, module, &variables, stop);
+            for (row, place) in code.into_iter().chain(data).zip(places.into_iter().chain(declared)) {
                 put(row, place.map(|place| (place.file, place.line)));
             }
         }
@@ -609,6 +622,6 @@ impl FileAnalysis for Symbols {
 
     fn chore(&self, part: AddressRange, files: &Files, stop: &dyn Fn() -> bool) {
         let Some((module, ..)) = self.set.locate(part.start) else { return };
-        Places::keep(files, module, || functions(files, module, stop), stop);
+        Places::keep(files, module, || placed(files, module, stop), stop);
     }
 }

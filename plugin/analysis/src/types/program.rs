@@ -260,13 +260,7 @@ impl<'a> Program<'a> {
         }
         let bytes = scope.bytes(place).ok_or(Malformed::Reference(place.offset))?;
         let header = scope.header(place)?;
-        let endian = scope.section(false).endian();
-        let encoding = Encoding {
-            version: header.version(),
-            offset_size: header.format().word_size(),
-            address_size: header.address_size().min(8),
-            big: endian == gimli::RunTimeEndian::Big,
-        };
+        let encoding = Encoding::of(&header, scope.section(false).endian());
         let shapes = self.shapes(scope, header.debug_abbrev_offset().0, encoding)?;
         let root = header.root_offset().0;
         let first = read(bytes, &shapes, encoding, root)?.ok_or(Malformed::End)?;

@@ -119,7 +119,7 @@ impl Attributes {
             Slot::Signature => (self.signature, self.declaration) = (some, true),
             Slot::Encoding => self.encoding = number.unwrap_or_default(),
             Slot::Import | Slot::Alignment | Slot::LowAddress | Slot::HighAddress | Slot::Ranges => {}
-            Slot::CallFile | Slot::CallLine | Slot::CallColumn => {}
+            Slot::CallFile | Slot::CallLine | Slot::CallColumn | Slot::Storage => {}
             Slot::Location => self.location = some,
             Slot::BitSize => self.bit_size = number,
             Slot::BitOffset => self.bit_offset = value.signed(),

@@ -8,3 +8,4 @@ mod large;
 mod lines;
 mod search;
 mod symbolizer;
+mod variables;
