@@ -2,6 +2,7 @@
 
 use super::item::{Item, Sort};
 use super::names::is_nameless;
+use rustc_hash::FxHashSet;
 use std::cmp::{Ordering, Reverse};
 
 /// Fewer are not worth sorting.
@@ -19,20 +20,20 @@ pub(super) struct Rank<'a> {
 
 impl Rank<'_> {
     /// By what was asked for, largest first; then by name, those without one of their own last, as nobody looks for them by it; and
-    /// definitions of one name in an order that is always the same.
+    /// definitions of one name in an order that is always the same, what is known of one before what is not.
     fn compare(&self, other: &Self, sort: Sort) -> Ordering {
         let ranked = match sort {
             Sort::Name => Ordering::Equal,
             Sort::Size => Reverse(self.size).cmp(&Reverse(other.size)),
             Sort::Padding => Reverse(self.padding).cmp(&Reverse(other.padding)),
         };
-        let rest = |rank: &Self| (rank.kind, rank.digest);
+        let rest = |rank: &Self| (rank.kind, rank.digest, rank.size.is_none());
         let named = || (is_nameless(self.name), self.name).cmp(&(is_nameless(other.name), other.name));
         ranked.then_with(named).then_with(|| rest(self).cmp(&rest(other)))
     }
 }
 
-/// The first `limit` of all that were added.
+/// The first `limit` of all that were added, each definition once: as it ranks first.
 #[derive(Debug)]
 pub(super) struct Best {
     sort: Sort,
@@ -63,6 +64,8 @@ impl Best {
     fn cut(&mut self) {
         let sort = self.sort;
         self.items.sort_by(|first, second| first.rank().compare(&second.rank(), sort));
+        let mut known = FxHashSet::default();
+        self.items.retain(|item| known.insert(item.key));
         self.items.truncate(self.limit);
         self.sorted = self.items.len();
     }

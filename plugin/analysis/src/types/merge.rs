@@ -1,7 +1,7 @@
 //! What tasks bring, and how it comes together: each definition counts once, whichever units it is in.
 
 use super::best::{Best, Rank};
-use super::item::{Candidate, Item, Key, Padding, Sort};
+use super::item::{Candidate, Item, Key, Kind, Padding, Sort};
 use super::scan::Wanted;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
@@ -41,12 +41,15 @@ pub(super) struct Collected {
     module: usize,
     wanted: Wanted,
     known: FxHashSet<Key>,
+    /// Those of them of which no unit has said yet how large they are: it may only declare what a typedef is of.
+    unmeasured: FxHashSet<Key>,
     best: Best,
 }
 
 impl Collected {
     pub(super) fn new(module: usize, wanted: Wanted) -> Self {
-        Self { module, wanted, known: FxHashSet::default(), best: Best::new(wanted.sort, wanted.limit) }
+        let (known, unmeasured) = Default::default();
+        Self { module, wanted, known, unmeasured, best: Best::new(wanted.sort, wanted.limit) }
     }
 
     pub(super) fn finish(self, missing: Vec<u64>) -> TypesPartial {
@@ -62,8 +65,12 @@ impl Taker for Collected {
 
     fn take(&mut self, candidate: &Candidate<'_>, padding: impl FnOnce() -> Padding) {
         let Candidate { name, kind, size, key, place } = *candidate;
-        if !self.known.insert(key) {
-            return;
+        let is_new = self.known.insert(key);
+        match size {
+            None if is_new => drop(self.unmeasured.insert(key)),
+            Some(_) if self.unmeasured.remove(&key) => {}
+            _ if is_new => {}
+            _ => return,
         }
         let padding = if self.wanted.sort == Sort::Padding { padding().bytes } else { None };
         if self.best.takes(&Rank { name, size, padding, kind: kind as u8, digest: key.digest }) {
@@ -109,7 +116,9 @@ impl TypesMerge {
     pub(super) fn absorb(&mut self, partial: TypesPartial) {
         self.missing.extend(partial.missing);
         for item in partial.items {
-            if !self.knows(item.key) && self.best.takes(&item.rank()) {
+            // The task that knew it may not have known its size.
+            let may_complete = item.kind == Kind::Typedef && item.size.is_some();
+            if (may_complete || !self.knows(item.key)) && self.best.takes(&item.rank()) {
                 self.best.add(item);
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::programs::{Answer, Build, layouts, search, search_by, search_by_in_parts, sorted};
 use analysis::TypeRow;
-use analysis::types::Sort;
+use analysis::types::{Sort, TypesOptions};
 
 /// Links the fixture's units, of which the one with `main` comes first or last.
 pub fn build(build: &Build, options: &str, first: bool, name: &str) {
@@ -110,6 +110,37 @@ fn types_are_ranked_by_what_other_units_define_whoever_finds_them() {
                 assert_eq!(search_by(&path, options(), threads), found);
                 assert_eq!(search_by_in_parts(&path, options(), threads), found);
             }
+        }
+    }
+}
+
+#[test]
+fn a_size_that_any_unit_knows_is_known() {
+    let folder = Build::new();
+    let declares = "struct body; typedef struct body *pointer; typedef struct body late; late *PLACE;";
+    std::fs::write(folder.path("declares.c"), declares).unwrap();
+    let defines =
+        "struct body { int i[5]; }; typedef struct body late; late *PLACE; late object; int main(void) { return 0; }";
+    std::fs::write(folder.path("defines.c"), defines).unwrap();
+    for version in ["-gdwarf-4", "-gdwarf-5", "-gdwarf-4 -fdebug-types-section", "-gdwarf-5 -gsplit-dwarf"] {
+        for (unit, place) in [("declares", "one"), ("defines", "two"), ("declares", "three")] {
+            folder.run(&format!("gcc {version} -DPLACE={place} -c {unit}.c -o {place}.o"));
+        }
+        for order in ["one.o two.o three.o", "two.o one.o three.o", "one.o three.o two.o"] {
+            folder.run(&format!("gcc {order} -o program"));
+            let late = |options: TypesOptions| {
+                let answers = [folder.search("program", options.clone()), folder.search_at_once("program", options)];
+                assert_eq!(answers[0], answers[1], "{version} {order}");
+                let [answer, _] = answers;
+                assert_eq!(answer.problems, [] as [String; 0]);
+                answer.rows.into_iter().map(|row| (row.name, row.size)).collect::<Vec<_>>()
+            };
+            let expected = [("late".to_owned(), Some(20))];
+            assert_eq!(late(sorted("^late$", Sort::Name, 10)), expected, "{version} {order}");
+            let largest = late(sorted("late|body|pointer", Sort::Size, 2));
+            assert!(largest.contains(&expected[0]) && largest.len() == 2, "{version} {order}: {largest:?}");
+            let large = TypesOptions { min_size: 20, ..sorted("^late$", Sort::Size, 10) };
+            assert_eq!(late(large), expected, "{version} {order}");
         }
     }
 }
