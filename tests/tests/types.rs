@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tests::report::{essence, results};
-use tests::{Session, compile};
+use tests::{Batch, Session, compile};
 
 /// A debugger that looks at a program which does not run.
 fn opened(source: &str) -> Session {
@@ -178,11 +178,10 @@ fn workers_keep_what_makes_the_next_session_fast_and_no_difference_to_it() {
     let mut without = opened(Path::new(""));
     let expected = all(&mut without);
     assert!(expected[0]["total"].as_u64().is_some_and(|total| total >= 48_000), "{}", expected[0]["total"]);
-    // The next command ends what workers do for later, and so does not wait for it.
     let mut first = opened(&cache);
     assert_eq!(all(&mut first), expected);
+    // A command interrupts what workers do for later, and does not end it.
     assert_eq!(facts(&cache, "places", 1).len(), 1);
-    first.json("mp-scan types nothing");
     assert_eq!(facts(&cache, "types", 1).len(), 1);
     let mut second = opened(&cache);
     assert_eq!(all(&mut second), expected);
@@ -190,6 +189,20 @@ fn workers_keep_what_makes_the_next_session_fast_and_no_difference_to_it() {
         let report = second.json(&format!("mp-scan {} --workers {workers}", commands[0]));
         assert_eq!(essence(&report), expected[0], "by {workers} workers");
     }
+}
+
+#[test]
+fn a_session_of_two_commands_leaves_what_it_worked_out_to_the_next() {
+    let folder = tests::scratch();
+    let cache = folder.path().join("cache");
+    let program = large(folder.path());
+    let session = Batch::default().environment("MP_SCAN_CACHE", cache.to_str().expect("a UTF-8 path"));
+    let create = format!("target create {}", program.display());
+    let ended = session.commands([create.as_str(), "mp-scan types '_9$'", "mp-scan types '^type_77$'"]).run();
+    assert!(ended.success, "{ended:?}");
+    let kept = std::fs::read_dir(&cache).expect("something is kept").map(|entry| entry.expect("an entry").file_name());
+    let kept: Vec<_> = kept.collect();
+    assert!(kept.iter().any(|name| name.to_string_lossy().contains("-types-")), "{kept:?}");
 }
 
 #[test]

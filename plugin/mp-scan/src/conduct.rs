@@ -107,7 +107,8 @@ pub fn conduct(
     delivery.show(session, &report, job.number)
 }
 
-/// A job that its command leaves by an error or a panic has failed; it does not run on for ever.
+/// A job that its command leaves by an error or a panic has failed; it does not run on for ever. Once it has ended, the workers
+/// are free for chores.
 struct AtLeastEnded<'a>(&'a Job);
 
 impl Drop for AtLeastEnded<'_> {
@@ -115,6 +116,7 @@ impl Drop for AtLeastEnded<'_> {
         if self.0.is_running() && !self.0.is_background() {
             let _ = self.0.end(Err("its command failed".into()));
         }
+        engine().resume_chores();
     }
 }
 
@@ -208,6 +210,7 @@ fn watcher(
             return;
         }
         progress = None;
+        engine().resume_chores();
         if let Some(Ok(report)) = job.outcome()
             && let Err(error) = delivery.write(&report, number, &|| false)
         {

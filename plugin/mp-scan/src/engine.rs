@@ -1,6 +1,7 @@
 //! What the plugin keeps between commands: the pool, the jobs and the settings. There is one in a host process,
 //! however many debuggers it has.
 
+use crate::chores::{Backlog, Chores};
 use crate::file_scan::Inflated;
 use crate::heap_scan::Kept;
 use crate::hosts::Launchers;
@@ -8,14 +9,17 @@ use crate::jobs::Jobs;
 use crate::session::Session;
 use crate::settings::Settings;
 use anyhow::{Context, Result, bail};
-use multiprocessing::{Job, Launcher, Pool, PoolConfig, Program};
+use multiprocessing::{Launcher, Pool, PoolConfig, Program};
 use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// How often a command that waits for the first worker looks at whether it is to stop.
 const INTERVAL: Duration = Duration::from_millis(20);
+
+/// A debugger that quits waits at most so long for what the next session is faster with.
+const AT_EXIT: Duration = Duration::from_secs(2);
 
 /// The plugin's state.
 #[derive(Debug, Default)]
@@ -36,7 +40,7 @@ struct State {
     /// Those of the launchers that the pool has.
     remote: Vec<Arc<dyn Launcher>>,
     /// What workers do while nobody waits for them.
-    chores: Option<Job>,
+    backlog: Backlog,
 }
 
 /// A pool, as a scan needs it.
@@ -75,8 +79,7 @@ impl Engine {
         settings.memory = settings.memory.max(memory);
         self.heaps.rest();
         let mut state = self.lock();
-        // A worker that is at one stops within milliseconds; what it would have kept is worked out another time.
-        state.chores = None;
+        state.backlog.pause();
         let status = state.pool.as_ref().map(|pool| pool.status()).transpose()?.unwrap_or_default();
         let remote = state.launchers.of(&settings, session.debugger, &status);
         let elsewhere = remote.len();
@@ -108,10 +111,28 @@ impl Engine {
         Ok(Workforce { pool, here: workers, elsewhere })
     }
 
-    /// Lets workers go on with this until the next command needs them.
-    pub fn begin_chores(&self, chores: Option<Job>) {
-        if chores.is_some() {
-            self.lock().chores = chores;
+    /// Takes what a command leaves to be done when no command needs the workers. What is not done when the debugger quits
+    /// is then waited for a little: who runs one command a session would never have any of it otherwise.
+    pub fn leave(&self, chores: Chores) {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| lldb::at_exit(|| engine().finish_chores()));
+        self.lock().backlog.add(chores);
+    }
+
+    /// A command has ended: unless another still runs, the workers go on with what was left.
+    pub fn resume_chores(&self) {
+        if self.jobs.running() == 0 {
+            let State { pool, backlog, .. } = &mut *self.lock();
+            if let Some(pool) = pool {
+                backlog.begin(pool);
+            }
+        }
+    }
+
+    fn finish_chores(&self) {
+        // Whoever has it does not wait for chores, and may not give it back before the process ends.
+        if let Ok(mut state) = self.state.try_lock() {
+            state.backlog.wait(AT_EXIT);
         }
     }
 

@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// Finished jobs that are kept for `jobs show`; older ones are forgotten.
 const KEPT: usize = 32;
 
+/// And as many only as have so many results together, but for the last one: a result takes some hundred bytes.
+const KEPT_ROWS: usize = 1 << 20;
+
 /// How long a step may wait for something to happen: so often interrupts are looked at.
 pub const PATIENCE: Duration = Duration::from_millis(10);
 
@@ -254,8 +257,13 @@ impl Jobs {
         };
         let mut finished: Vec<_> = jobs.1.values().filter_map(ended).collect();
         finished.sort_unstable();
-        for (_, number) in finished.iter().rev().skip(KEPT - 1) {
-            jobs.1.remove(number);
+        let mut rows = 0;
+        for (place, (_, number)) in finished.iter().rev().enumerate() {
+            let Some(ended) = jobs.1.get(number) else { continue };
+            rows += ended.outcome().and_then(Result::ok).map_or(0, |report| report.results.count().unwrap_or(1));
+            if place >= KEPT - 1 || (place > 0 && rows > KEPT_ROWS) {
+                jobs.1.remove(number);
+            }
         }
         jobs.1.insert(number, Arc::clone(&job));
         job
@@ -271,7 +279,11 @@ impl Jobs {
         let jobs = self.lock();
         match jobs.1.get(&number) {
             Some(job) => Ok(Arc::clone(job)),
-            None if number != 0 && number <= jobs.0 => bail!("job {number} is kept no longer: the last {KEPT} are"),
+            None if number != 0 && number <= jobs.0 => {
+                bail!(
+                    "job {number} is kept no longer: the last {KEPT} are, with {KEPT_ROWS} results in all; run it again"
+                )
+            }
             None => bail!("no job {number}: see `mp-scan jobs list`"),
         }
     }
@@ -325,4 +337,48 @@ pub fn send_to_background(
     started.map(drop).context("cannot start a thread for the job").inspect_err(|error| {
         let _ = job.end(Err(error.to_string()));
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use analysis::LineRow;
+
+    /// Ends a new job with so many results, and returns its number.
+    fn ended(jobs: &Jobs, rows: usize) -> u64 {
+        let job = jobs.add("lines .".into());
+        let results = Results::Lines(vec![LineRow::default(); rows]);
+        let report = Report {
+            command: "lines".into(),
+            target: None,
+            stats: analysis::Stats::default(),
+            total: rows as u64,
+            truncated: false,
+            stopped: None,
+            skipped: Vec::new(),
+            results,
+            notes: Vec::new(),
+            columns: analysis::Columns::default(),
+        };
+        job.end(Ok(report)).expect("it ended well");
+        job.number
+    }
+
+    #[test]
+    fn as_many_reports_are_kept_as_have_not_too_many_results() {
+        let jobs = Jobs::default();
+        let large: Vec<u64> = (0..3).map(|_| ended(&jobs, KEPT_ROWS / 2)).collect();
+        // The next one is under way beside those that are kept.
+        let next = ended(&jobs, 1);
+        assert!(jobs.find(large[0]).is_err_and(|error| error.to_string().contains("run it again")));
+        assert!(large[1..].iter().chain([&next]).all(|number| jobs.find(*number).is_ok()));
+        // The last one is kept, whatever it has.
+        let larger = ended(&jobs, KEPT_ROWS + 1);
+        let _ = ended(&jobs, 1);
+        assert!(jobs.find(larger).is_ok());
+        assert!(jobs.find(large[2]).is_err());
+        let many: Vec<u64> = (0..KEPT).map(|_| ended(&jobs, 1)).collect();
+        assert!(jobs.find(larger).is_err());
+        assert!(many.iter().all(|number| jobs.find(*number).is_ok()));
+    }
 }

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod carrier;
+mod chores;
 mod cli;
 mod commands;
 mod conduct;

@@ -307,6 +307,10 @@ impl FileAnalysis for Types {
             return;
         };
         let surveyed = &self.set.modules[module];
+        let key = index::key(surveyed, section, offset / SHARD);
+        if cache.find(&key).is_some() {
+            return;
+        }
         let source = ModuleSource::new(files, module);
         let inflated = InflatedSections::default();
         let (Ok(program), Ok(pattern)) = (Program::new(&source, &inflated), Pattern::new("")) else { return };
@@ -317,7 +321,7 @@ impl FileAnalysis for Types {
             return;
         }
         if let Some(content) = taker.finish().filter(|_| !stop()) {
-            cache.keep(&index::key(surveyed, section, offset / SHARD), &content);
+            cache.keep(&key, &content);
         }
     }
 }

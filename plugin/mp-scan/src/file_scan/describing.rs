@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use target::AddressRange;
 use target::modules::Files;
 
 /// As many rows are given at a time where nobody describes them.
@@ -190,20 +189,6 @@ impl<A: FileAnalysis> Describing<A> {
         self.first += self.batches.len() as u64;
         let rows = |batch: Batch<A::Item>| batch.rows.unwrap_or_else(|| self.analysis.plain(batch.items));
         self.batches.drain(..).map(rows).collect()
-    }
-
-    /// Has workers work out what later scans are faster with, when all is described. Returns the job, which ends when it is
-    /// dropped.
-    pub fn chores(self, parts: Vec<AddressRange>) -> Option<Job> {
-        let Hands::Pool(job) = self.hands else { return None };
-        if parts.is_empty() {
-            return None;
-        }
-        for (id, part) in (self.first..).zip(parts) {
-            let request: Request<A::Item> = Request::Chore(part);
-            job.submit(id, codec::encode(&request).expect("a request is plain data"));
-        }
-        Some(job)
     }
 
     /// What the user should know of it, a line each.

@@ -6,6 +6,7 @@ mod inflated;
 mod surveyor;
 mod twofold;
 
+use crate::chores::Chores;
 use crate::cli::ScanOptions;
 use crate::conduct::{Before, conduct};
 use crate::engine::{Workforce, engine};
@@ -71,6 +72,8 @@ struct FileScan<A: FileAnalysis> {
     /// Facts of earlier scans: their folder, and how many bytes it may have.
     cache: Option<(PathBuf, u64)>,
     stage: Stage<A>,
+    /// What has been inflated of the files.
+    inflated: Vec<Arc<OwnedFd>>,
     deaths_before: u64,
     started: Instant,
     until: Option<Instant>,
@@ -124,6 +127,7 @@ impl<A: FileAnalysis + Clone> FileScan<A> {
             force,
             cache: kept(),
             stage: Stage::Surveying(Some(analysis)),
+            inflated: Vec::new(),
             info: modules.info,
             notes: modules.warnings,
             started: session.started,
@@ -153,6 +157,7 @@ impl<A: FileAnalysis + Clone> FileScan<A> {
                 (Box::new(InProcess::new(Arc::clone(&analysis), own, here::processors())), hands)
             }
         };
+        self.inflated = inflated;
         Ok(Stage::Scanning(Box::new(Scanning {
             files: files(None),
             driver: Driver::new(&*analysis, CUT, executor.width()),
@@ -272,8 +277,8 @@ impl<A: FileAnalysis + Clone> Scan for FileScan<A> {
                 this.notes.extend(notes);
                 this.notes.extend(analysis.notes(&outcome.merge));
                 this.notes.extend(describing.notes());
-                if this.cache.is_some() && outcome.stopped.is_none() {
-                    engine().begin_chores(describing.chores(analysis.chores(&outcome.merge)));
+                if this.cache.is_some() && this.force.is_some() && outcome.stopped.is_none() {
+                    leave_chores(&analysis, &outcome.merge, this.inflated, this.cache);
                 }
                 let rows = this.shown.unwrap_or_else(A::none);
                 let skipped = in_files(analysis.set(), outcome.skipped);
@@ -313,6 +318,23 @@ pub fn on_workers<A: FileAnalysis + Clone>(
         Answer::Described(..) | Answer::Done => None,
     };
     Ok(Box::new(TaskExecutor::new(job, force.here, Request::<A::Item>::Scan, scanned)))
+}
+
+/// Has the workers work out what later scans are faster with, once no command needs them.
+fn leave_chores<A: FileAnalysis + Clone>(
+    analysis: &Arc<A>,
+    merge: &A::Merge,
+    inflated: Vec<Arc<OwnedFd>>,
+    cache: Option<(PathBuf, u64)>,
+) {
+    let parts = analysis.chores(merge);
+    if parts.is_empty() {
+        return;
+    }
+    let request = |part| codec::encode(&Request::<A::Item>::Chore(part)).expect("a request is plain data");
+    let analysis = Arc::clone(analysis);
+    let open = move |pool: &Pool| job(pool, &*analysis, &inflated, cache.clone());
+    engine().leave(Chores::new(parts, request, open));
 }
 
 /// Where facts of earlier scans are kept, and how many bytes they may take; `None` if none are.

@@ -54,6 +54,7 @@ impl<F: FileAnalysis + Clone> FileScan<F> {
             force,
             cache,
             stage: Stage::Ended { error: None },
+            inflated: Vec::new(),
             deaths_before,
             started,
             until,
