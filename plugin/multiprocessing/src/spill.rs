@@ -61,9 +61,11 @@ impl Spill {
     }
 }
 
+// Most calls are for a byte or two, and come from other crates.
 impl ser_flavors::Flavor for Spill {
     type Output = Spilled;
 
+    #[inline]
     fn try_push(&mut self, byte: u8) -> Result<()> {
         if self.buffer.len() >= self.limit {
             self.spill()?;
@@ -72,6 +74,7 @@ impl ser_flavors::Flavor for Spill {
         Ok(())
     }
 
+    #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> Result<()> {
         if bytes.len() > self.limit.saturating_sub(self.buffer.len()) {
             self.spill()?;
@@ -100,48 +103,64 @@ impl ser_flavors::Flavor for Spill {
 #[derive(Debug)]
 pub(crate) struct Drain<'a> {
     memory: &'a SealedMemory,
-    at: usize,
+    /// What is read next, and where in the memory it ends.
+    window: &'a [u8],
+    end: usize,
     /// Up to here it was passed over.
     passed: usize,
 }
 
 impl<'a> Drain<'a> {
     pub(crate) fn new(memory: &'a SealedMemory) -> Drain<'a> {
-        Drain { memory, at: 0, passed: 0 }
+        Drain { memory, window: &[], end: 0, passed: 0 }
     }
 
+    /// Moves the window on, which is too small for so many bytes. Returns those.
     #[cold]
-    fn pass(&mut self) {
-        self.memory.pass_over(self.passed, self.at);
-        self.passed = self.at / DRAIN * DRAIN;
+    fn advance(&mut self, count: usize) -> Result<&'a [u8]> {
+        let at = self.end - self.window.len();
+        if at - self.passed >= DRAIN {
+            self.memory.pass_over(self.passed, at);
+            self.passed = at / DRAIN * DRAIN;
+        }
+        let after = at.checked_add(count).ok_or(Error::DeserializeUnexpectedEnd)?;
+        let bytes = self.memory.get(at..after).ok_or(Error::DeserializeUnexpectedEnd)?;
+        self.end = after.saturating_add(DRAIN).min(self.memory.len());
+        self.window = &self.memory[after..self.end];
+        Ok(bytes)
     }
 }
 
+// Most calls are for a byte or two, and come from other crates.
 impl<'de> de_flavors::Flavor<'de> for Drain<'de> {
     type Remainder = ();
     type Source = ();
 
+    #[inline]
     fn pop(&mut self) -> Result<u8> {
-        let byte = *self.memory.get(self.at).ok_or(Error::DeserializeUnexpectedEnd)?;
-        self.at += 1;
-        if self.at - self.passed >= 2 * DRAIN {
-            self.pass();
+        match self.window.split_first() {
+            Some((byte, rest)) => {
+                self.window = rest;
+                Ok(*byte)
+            }
+            None => self.advance(1).map(|bytes| bytes[0]),
         }
-        Ok(byte)
     }
 
+    #[inline]
     fn size_hint(&self) -> Option<usize> {
-        Some(self.memory.len() - self.at)
+        Some(self.memory.len() - self.end + self.window.len())
     }
 
+    #[inline]
     fn try_take_n(&mut self, count: usize) -> Result<&'de [u8]> {
-        if self.at - self.passed >= DRAIN {
-            self.pass();
+        match self.window.split_at_checked(count) {
+            Some((bytes, rest)) => {
+                self.window = rest;
+                Ok(bytes)
+            }
+            None => self.advance(count),
         }
-        let end = self.at.checked_add(count).ok_or(Error::DeserializeUnexpectedEnd)?;
-        let bytes = self.memory.get(self.at..end).ok_or(Error::DeserializeUnexpectedEnd)?;
-        self.at = end;
-        Ok(bytes)
     }
 
     fn finalize(self) -> Result<()> {

@@ -3,26 +3,19 @@
 
 mod deadlocks;
 mod heap;
+mod rows;
 mod stacks;
 mod symbols;
 
 use analysis::{
     Content, HostRow, JobRow, MappingRow, Match, PoolStatus, Report, Results, Stop, TargetKind, Value, WorkerRow,
 };
-use deadlocks::{DeadlockDocument, deadlock_row};
-use heap::{
-    AllocationDocument, FindingDocument, HeapDocument, LeakDocument, ObjectDocument, RefDocument, Totals, allocation,
-    finding_row, heap_row, leak_row, object_row, ref_row, totals,
-};
-use serde::{Serialize, Serializer};
-use stacks::{BranchDocument, StackDocument, branch_row, stack_row};
+use heap::{AllocationDocument, Totals, allocation, totals};
+use rows::{Place, Placed, Rows};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use symbols::{
-    LineDocument, LookupDocument, SymbolDocument, TypeDocument, XrefDocument, line_row, lookup_row, symbol_row,
-    type_row, xref_row,
-};
 use target::Permissions;
 
 const SCHEMA: u32 = 1;
@@ -32,7 +25,8 @@ const SCHEMA: u32 = 1;
 /// # Errors
 /// Those of `out`.
 pub fn json(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, &Document::new(report))?;
+    let mut to = serde_json::Serializer::with_formatter(&mut *out, Placed(&report.results));
+    Document::new(report, Place).serialize(&mut to)?;
     out.write_all(b"\n")
 }
 
@@ -42,13 +36,17 @@ pub fn json(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 /// Those of `out`.
 pub fn ron(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let config = ron::ser::PrettyConfig::new().depth_limit(3).extensions(ron::extensions::Extensions::IMPLICIT_SOME);
-    let written = ron::Options::default().to_io_writer_pretty(&mut *out, &Document::new(report), config);
+    let written = ron::Options::default().to_io_writer_pretty(
+        &mut *out,
+        &Document::new(report, Rows::all(&report.results)),
+        config,
+    );
     written.map_err(io::Error::other)?;
     out.write_all(b"\n")
 }
 
 #[derive(Serialize)]
-struct Document<'a> {
+struct Document<'a, R> {
     schema: u32,
     command: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,7 +60,7 @@ struct Document<'a> {
     /// Sums over all there is, for the heap's commands.
     #[serde(skip_serializing_if = "Option::is_none")]
     totals: Option<Totals>,
-    results: Rows<'a>,
+    results: R,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     notes: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,61 +114,6 @@ struct Skipped<'a> {
     start: String,
     end: String,
     reason: &'a str,
-}
-
-/// The rows of results, each of them made when it is written.
-struct Rows<'a>(&'a Results);
-
-impl Serialize for Rows<'_> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            Results::Matches(matches) => to.collect_seq(matches.iter().map(match_row).map(Row::Match)),
-            Results::Mappings(mappings) => to.collect_seq(mappings.iter().map(map_row).map(Row::Mapping)),
-            Results::Symbols(rows) => to.collect_seq(rows.iter().map(symbol_row).map(Row::Symbol)),
-            Results::Types(rows) => to.collect_seq(rows.iter().map(type_row).map(Row::Type)),
-            Results::Xrefs(rows) => to.collect_seq(rows.iter().map(xref_row).map(Row::Xref)),
-            Results::Lookups(rows) => to.collect_seq(rows.iter().map(lookup_row).map(Row::Lookup)),
-            Results::Lines(rows) => to.collect_seq(rows.iter().map(line_row).map(Row::Line)),
-            Results::Heap(heap) => to.collect_seq(heap.rows.iter().map(heap_row).map(Row::Heap)),
-            Results::Leaks(leaks) => to.collect_seq(leaks.rows.iter().map(leak_row).map(Row::Leak)),
-            Results::Refs(rows) => to.collect_seq(rows.iter().map(ref_row).map(Row::Ref)),
-            Results::Objects(rows) => to.collect_seq(rows.rows.iter().map(object_row).map(Row::Object)),
-            Results::Findings(rows) => to.collect_seq(rows.iter().map(finding_row).map(Row::Finding)),
-            Results::Stacks(rows) => to.collect_seq(rows.rows.iter().map(stack_row).map(Row::Stack)),
-            Results::Branches(rows) => to.collect_seq(rows.iter().map(branch_row).map(Row::Branch)),
-            Results::Deadlocks(rows) => to.collect_seq(rows.iter().map(deadlock_row).map(Row::Deadlock)),
-            Results::Jobs(jobs) => to.collect_seq(jobs.iter().map(job_row).map(Row::Job)),
-            Results::Pool(pool) => to.collect_seq(pool.workers.iter().map(worker_row).map(Row::Worker)),
-            Results::Hosts(hosts) => to.collect_seq(hosts.iter().map(host_row).map(Row::Host)),
-            Results::Versions(versions) => {
-                to.collect_seq(versions.iter().map(|(name, version)| Row::Version { name, version }))
-            }
-        }
-    }
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Row<'a> {
-    Match(MatchRow<'a>),
-    Mapping(MapRow<'a>),
-    Symbol(SymbolDocument<'a>),
-    Type(TypeDocument<'a>),
-    Xref(XrefDocument<'a>),
-    Lookup(LookupDocument<'a>),
-    Line(LineDocument<'a>),
-    Heap(HeapDocument<'a>),
-    Leak(LeakDocument<'a>),
-    Ref(RefDocument<'a>),
-    Object(ObjectDocument<'a>),
-    Finding(FindingDocument<'a>),
-    Deadlock(DeadlockDocument<'a>),
-    Stack(StackDocument<'a>),
-    Branch(BranchDocument<'a>),
-    Job(JobDocument<'a>),
-    Worker(WorkerDocument<'a>),
-    Host(HostDocument<'a>),
-    Version { name: &'a str, version: &'a str },
 }
 
 #[derive(Serialize)]
@@ -277,8 +220,9 @@ struct HostDocument<'a> {
     worker: &'a str,
 }
 
-impl<'a> Document<'a> {
-    fn new(report: &'a Report) -> Self {
+impl<'a, R> Document<'a, R> {
+    /// A report's document, with `results` for its rows.
+    fn new(report: &'a Report, results: R) -> Self {
         let settings = match &report.results {
             Results::Pool(PoolStatus { settings, .. }) => {
                 Some(settings.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect())
@@ -334,7 +278,7 @@ impl<'a> Document<'a> {
             }),
             skipped: skipped.collect(),
             totals: totals(&report.results),
-            results: Rows(&report.results),
+            results,
             notes: &report.notes,
             settings,
             hosts,
