@@ -24,6 +24,7 @@ pub mod lines;
 pub mod lookup;
 pub mod map;
 mod memory;
+mod parallel;
 pub mod place;
 mod plan;
 pub mod remote;

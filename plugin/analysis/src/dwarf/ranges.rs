@@ -2,7 +2,7 @@
 
 use super::shapes::{Slot, Value};
 use super::{Dwarf, DwarfError, Slice, Unit, UnitTable};
-use gimli::{AttributeValue, DebugAddrIndex, DebugRngListsIndex, DwAt, RawRangeListsOffset};
+use gimli::{AttributeValue, DebugAddrIndex, DebugArangesOffset, DebugRngListsIndex, DwAt, RawRangeListsOffset};
 use rustc_hash::FxHashMap;
 use std::ops::Range;
 
@@ -85,27 +85,43 @@ impl<'a> RangeAttributes<'a> {
     }
 }
 
-/// Which addresses the units of a module have, as .debug_aranges tells.
+/// Which addresses the units of a module have, as .debug_aranges tells. It holds no reference to the section, so that it can be
+/// kept.
 #[derive(Clone, Debug, Default)]
 pub struct UnitRanges {
-    /// By the unit's offset.
-    listed: FxHashMap<u64, Vec<Range<u64>>>,
+    /// Where in the section the lists of a unit are, by the unit's offset.
+    lists: FxHashMap<u64, Vec<DebugArangesOffset>>,
 }
 
 impl UnitRanges {
-    /// Reads .debug_aranges, as far as it is well-formed, and keeps the ranges for which `wanted` is true. A unit that it
-    /// tells of has no other ranges; others [say](Self::own) themselves.
-    pub fn new(dwarf: &Dwarf<'_>, table: &UnitTable, wanted: impl Fn(&Range<u64>) -> bool) -> Self {
-        let mut listed: FxHashMap<u64, Vec<Range<u64>>> = FxHashMap::default();
+    /// Finds the lists in .debug_aranges, as far as it is well-formed. Their entries, of which there may be very many, are read when
+    /// they are [asked for](Self::listed).
+    pub fn new(dwarf: &Dwarf<'_>, table: &UnitTable) -> Self {
+        let mut lists: FxHashMap<u64, Vec<DebugArangesOffset>> = FxHashMap::default();
         let mut headers = dwarf.debug_aranges.headers();
         while let Ok(Some(header)) = headers.next() {
             let unit = header.debug_info_offset().0 as u64;
-            if table.all().binary_search_by_key(&unit, |unit| unit.start).is_err() {
-                continue;
+            if table.all().binary_search_by_key(&unit, |unit| unit.start).is_ok() {
+                lists.entry(unit).or_default().push(header.offset());
             }
-            let mut ranges = Vec::new();
-            let mut entries = header.entries();
-            let whole = loop {
+        }
+        Self { lists }
+    }
+
+    /// The ranges of a unit that are listed, as far as `wanted` is true of them; `None` if it is not listed. One that is has no other
+    /// ranges; others [say](Self::own) themselves.
+    pub fn listed(
+        &self,
+        dwarf: &Dwarf<'_>,
+        unit: u64,
+        wanted: impl Fn(&Range<u64>) -> bool,
+    ) -> Option<Vec<Range<u64>>> {
+        let mut listed: Option<Vec<Range<u64>>> = None;
+        for list in self.lists.get(&unit)? {
+            let Ok(mut entries) = dwarf.debug_aranges.header(*list).map(|header| header.entries()) else { continue };
+            let mut ranges = listed.take().unwrap_or_default();
+            // A list that is malformed may lack some, so the unit is asked.
+            listed = loop {
                 match entries.next() {
                     Ok(Some(entry)) => {
                         let range = entry.address()..entry.address().saturating_add(entry.length());
@@ -113,21 +129,12 @@ impl UnitRanges {
                             ranges.push(range);
                         }
                     }
-                    Ok(None) => break true,
-                    Err(_) => break false,
+                    Ok(None) => break Some(ranges),
+                    Err(_) => break None,
                 }
             };
-            match whole {
-                true => listed.entry(unit).or_default().extend(ranges),
-                false => drop(listed.remove(&unit)),
-            }
         }
-        Self { listed }
-    }
-
-    /// The ranges of a unit that are listed; `None` if it is not.
-    pub fn listed(&self, unit: u64) -> Option<&[Range<u64>]> {
-        self.listed.get(&unit).map(Vec::as_slice)
+        listed
     }
 
     /// What the unit itself says; `None` if it says nothing, so that only its entries tell.

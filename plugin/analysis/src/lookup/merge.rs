@@ -3,13 +3,17 @@
 use super::part::{Location, Part};
 use super::plan::{Asked, Lookup};
 use super::symbols::{Best, Candidate, SymbolPart};
+use crate::parallel::in_parallel;
 use crate::report::{FrameRow, LookupRow};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// As many rows are made at a time, so that somebody who presses Ctrl-C is not kept waiting by all of them.
-const BATCH: usize = 1024;
+const BATCH: usize = 8192;
+
+/// As many, at least, are made by a thread.
+const PART: usize = 512;
 
 /// What has been told of each address so far.
 #[derive(Debug, Default)]
@@ -23,8 +27,6 @@ pub struct LookupMerge {
     best: BTreeMap<usize, Best>,
     /// Of modules of which rows have been made, the best symbol of each address, with the number of its part.
     symbols: BTreeMap<usize, Vec<Option<(Candidate, u32)>>>,
-    /// The paths of these modules.
-    paths: BTreeMap<usize, Arc<str>>,
     /// The names of each part of symbol tables.
     names: Vec<Vec<Arc<str>>>,
     /// Of so many addresses, in the order in which they were given, the rows have been taken.
@@ -98,39 +100,47 @@ impl LookupMerge {
 
     fn rows(&mut self, plan: &Lookup, asked: &[Asked]) -> Vec<LookupRow> {
         for (module, _) in asked.iter().filter_map(|asked| asked.found) {
-            self.paths.entry(module).or_insert_with(|| plan.set.modules[module].path.as_str().into());
             if let Some(best) = self.best.remove(&module) {
                 self.symbols.insert(module, best.symbols().collect());
             }
         }
-        let symbol = |module: usize, number: usize| {
-            let (candidate, part): (Candidate, u32) = (*self.symbols.get(&module)?.get(number)?)?;
-            let name = self.names[part as usize].get(candidate.name as usize)?;
-            Some((candidate, Arc::clone(name)))
-        };
-        let row = |asked: &Asked| {
-            let Some((module, number)) = asked.found else {
-                return LookupRow { address: asked.address, ..LookupRow::default() };
+        let known = &*self;
+        in_parallel(asked, PART, |asked| {
+            // Threads that count the holders of one text would wait for one another, so each has its own.
+            let mut paths: BTreeMap<usize, Arc<str>> = BTreeMap::new();
+            let mut path = |module: usize| {
+                Arc::clone(paths.entry(module).or_insert_with(|| plan.set.modules[module].path.as_str().into()))
             };
-            let file_address = plan.wanted[&module][number];
-            let known = &self.known[&module][number];
-            let mut row =
-                LookupRow { address: asked.address, module: self.paths.get(&module).cloned(), ..Default::default() };
-            let symbol = symbol(module, number);
-            if let Some((candidate, name)) = &symbol {
-                row.symbol = Some(Arc::clone(name));
-                row.offset = Some(file_address - candidate.address + u64::from(plan.options.returns));
-            }
-            row.frames = self.frames(known, (module, number as u32));
-            // The symbol tells a clone of the function from the function.
-            if let (Some(outermost), Some((Candidate { sized: true, code: true, .. }, name))) =
-                (row.frames.last_mut(), symbol)
-            {
-                outermost.function = Some(name);
-            }
-            row
+            asked.iter().map(|asked| known.row(plan, asked, &mut path)).collect()
+        })
+    }
+
+    fn row(&self, plan: &Lookup, asked: &Asked, path: &mut impl FnMut(usize) -> Arc<str>) -> LookupRow {
+        let Some((module, number)) = asked.found else {
+            return LookupRow { address: asked.address, ..LookupRow::default() };
         };
-        asked.iter().map(row).collect()
+        let file_address = plan.wanted[&module][number];
+        let known = &self.known[&module][number];
+        let mut row = LookupRow { address: asked.address, module: Some(path(module)), ..Default::default() };
+        let symbol = self.symbol(module, number);
+        if let Some((candidate, name)) = &symbol {
+            row.symbol = Some(Arc::clone(name));
+            row.offset = Some(file_address - candidate.address + u64::from(plan.options.returns));
+        }
+        row.frames = self.frames(known, (module, number as u32));
+        // The symbol tells a clone of the function from the function.
+        if let (Some(outermost), Some((Candidate { sized: true, code: true, .. }, name))) =
+            (row.frames.last_mut(), symbol)
+        {
+            outermost.function = Some(name);
+        }
+        row
+    }
+
+    fn symbol(&self, module: usize, number: usize) -> Option<(Candidate, Arc<str>)> {
+        let (candidate, part): (Candidate, u32) = (*self.symbols.get(&module)?.get(number)?)?;
+        let name = self.names[part as usize].get(candidate.name as usize)?;
+        Some((candidate, Arc::clone(name)))
     }
 
     fn frames(&self, known: &Known, (module, number): (usize, u32)) -> Vec<FrameRow> {

@@ -29,7 +29,7 @@ use target::modules::{FileSet, Files};
 
 pub use merge::LookupMerge;
 pub use part::{Kept, Part, Question, Spelling, look_up};
-pub use plan::{Given, Lookup, LookupOptions, ModuleNames};
+pub use plan::{Given, Lookup, LookupOptions, ModuleFinder, ModuleNames};
 pub(crate) use rows::Patience;
 pub use rows::place;
 pub use symbolizer::{SourcePlace, Symbolizer, symbols_in};
@@ -155,7 +155,7 @@ impl Lookup {
         let source = ModuleSource::new(files, module);
         let debug = DebugInfo::load(&source).map_err(|error| error.to_string())?;
         let kept = scanner.modules.entry(module).or_insert_with(|| Kept::new(&debug, addresses));
-        let question = Question { addresses, part, spelling: self.options.spelling, functions: true };
+        let question = Question { part, spelling: self.options.spelling, functions: true };
         let found = look_up(&debug, &source, kept, &question, stop);
         Ok((LookupPartial::Debug(module, found.part), found.unread, found.stopped))
     }

@@ -2,7 +2,7 @@
 
 use super::functions::{self, End, Functions};
 use super::rows::{self, Place};
-use super::symbols::spelled;
+use super::symbols::Spelled;
 use super::wanted::{Spans, Wanted};
 use crate::describe::text_of;
 use crate::dwarf::{Abbreviations, DebugInfo, DwarfError, Names, Source, Unit, UnitRanges, UnitTable, file_path};
@@ -50,30 +50,27 @@ pub enum Spelling {
     Mangled,
 }
 
-/// What a module's units are looked up with; it is kept from one part to the next.
-#[derive(Debug, Default)]
+/// What is looked up in a module, and what of its units that takes; it is kept from one part to the next.
+#[derive(Debug)]
 pub struct Kept {
     table: UnitTable,
     ranges: UnitRanges,
+    /// Addresses in the file's own terms, in ascending order, none of them twice.
+    spans: Spans<Box<[u64]>>,
     abbreviations: Abbreviations,
 }
 
 impl Kept {
     /// Of a module in which `addresses`, in ascending order, are looked up.
     pub fn new(debug: &DebugInfo<'_>, addresses: &[u64]) -> Self {
-        let mut kept = Self { table: UnitTable::new(&debug.dwarf), ..Self::default() };
-        kept.turn_to(debug, addresses);
-        kept
+        let table = UnitTable::new(&debug.dwarf);
+        let ranges = UnitRanges::new(&debug.dwarf, &table);
+        Self { table, ranges, spans: Spans::new(addresses.into()), abbreviations: Abbreviations::default() }
     }
 
     /// The same module, for other addresses.
-    pub fn turn_to(&mut self, debug: &DebugInfo<'_>, addresses: &[u64]) {
-        let spans = Spans::new(addresses);
-        let is_wanted = |range: &Range<u64>| {
-            let (first, last) = spans.span(range);
-            first < last
-        };
-        self.ranges = UnitRanges::new(&debug.dwarf, &self.table, is_wanted);
+    pub fn turn_to(&mut self, addresses: &[u64]) {
+        self.spans = Spans::new(addresses.into());
     }
 
     /// Where the last unit ends in .debug_info.
@@ -84,9 +81,7 @@ impl Kept {
 
 /// What is asked of a part.
 #[derive(Clone, Debug)]
-pub struct Question<'q> {
-    /// In the file's own terms, in ascending order, none of them twice.
-    pub addresses: &'q [u64],
+pub struct Question {
     /// What of .debug_info is looked into: the units, and of large ones the functions, that begin there.
     pub part: Range<u64>,
     pub spelling: Spelling,
@@ -109,19 +104,21 @@ pub fn look_up<'a>(
     debug: &DebugInfo<'a>,
     source: &dyn Source<'a>,
     kept: &mut Kept,
-    question: &Question<'_>,
+    question: &Question,
     stop: &dyn Fn() -> bool,
 ) -> Found {
-    let Kept { table, ranges, abbreviations } = kept;
+    let Kept { table, ranges, spans, abbreviations } = kept;
     let part = &question.part;
     let mut search = Search {
         debug,
         source,
         question,
         part: Part::default(),
-        names: FxHashMap::default(),
+        names: Spelled::default(),
         paths: FxHashMap::default(),
         table,
+        ranges,
+        spans,
         stop,
     };
     let (mut unread, mut stopped) = (Vec::new(), None);
@@ -130,7 +127,7 @@ pub fn look_up<'a>(
             stopped = Some(unit.start);
             break;
         }
-        match search.unit(ranges, abbreviations, unit) {
+        match search.unit(abbreviations, unit) {
             Ok(End::Done) => {}
             Ok(End::Stopped(at)) => {
                 stopped = Some(unit.start + at as u64);
@@ -154,39 +151,35 @@ pub fn look_up<'a>(
 struct Search<'a, 'd> {
     debug: &'d DebugInfo<'a>,
     source: &'d dyn Source<'a>,
-    question: &'d Question<'d>,
+    question: &'d Question,
     part: Part,
-    /// Which of the part's texts a name, as it is in the file, has become. Those of a split part are not there for long.
-    names: FxHashMap<Box<[u8]>, u32>,
+    names: Spelled,
     /// Which of the part's texts a path has become.
     paths: FxHashMap<Vec<u8>, u32>,
     table: &'d UnitTable,
+    ranges: &'d UnitRanges,
+    spans: &'d Spans<Box<[u64]>>,
     stop: &'d dyn Fn() -> bool,
 }
 
 impl<'a> Search<'a, '_> {
-    fn unit(
-        &mut self,
-        ranges: &UnitRanges,
-        abbreviations: &mut Abbreviations,
-        at: &Range<u64>,
-    ) -> Result<End, DwarfError> {
+    fn unit(&mut self, abbreviations: &mut Abbreviations, at: &Range<u64>) -> Result<End, DwarfError> {
         let dwarf = &self.debug.dwarf;
-        let Question { addresses, part, functions, .. } = self.question;
-        let listed = ranges.listed(at.start);
-        if listed.is_some_and(<[_]>::is_empty) {
+        let Question { part, functions, .. } = self.question;
+        let is_wanted = |range: &Range<u64>| {
+            let (first, last) = self.spans.span(range);
+            first < last
+        };
+        let listed = self.ranges.listed(dwarf, at.start, is_wanted);
+        if listed.as_ref().is_some_and(Vec::is_empty) {
             return Ok(End::Done);
         }
         let unit = abbreviations.unit(dwarf, at.start)?;
-        let own;
         let of_unit = match listed {
             Some(listed) => Some(listed),
-            None => {
-                own = UnitRanges::own(dwarf, &unit)?;
-                own.as_deref()
-            }
+            None => UnitRanges::own(dwarf, &unit)?,
         };
-        let wanted = Wanted::within(addresses, of_unit);
+        let wanted = Wanted::within(self.spans, of_unit.as_deref());
         if wanted.is_empty() {
             return Ok(End::Done);
         }
@@ -261,7 +254,7 @@ impl<'a> Search<'a, '_> {
                     outcome = Err(error);
                     Default::default()
                 });
-                name.best().map(|name| self.name(name))
+                name.best().map(|name| self.names.number(name, self.question.spelling, &mut self.part.texts))
             });
             let caller = function.caller.map(|(caller, call)| (first + caller, self.location(lines, call, &mut files)));
             self.part.frames.push(Frame { function: name, caller });
@@ -272,17 +265,6 @@ impl<'a> Search<'a, '_> {
             }
         }
         outcome
-    }
-
-    fn name(&mut self, name: &[u8]) -> u32 {
-        if let Some(known) = self.names.get(name) {
-            return *known;
-        }
-        let texts = &mut self.part.texts;
-        let number = texts.len() as u32;
-        texts.push(spelled(name, self.question.spelling));
-        self.names.insert(name.into(), number);
-        number
     }
 
     fn location(&mut self, unit: &Unit<'_>, place: Place, files: &mut FxHashMap<u64, Option<u32>>) -> Location {

@@ -69,7 +69,7 @@ impl Places {
             return;
         }
         let Some(Symbols { functions, variables }) = symbols() else { return };
-        let found = places(&debug, &source, &mut KeptUnits::new(&debug, &functions), &functions, stop);
+        let found = places(&debug, &source, &mut KeptUnits::new(&debug, &functions), stop);
         let data = data(surveyed);
         let units = variables::Kept::new(&debug, &|address| contains(&data, address), stop);
         let (Some(units), None, false) = (units, found.stopped, stop()) else { return };

@@ -58,41 +58,46 @@ impl Lookup {
         let names = ModuleNames::new(set.modules.iter().map(|module| module.path.as_str()));
         let mut images: BTreeMap<usize, Image> = BTreeMap::new();
         let back = u64::from(options.returns);
-        let found: Vec<(u64, Option<(usize, u64)>)> = given
-            .iter()
-            .map(|given| match given {
+        let mut named = names.finder();
+        // By module, an address in its file's terms, and by whom it was given.
+        let mut found: BTreeMap<usize, Vec<(u64, usize)>> = BTreeMap::new();
+        let mut asked = Vec::with_capacity(given.len());
+        for (number, given) in given.iter().enumerate() {
+            let (address, at) = match given {
                 Given::Address(address) => (*address, spans.at(address.wrapping_sub(back))),
                 Given::In(name, address) => {
-                    let found = names.find(name).and_then(|module| {
+                    let at = named.find(name).and_then(|module| {
                         let range = |section: &Section| section.address..section.address.saturating_add(section.size);
                         let loaded = || set.modules[module].loaded().map(range).collect();
                         let image = images.entry(module).or_insert_with(|| Image::new(loaded()));
                         Some((module, image.address(address.wrapping_sub(back))?))
                     });
-                    let loaded = found.map(|(module, address)| match set.modules[module].bias {
+                    let loaded = at.map(|(module, address)| match set.modules[module].bias {
                         Some(bias) if options.loaded => address.wrapping_add(bias),
                         _ => address,
                     });
-                    (loaded.map_or(*address, |loaded| loaded.wrapping_add(back)), found)
+                    (loaded.map_or(*address, |loaded| loaded.wrapping_add(back)), at)
                 }
-            })
-            .collect();
+            };
+            asked.push(Asked { address, found: None });
+            if let Some((module, address)) = at {
+                found.entry(module).or_default().push((address, number));
+            }
+        }
         let mut wanted: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
-        for (module, address) in found.iter().filter_map(|(_, found)| *found) {
-            wanted.entry(module).or_default().push(address);
+        for (module, mut found) in found {
+            found.sort_unstable();
+            let mut addresses: Vec<u64> = Vec::new();
+            for (address, given) in found {
+                if addresses.last() != Some(&address) {
+                    addresses.push(address);
+                }
+                asked[given].found = Some((module, addresses.len() - 1));
+            }
+            wanted.insert(module, addresses);
         }
-        for addresses in wanted.values_mut() {
-            addresses.sort_unstable();
-            addresses.dedup();
-        }
-        let number = |(module, address): (usize, u64)| {
-            let number = wanted.get(&module)?.binary_search(&address).ok()?;
-            Some((module, number))
-        };
-        let asked = |(address, found): (u64, Option<(usize, u64)>)| Asked { address, found: found.and_then(number) };
-        let given = found.into_iter().map(asked).collect();
         let ranges = ranges(&set, wanted.keys().copied());
-        Self { set, options, given, wanted, ranges }
+        Self { set, options, given: asked, wanted, ranges }
     }
 
     pub(super) fn ranges(&self) -> &[ScanRange] {
@@ -135,6 +140,27 @@ impl<'a> ModuleNames<'a> {
     /// machine.
     pub fn find(&self, name: &str) -> Option<usize> {
         self.paths.get(name).or_else(|| self.files.get(file_name(name))).copied()
+    }
+
+    /// Finds the modules of many addresses.
+    pub fn finder(&self) -> ModuleFinder<'_, 'a> {
+        ModuleFinder { names: self, last: None }
+    }
+}
+
+/// Finds one module after another. A name that several addresses have in common is looked up once for all that follow one another.
+#[derive(Debug)]
+pub struct ModuleFinder<'n, 'a> {
+    names: &'n ModuleNames<'a>,
+    last: Option<(&'n Arc<str>, Option<usize>)>,
+}
+
+impl<'n> ModuleFinder<'n, '_> {
+    pub fn find(&mut self, name: &'n Arc<str>) -> Option<usize> {
+        match self.last {
+            Some((known, number)) if Arc::ptr_eq(known, name) => number,
+            _ => self.last.insert((name, self.names.find(name))).1,
+        }
     }
 }
 

@@ -96,11 +96,11 @@ impl Symbolizer {
                     Entry::Vacant(new) => new.insert(Kept::new(&debug, &sorted)),
                     Entry::Occupied(known) => {
                         let kept = known.into_mut();
-                        kept.turn_to(&debug, &sorted);
+                        kept.turn_to(&sorted);
                         kept
                     }
                 };
-                let Found { part, unread: malformed, .. } = places(&debug, &source, kept, &sorted, stop);
+                let Found { part, unread: malformed, .. } = places(&debug, &source, kept, stop);
                 unread.extend(malformed.into_iter().map(|(range, reason)| (range.start, reason)));
                 let place = |Location { file, line, column }: Location| {
                     let file = part.texts.get(file? as usize)?.clone();
@@ -187,15 +187,14 @@ impl Symbolizer {
     }
 }
 
-/// What units tell of the places of addresses, in ascending order.
+/// What units tell of the places of the addresses that `kept` is for.
 pub(super) fn places<'a>(
     debug: &DebugInfo<'a>,
     source: &dyn Source<'a>,
     kept: &mut Kept,
-    addresses: &[u64],
     stop: &dyn Fn() -> bool,
 ) -> Found {
-    let question = Question { addresses, part: 0..kept.end(), spelling: Spelling::Demangled, functions: false };
+    let question = Question { part: 0..kept.end(), spelling: Spelling::Demangled, functions: false };
     look_up(debug, source, kept, &question, stop)
 }
 

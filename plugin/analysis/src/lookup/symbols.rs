@@ -3,7 +3,7 @@
 use super::part::Spelling;
 use super::wanted::Spans;
 use crate::describe::text_of;
-use crate::symbols::demangled;
+use crate::symbols::{demangled, telling};
 use object::{Object, ObjectSection, ObjectSymbol, ObjectSymbolTable, ReadRef, SymbolIndex, SymbolKind};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
@@ -108,7 +108,7 @@ pub fn look_up<'data, R: ReadRef<'data>>(
 
 struct Search<'a> {
     addresses: &'a [u64],
-    spans: Spans<'a>,
+    spans: Spans<&'a [u64]>,
     /// Symbols with a size that the address lies in.
     inside: Vec<Option<Found>>,
     /// Symbols without a size, by the first address that is not before them.
@@ -171,7 +171,7 @@ impl Search<'_> {
         let mut part = SymbolPart::default();
         let starts = self.starts.iter().enumerate().filter(|(_, start)| **start > 0);
         part.starts = starts.map(|(number, start)| (number as u32, *start)).collect();
-        let mut names: FxHashMap<&[u8], u32> = FxHashMap::default();
+        let mut names = Spelled::default();
         let mut nearest: Option<Found> = None;
         let slots = self.inside.into_iter().zip(self.below).zip(self.addresses);
         for (number, ((inside, below), wanted)) in slots.enumerate() {
@@ -180,19 +180,42 @@ impl Search<'_> {
             let Some(found) = inside.or(below) else { continue };
             let Found { address, rank, code, entry, .. } = found;
             let Some(name) = name(entry) else { continue };
-            let texts = &mut part.texts;
-            let name = *names.entry(name).or_insert_with(|| {
-                texts.push(spelled(&name[..name.len().min(LONGEST_NAME)], spelling));
-                (texts.len() - 1) as u32
-            });
+            let name = names.number(&name[..name.len().min(LONGEST_NAME)], spelling, &mut part.texts);
             part.found.push((number as u32, Candidate { sized: inside.is_some(), address, rank, code, name }));
         }
         part
     }
 }
 
-/// A symbol's name, or that of a function of debug information, as it is shown.
-pub fn spelled(name: &[u8], spelling: Spelling) -> String {
+/// Names as they are shown, by what in the file tells that: hundreds of copies of a function may differ in no more than a hash.
+#[derive(Debug, Default)]
+pub(super) struct Spelled {
+    whole: FxHashMap<Box<[u8]>, u32>,
+    stems: FxHashMap<Box<[u8]>, u32>,
+}
+
+impl Spelled {
+    /// The number, among `texts`, of the name of a symbol, or of a function of debug information, as it is shown; it is added if it
+    /// is not there.
+    pub(super) fn number(&mut self, name: &[u8], spelling: Spelling, texts: &mut Vec<String>) -> u32 {
+        let (key, names) = match spelling {
+            Spelling::Mangled => (name, &mut self.whole),
+            Spelling::Demangled => match telling(name) {
+                (stem, true) => (stem, &mut self.stems),
+                (whole, false) => (whole, &mut self.whole),
+            },
+        };
+        if let Some(known) = names.get(key) {
+            return *known;
+        }
+        let number = texts.len() as u32;
+        texts.push(spelled(name, spelling));
+        names.insert(key.into(), number);
+        number
+    }
+}
+
+fn spelled(name: &[u8], spelling: Spelling) -> String {
     match (spelling, std::str::from_utf8(name)) {
         (Spelling::Demangled, Ok(name)) => demangled(name),
         _ => text_of(name),

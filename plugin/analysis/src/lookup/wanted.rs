@@ -1,6 +1,6 @@
 //! The addresses that are looked up in one module, or in one of its units.
 
-use std::ops::Range;
+use std::ops::{Deref, Range};
 
 /// Addresses in ascending order, none of them twice.
 #[derive(Clone, Debug, Default)]
@@ -12,13 +12,14 @@ pub struct Wanted {
 
 impl Wanted {
     /// Those of `all`, the module's, that lie in any of `ranges`; without ranges all of them.
-    pub fn within(all: &[u64], ranges: Option<&[Range<u64>]>) -> Self {
+    pub fn within(all: &Spans<impl Deref<Target = [u64]>>, ranges: Option<&[Range<u64>]>) -> Self {
+        let (spans, all) = (all, &*all.addresses);
         let mut numbers: Vec<u32> = Vec::new();
         match ranges {
             None => numbers.extend(0..all.len() as u32),
             Some(ranges) => {
                 for range in ranges {
-                    let (first, last) = span(all, range);
+                    let (first, last) = spans.span(range);
                     numbers.extend(first as u32..last as u32);
                     // Ranges that lie over one another come from damage.
                     if numbers.len() > 2 * all.len() {
@@ -60,25 +61,25 @@ impl Wanted {
 
 /// Finds those of very many addresses that lie in one of very many ranges.
 #[derive(Clone, Debug)]
-pub struct Spans<'a> {
+pub struct Spans<A> {
     /// In ascending order.
-    addresses: &'a [u64],
+    addresses: A,
     /// What is left of an address, behind the first one, without so many bits is its bucket.
     shift: u32,
     /// Where each bucket begins, and where the last one ends.
     buckets: Vec<u32>,
 }
 
-impl<'a> Spans<'a> {
+impl<A: Deref<Target = [u64]>> Spans<A> {
     /// Of addresses in ascending order.
-    pub fn new(addresses: &'a [u64]) -> Self {
+    pub fn new(addresses: A) -> Self {
         let reach = addresses.last().map_or(0, |last| last - addresses[0]);
         // About as many buckets as addresses.
         let bits = u64::BITS - reach.leading_zeros();
         let shift = bits.saturating_sub(addresses.len().max(1).ilog2());
         let mut buckets = vec![0; (reach >> shift) as usize + 2];
         let mut next = 0;
-        for (number, address) in (0..).zip(addresses) {
+        for (number, address) in (0..).zip(&*addresses) {
             let bucket = ((address - addresses[0]) >> shift) as usize;
             while next <= bucket {
                 buckets[next] = number;
@@ -92,7 +93,7 @@ impl<'a> Spans<'a> {
     /// Where those that lie in `range` begin and end.
     pub fn span(&self, range: &Range<u64>) -> (usize, usize) {
         let Some(distance) = self.addresses.first().and_then(|first| range.start.checked_sub(*first)) else {
-            return span(self.addresses, range);
+            return span(&self.addresses, range);
         };
         let bucket = (distance >> self.shift) as usize;
         let [start, end] = match self.buckets.get(bucket..).and_then(|buckets| buckets.first_chunk()) {
@@ -100,7 +101,7 @@ impl<'a> Spans<'a> {
             None => [self.addresses.len(); 2],
         };
         let first = start + self.addresses[start..end].partition_point(|address| *address < range.start);
-        (first, behind(self.addresses, first, range.end))
+        (first, behind(&self.addresses, first, range.end))
     }
 }
 
@@ -138,7 +139,7 @@ mod tests {
             let (first, last) = span(&addresses, &(start..end));
             let expected: Vec<u64> = addresses.iter().copied().filter(|address| (start..end).contains(address)).collect();
             prop_assert_eq!(&addresses[first..last], expected);
-            prop_assert_eq!(Spans::new(&addresses).span(&(start..end)), (first, last));
+            prop_assert_eq!(Spans::new(&*addresses).span(&(start..end)), (first, last));
         }
 
         #[test]
@@ -150,7 +151,7 @@ mod tests {
             addresses.sort_unstable();
             addresses.dedup();
             let range = start..start.saturating_add(size);
-            prop_assert_eq!(Spans::new(&addresses).span(&range), span(&addresses, &range));
+            prop_assert_eq!(Spans::new(&*addresses).span(&range), span(&addresses, &range));
         }
     }
 }

@@ -6,24 +6,24 @@ use super::plan::Given;
 /// parentheses behind other words, as sanitizers write it), or else as the first number with `0x` or in brackets, or alone or at
 /// the beginning without (`7f12a0c01234`). `None` if it tells none.
 pub fn address_in(line: &str) -> Option<Given> {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let alone = words.len() == 1;
-    if let Some(given) = words.iter().find_map(|word| in_module(word, alone)) {
+    let words = || line.split_whitespace();
+    let alone = words().nth(1).is_none();
+    if let Some(given) = words().find_map(|word| in_module(word, alone)) {
         return Some(given);
     }
-    let number = words.iter().find_map(|word| {
+    let number = words().find_map(|word| {
         let word = word.trim_matches(|letter| "[](){}<>,:;".contains(letter));
         hex(word.strip_prefix("0x").or_else(|| word.strip_prefix("0X"))?)
     });
     // A short word of a longer line may be no number, though its letters are digits.
-    let bare = || words.first().filter(|word| alone || word.len() >= 8).and_then(|word| hex(word));
+    let bare = || words().next().filter(|word| alone || word.len() >= 8).and_then(hex);
     number.or_else(bare).map(Given::Address)
 }
 
 /// `MODULE+0xOFFSET` or `MODULE(+0xOFFSET)`, either of them in parentheses.
 pub fn in_module(word: &str, alone: bool) -> Option<Given> {
-    let (name, offset) = word.rsplit_once("+0x")?;
-    let offset = hex(offset.trim_end_matches(')'))?;
+    let (name, offset) = word.rsplit_once('+')?;
+    let offset = hex(offset.strip_prefix("0x")?.trim_end_matches(')'))?;
     let name = match name.strip_suffix('(') {
         Some(name) => name,
         None => name.trim_start_matches('('),

@@ -12,6 +12,7 @@ pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use demangle::telling;
 pub use demangle::{Demangler, demangled};
 pub use found::{Found, Place};
 pub use naming::{FUNCTION, HEAD, ModuleAddresses, Request, by_module, look_up, look_up_in};

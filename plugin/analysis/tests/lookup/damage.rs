@@ -36,7 +36,7 @@ fn look(sections: &Sections, addresses: &[u64]) -> (usize, usize) {
     let Ok(debug) = DebugInfo::load(source) else { return (0, 1) };
     let mut kept = Kept::new(&debug, addresses);
     let part = 0..sections.0[".debug_info"].len() as u64;
-    let question = Question { addresses, part, spelling: Spelling::Demangled, functions: true };
+    let question = Question { part, spelling: Spelling::Demangled, functions: true };
     // What goes on for ever is a failure, and stops.
     let until = Instant::now() + Duration::from_secs(20);
     let found = look_up(&debug, source, &mut kept, &question, &|| Instant::now() > until);
@@ -114,7 +114,7 @@ fn a_malformed_unit_costs_itself_and_is_said() {
     let debug = DebugInfo::load(source).unwrap();
     let mut kept = Kept::new(&debug, &addresses);
     let part = 0..sections.0[".debug_info"].len() as u64;
-    let question = Question { addresses: &addresses, part, spelling: Spelling::Demangled, functions: true };
+    let question = Question { part, spelling: Spelling::Demangled, functions: true };
     let found = look_up(&debug, source, &mut kept, &question, &|| false);
     let (range, reason) = &found.unread[0];
     assert_eq!(range.start, 0);

@@ -161,6 +161,7 @@ fn keep(modules: &mut Modules, given: &mut [Given], module: Option<&str>, loaded
         modules.modules.iter().enumerate().filter_map(|(index, module)| Some((module.base?, index))).collect();
     bases.sort_unstable();
     let names = names(modules);
+    let mut named = names.finder();
     let mut wanted = vec![false; modules.modules.len()];
     for given in given.iter() {
         match given {
@@ -171,7 +172,7 @@ fn keep(modules: &mut Modules, given: &mut [Given], module: Option<&str>, loaded
                 }
             }
             Given::In(name, _) => {
-                if let Some(index) = names.find(name) {
+                if let Some(index) = named.find(name) {
                     wanted[index] = true;
                 }
             }

@@ -51,6 +51,16 @@ pub fn demangled(name: impl AsRef<[u8]>) -> String {
     if Demangler::new().demangle(plain, &mut text) { shown(&text) } else { shown(plain) }
 }
 
+/// What of a name tells how it is shown, and whether that is not all of it: the hash at the end of one of Rust is not, nor what
+/// compilers append to that. Names that have the same in common are shown alike.
+pub fn telling(name: &[u8]) -> (&[u8], bool) {
+    let marks = name.iter().take_while(|byte| matches!(byte, b'.' | b'$')).count();
+    match rust::without_hash(&name[marks..]) {
+        Some(stem) => (&name[..marks + stem.len()], true),
+        None => (name, false),
+    }
+}
+
 /// A name without its version. One that begins with an `@` has none.
 pub fn without_version(name: &[u8]) -> &[u8] {
     match memchr::memchr(b'@', name) {

@@ -44,6 +44,23 @@ fn legacy(mangled: &str) -> Option<&str> {
     (before.ends_with("17h") && digits.count_ones() >= 5).then(|| &mangled[.."_ZN".len() + end + 1])
 }
 
+/// Of a legacy name, what comes before its hash: that tells how it is shown. `None` if it is none that can be demangled.
+pub(super) fn without_hash(mangled: &[u8]) -> Option<&[u8]> {
+    let plain = legacy(std::str::from_utf8(mangled).ok()?).filter(|plain| plain.is_ascii())?.as_bytes();
+    let hash = plain.len() - "17h0123456789abcdefE".len();
+    let mut at = "_ZN".len();
+    while at < hash {
+        let mut length = 0usize;
+        let digits = at;
+        while let Some(digit) = plain.get(at).filter(|byte| byte.is_ascii_digit()) {
+            length = length.checked_mul(10)?.checked_add(usize::from(digit - b'0'))?;
+            at += 1;
+        }
+        at = at.checked_add(length).filter(|_| at > digits)?;
+    }
+    (at == hash).then(|| &mangled[..hash])
+}
+
 /// Text that is written to bytes.
 struct Text<'a>(&'a mut Vec<u8>);
 

@@ -113,8 +113,47 @@ fn mangled() -> impl Strategy<Value = String> {
     prop::collection::vec(part, 0..40).prop_map(|parts| format!("_Z{}", parts.concat()))
 }
 
+#[test]
+fn all_of_a_name_is_telling_but_the_hash_of_one_of_rust() {
+    let hashed = ["_ZN1a2bc17h0123456789abcdefE", "_ZN1a2bc17hfedcba9876543210E.llvm.9"];
+    assert_eq!(hashed.map(|name| telling(name.as_bytes())), [(&b"_ZN1a2bc"[..], true); 2]);
+    // The second is malformed: a part of it is longer than what is left.
+    for whole in ["_ZN1a2bcE", "_ZN1a9bc17h0123456789abcdefE", "_RNvCs1234_7mycrate3foo", "main", ""] {
+        assert_eq!(telling(whole.as_bytes()), (whole.as_bytes(), false));
+    }
+}
+
+/// Names of which some are Rust's, some nearly, and some have the same before their hashes.
+fn nearly_rust() -> impl Strategy<Value = String> {
+    let part = prop_oneof![
+        Just("3foo"),
+        Just("1E"),
+        Just("1."),
+        Just("2$LT$"),
+        Just("0"),
+        Just("17h"),
+        Just("E"),
+        Just("\u{e9}")
+    ];
+    let hash =
+        prop_oneof![Just("17h0123456789abcdef"), Just("17hfedcba9876543210"), Just("17h0000000000000001"), Just("")];
+    let end = prop_oneof![Just("E"), Just("E.llvm.1"), Just("E.cold"), Just(""), Just("E@V")];
+    let start = prop_oneof![Just("_ZN"), Just("._ZN"), Just("_Z"), Just("")];
+    (start, proptest::collection::vec(part, 0..3), hash, end)
+        .prop_map(|(start, parts, hash, end)| format!("{start}{}{hash}{end}", parts.concat()))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4096, ..ProptestConfig::default() })]
+
+    #[test]
+    fn names_of_which_the_same_is_telling_are_shown_alike(names in proptest::collection::vec(nearly_rust(), 2..20)) {
+        for one in &names {
+            for other in names.iter().filter(|other| telling(one.as_bytes()) == telling(other.as_bytes())) {
+                prop_assert_eq!(demangled(one), demangled(other), "{} {}", one, other);
+            }
+        }
+    }
 
     #[test]
     fn no_name_makes_it_panic(name in mangled()) {
