@@ -77,7 +77,9 @@ fn search(
             let last = (block.end.saturating_add(LONGEST).min(code.end()) - code.address) as usize;
             filter.find(&code.bytes[first..last], block.start, |place| {
                 let place = block.start + place as u64;
-                spans.push(AddressRange::new(place.saturating_sub(LONGEST).max(block.start), place + 1));
+                // What begins in the next block is decoded with that.
+                let end = (place + 1).min(block.end);
+                spans.push(AddressRange::new(place.saturating_sub(LONGEST).max(block.start), end));
             });
         }
         let whole = joined(spans).into_iter().all(|span| {
@@ -217,6 +219,32 @@ mod tests {
         let spans = vec![range(40, 56), range(0, 10), range(8, 9), range(24, 25), range(30, 41)];
         assert_eq!(joined(spans), [range(0, 56)]);
         assert_eq!(joined(vec![range(25, 26), range(0, 10)]), [range(0, 10), range(25, 26)]);
+    }
+
+    /// An instruction around the end of a block, and its address in it, may lie in either.
+    #[test]
+    fn what_begins_at_a_blocks_end_is_found_wherever_that_is() {
+        let bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        let file = Elf::parse(&bytes[..]).unwrap();
+        let (known, start) = (Known::default(), 1_u64 << 46);
+        let boundaries = Boundaries::new(&file, Vec::new, &known);
+        let section = start..start + 3 * BLOCK;
+        let within = AddressRange::new(section.start, section.end);
+        let target = Target::Place { module: 0, range: AddressRange::sized(start + 64, 1) };
+        let linkage = Linkage::direct(&file, 0, &[Named { target, names: Vec::new() }]);
+        for place in BLOCK - 20..BLOCK + 20 {
+            let mut code = vec![0x90; 3 * BLOCK as usize];
+            // Two calls, one behind the other.
+            for at in [place, place + 5] {
+                let distance = 64_u32.wrapping_sub(at as u32 + 5).to_le_bytes();
+                code[at as usize] = 0xe8;
+                code[at as usize + 1..at as usize + 5].copy_from_slice(&distance);
+            }
+            let code = Code { bytes: &code, address: start, section: section.clone() };
+            let (found, _) = scan(&code, within, &linkage, &boundaries, Kinds::ALL, &|| false);
+            let found: Vec<u64> = found.iter().map(|reference| reference.address - start).collect();
+            assert_eq!(found, [place, place + 5]);
+        }
     }
 
     /// However much is asked about, no code is decoded again and again.
