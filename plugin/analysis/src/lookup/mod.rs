@@ -21,6 +21,7 @@ use crate::files::{FileAnalysis, scanned};
 use crate::plan::{Analysis, ScanRange, Scanned, Task};
 use crate::report::{LookupRow, Results, Stop};
 use crate::symbols::table::entry_size;
+use crate::xrefs::Elf;
 use object::elf;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -175,8 +176,14 @@ impl Lookup {
         let spelling = self.options.spelling;
         let data = files.data(module, table.file).map_err(|error| error.to_string())?;
         let file = object::File::parse(data).map_err(|error| error.to_string())?;
-        let found = symbols::look_up(&file, dynamic, entries, addresses, spelling);
-        Ok((LookupPartial::Symbols(module, found), Vec::new(), None))
+        let mut found = symbols::look_up(&file, dynamic, entries, addresses, spelling);
+        let mut unread = Vec::new();
+        // What the dynamic symbols' stubs are of goes with the first of them.
+        if dynamic && part.start == 0 {
+            let stubs = Elf::parse(data).and_then(|file| symbols::add_stubs(&mut found, &file, addresses, spelling));
+            unread.extend(stubs.err().map(|reason| (part, format!("stubs of the PLT are not named: {reason}"))));
+        }
+        Ok((LookupPartial::Symbols(module, found), unread, None))
     }
 }
 

@@ -1,9 +1,10 @@
 //! The symbols of a module's tables that addresses lie in.
 
 use super::part::Spelling;
-use super::wanted::Spans;
+use super::wanted::{Spans, span};
 use crate::describe::text_of;
 use crate::symbols::{demangled, telling};
+use crate::xrefs::{Elf, stubs};
 use object::{Object, ObjectSection, ObjectSymbol, ObjectSymbolTable, ReadRef, SymbolIndex, SymbolKind};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
@@ -104,6 +105,35 @@ pub fn look_up<'data, R: ReadRef<'data>>(
         search.offer(entry as u32, &symbol, &ends);
     }
     search.finish(spelling, |entry| table.symbol_by_index(SymbolIndex(entry as usize)).ok()?.name_bytes().ok())
+}
+
+/// Adds the names of stubs of the PLT that `addresses`, in ascending order, lie in: that of the function, and `@plt`.
+///
+/// # Errors
+/// If a table that tells of them is damaged; a fragment that says which.
+pub fn add_stubs<'data, R: ReadRef<'data>>(
+    part: &mut SymbolPart,
+    file: &Elf<R>,
+    addresses: &[u64],
+    spelling: Spelling,
+) -> Result<(), String> {
+    let within = |range: &Range<u64>| span(addresses, range);
+    let wanted = |range: &Range<u64>| {
+        let (first, last) = within(range);
+        first < last
+    };
+    for stub in stubs(file, wanted)? {
+        let (first, last) = within(&stub.range);
+        if first == last {
+            continue;
+        }
+        let name = &stub.name[..stub.name.len().min(LONGEST_NAME)];
+        part.texts.push(format!("{}@plt", spelled(name, spelling)));
+        let name = (part.texts.len() - 1) as u32;
+        let candidate = Candidate { sized: true, address: stub.range.start, rank: 0, code: true, name };
+        part.found.extend((first..last).map(|number| (number as u32, candidate)));
+    }
+    Ok(())
 }
 
 struct Search<'a> {

@@ -17,6 +17,7 @@ mod pointers;
 mod question;
 mod relocations;
 mod search;
+mod stubs;
 
 pub use boundaries::{Boundaries, Known, code_symbols};
 pub use code::{Code, scan, sweep};
@@ -25,6 +26,7 @@ pub use linkage::{Linkage, Way, names};
 pub use pointers::{holds_pointers, relocated, words};
 pub use question::{NamedSymbol, QuestionError, SymbolText, Targets};
 pub use search::{Found, OtherMachine, Xrefs, XrefsMerge, XrefsOptions, XrefsPartial, XrefsScanner};
+pub use stubs::{Stub, stubs};
 
 use serde::{Deserialize, Serialize};
 use target::AddressRange;

@@ -7,5 +7,6 @@ mod damage;
 mod large;
 mod lines;
 mod search;
+mod stubs;
 mod symbolizer;
 mod variables;

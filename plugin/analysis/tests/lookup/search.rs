@@ -30,15 +30,20 @@ pub fn run<A: FileAnalysis>(plan: &A, files: &Files, size: u64) -> (Vec<A::Item>
     (items, outcome)
 }
 
-/// What is at file addresses of a program.
+/// What is at file addresses of a program, with names as the linker knows them.
 pub fn look_up(program: &Path, addresses: &[u64], size: u64) -> (Vec<LookupRow>, Vec<Skip>) {
+    search_for(program, addresses, Spelling::Mangled, size)
+}
+
+/// The same, with names that are spelled so.
+pub fn search_for(program: &Path, addresses: &[u64], spelling: Spelling, size: u64) -> (Vec<LookupRow>, Vec<Skip>) {
     let surveyed = surveyed(program);
     assert_eq!(surveyed.problems, Vec::<String>::new());
     let set = FileSet::new(vec![surveyed]);
     let files = Files::new(set.clone(), Vec::new(), Access::Mapped, None);
     let path = program.to_str().unwrap();
     let given: Vec<Given> = addresses.iter().map(|address| Given::In(path.into(), *address)).collect();
-    let options = LookupOptions { spelling: Spelling::Mangled, returns: false, loaded: false, limit: u64::MAX };
+    let options = LookupOptions { spelling, returns: false, loaded: false, limit: u64::MAX };
     let plan = Lookup::new(set, &given, options);
     let (rows, outcome) = run(&plan, &files, size);
     assert_eq!(rows.len(), addresses.len());
