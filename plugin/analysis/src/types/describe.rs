@@ -73,6 +73,9 @@ pub(super) fn rows(
                         lacking.extend(more);
                     }
                 }
+                let path = &types.set.modules[module].path;
+                let file = path.rsplit('/').next().unwrap_or(path);
+                scanner.unread.extend(lines.unread().into_iter().map(|reason| format!("{file} .debug_line: {reason}")));
             }
             if lacking.is_empty() {
                 break;

@@ -284,6 +284,10 @@ impl FileAnalysis for Types {
         Results::Types(describe::rows(self, scanner, items, files, stop))
     }
 
+    fn unread(&self, scanner: &mut TypesScanner) -> Vec<String> {
+        std::mem::take(&mut scanner.unread).into_iter().collect()
+    }
+
     fn plain(&self, items: Vec<Item>) -> Results {
         Results::Types(items.iter().map(|item| describe::plain(&self.set, item)).collect())
     }

@@ -10,7 +10,7 @@ use gimli::constants as dw;
 use gimli::{DebugInfo as InfoSection, DebugTypes, Reader as _, Section as _, UnitType};
 use serde::{Deserialize, Serialize};
 use std::cell::{OnceCell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 use target::modules::InflatedSections;
@@ -23,6 +23,9 @@ const MOST_OUTLINES: usize = 64;
 
 /// As many tables of abbreviations are kept.
 const MOST_TABLES: usize = 1024;
+
+/// So many names that cannot be read are told of a unit.
+const MOST_DAMAGE: usize = 3;
 
 /// Which sections a unit is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -59,6 +62,8 @@ pub(super) struct Scope<'a> {
     info: OnceCell<Arc<UnitTable>>,
     types: OnceCell<Arc<UnitTable>>,
     signatures: OnceCell<HashMap<u64, UnitPlace>>,
+    /// Why names could not be read, as fragments, since that was asked last.
+    damage: RefCell<BTreeSet<String>>,
 }
 
 /// The debug information of one module. It is made for one task, and keeps what it reads.
@@ -86,7 +91,25 @@ pub(super) struct Located<'a> {
 
 impl<'a> Scope<'a> {
     fn new(id: ScopeId, dwarf: Arc<Dwarf<'a>>) -> Self {
-        Self { id, dwarf, info: OnceCell::new(), types: OnceCell::new(), signatures: OnceCell::new() }
+        let (info, types, signatures, damage) = Default::default();
+        Self { id, dwarf, info, types, signatures, damage }
+    }
+
+    /// Why names could not be read since this was asked last, as fragments.
+    pub(super) fn take_damage(&self) -> BTreeSet<String> {
+        std::mem::take(&mut *self.damage.borrow_mut())
+    }
+
+    /// Takes down that a name could not be read. There may be as many as there are entries, so only some are kept.
+    #[cold]
+    fn damaged(&self, section: &str, offset: Option<usize>) {
+        let mut damage = self.damage.borrow_mut();
+        if damage.len() < MOST_DAMAGE {
+            damage.insert(match offset {
+                Some(offset) => format!("a name is at 0x{offset:x} of {section}, where none is, or it has no end"),
+                None => format!("a name has a number of {section} that is not there"),
+            });
+        }
     }
 
     pub(super) fn section(&self, types: bool) -> Slice<'a> {
@@ -373,25 +396,35 @@ impl<'a> Program<'a> {
 }
 
 impl<'a> Unit<'a> {
-    /// The bytes of a string; none if it is cut off or not where it should be.
+    /// The bytes of a string; none if it is cut off or not where it should be, which its scope then tells.
     pub(super) fn text(&self, text: Text) -> &'a [u8] {
         let dwarf = &self.scope.dwarf;
-        let (section, offset) = match text {
+        let (section, name, offset) = match text {
             Text::None => return &[],
-            Text::Here(offset) => (self.bytes, offset),
-            Text::Str(offset) => (dwarf.debug_str.reader().slice(), offset),
-            Text::Line(offset) => (dwarf.debug_line_str.reader().slice(), offset),
+            Text::Here(offset) => (self.bytes, ".debug_info", offset),
+            Text::Str(offset) => (dwarf.debug_str.reader().slice(), ".debug_str", offset),
+            Text::Line(offset) => (dwarf.debug_line_str.reader().slice(), ".debug_line_str", offset),
             Text::Index(index) => match self.string_offset(index) {
-                Some(offset) => (dwarf.debug_str.reader().slice(), offset),
-                None => return &[],
+                Some(offset) => (dwarf.debug_str.reader().slice(), ".debug_str", offset),
+                None => {
+                    self.scope.damaged(".debug_str_offsets", None);
+                    return &[];
+                }
             },
             Text::Alternate(offset) => match &dwarf.sup {
-                Some(alternate) => (alternate.debug_str.reader().slice(), offset),
+                Some(alternate) => (alternate.debug_str.reader().slice(), ".debug_str of the alternate file", offset),
+                // The survey says that it is missing.
                 None => return &[],
             },
         };
         let rest = section.get(offset..).unwrap_or_default();
-        memchr::memchr(0, rest).map_or(&[], |end| &rest[..end])
+        match memchr::memchr(0, rest) {
+            Some(end) => &rest[..end],
+            None => {
+                self.scope.damaged(name, Some(offset));
+                &[]
+            }
+        }
     }
 
     /// Its part of .debug_str_offsets, or more; `None` if it cannot be told where that ends.

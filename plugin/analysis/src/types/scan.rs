@@ -15,7 +15,7 @@ use crate::dwarf::cursor::Malformed;
 use crate::dwarf::{DwarfError, UnitTable};
 use gimli::{Section as _, constants as dw};
 use rustc_hash::{FxHashMap, FxHashSet};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -41,12 +41,14 @@ pub struct TypesScanner {
     indexes: HashMap<(bool, u64), Option<Arc<Index>>>,
     /// Where it defines what units of it only declare, as far as that was looked for.
     pub(super) defined: Known,
+    /// What could not be read for rows, and has not been told yet.
+    pub(super) unread: BTreeSet<String>,
 }
 
 impl TypesScanner {
     pub(super) fn new(pattern: Pattern) -> Self {
-        let (tables, strings, imported, paddings, indexes, defined) = Default::default();
-        Self { pattern, module: None, tables, strings, imported, paddings, indexes, defined }
+        let (tables, strings, imported, paddings, indexes, defined, unread) = Default::default();
+        Self { pattern, module: None, tables, strings, imported, paddings, indexes, defined, unread }
     }
 
     /// Forgets what is not about `module`.
@@ -190,7 +192,10 @@ impl<'s, 'a, T: Taker> Scan<'s, 'a, T> {
             if (self.stop)() {
                 return Some(offset);
             }
-            match self.all_of(id) {
+            let before = self.unread.len();
+            let done = self.all_of(id);
+            self.place_unread(before, offset);
+            match done {
                 Ok(()) => {}
                 Err(Malformed::Stopped) => return Some(offset),
                 Err(error) => self.unread.push((offset..offset + 1, format!("unit at 0x{offset:x}: {error}"))),
@@ -240,6 +245,10 @@ impl<'s, 'a, T: Taker> Scan<'s, 'a, T> {
         let parts = program.split(skeleton).map_err(malformed)?;
         // One that is malformed costs none of the others.
         let done: Vec<_> = parts.into_iter().map(|id| scan.all_of(id)).collect();
+        let unread = std::mem::take(&mut scan.unread).into_iter().map(|(_, reason)| reason);
+        let unread = unread
+            .map(|reason| (skeleton..skeleton + 1, format!("split part of the unit at 0x{skeleton:x}: {reason}")));
+        self.unread.extend(unread);
         done.into_iter().collect()
     }
 
@@ -252,18 +261,38 @@ impl<'s, 'a, T: Taker> Scan<'s, 'a, T> {
                 false => self.split(place.offset),
             };
         }
-        let strings = self.strings(scope);
-        let hits = search(self.program, &unit, &mut self.scanner.pattern, strings.as_deref(), self.stop)?;
+        let done = self.entries(&unit);
+        // What else is known of the types is found all the same.
+        for reason in scope.take_damage() {
+            let at = place.offset;
+            self.unread.push((at..at + 1, format!("unit at 0x{at:x}: {reason}")));
+        }
+        done
+    }
+
+    /// Goes through the entries of a unit.
+    fn entries(&mut self, unit: &Rc<Unit<'a>>) -> Result<(), Malformed> {
+        let strings = self.strings(&unit.scope);
+        let hits = search(self.program, unit, &mut self.scanner.pattern, strings.as_deref(), self.stop)?;
         for (number, hit) in hits.found.iter().enumerate() {
             if number % OFTEN == 0 && (self.stop)() {
                 return Err(Malformed::Stopped);
             }
-            self.hit(&unit, hit, hits.names.get(hit.name.clone()).unwrap_or_default())?;
+            self.hit(unit, hit, hits.names.get(hit.name.clone()).unwrap_or_default())?;
         }
         for import in hits.imports {
-            self.import(import)?;
+            let before = self.unread.len();
+            let done = self.import(import);
+            self.place_unread(before, unit.place.offset);
+            done?;
         }
         Ok(())
+    }
+
+    /// Says of what could not be read since there was so much of it that it belongs to what is at `offset` of this section: it is in
+    /// another one.
+    fn place_unread(&mut self, before: usize, offset: u64) {
+        self.unread[before..].iter_mut().for_each(|(range, _)| *range = offset..offset + 1);
     }
 
     /// Goes through a unit of the alternate file, unless it has been gone through.
@@ -337,11 +366,11 @@ impl Scan<'_, '_, Builder> {
             }
             // Of what units refer to, next to nothing is in others.
             scan.digests = Digests::default();
-            let mark = scan.taker.mark();
+            let (mark, unread) = (scan.taker.mark(), scan.unread.len());
             let taken = scan.unit(scope, place);
             match taken {
-                Ok(()) => scan.taker.end_unit(mark, place.offset),
-                Err(_) => scan.taker.drop_unit(mark),
+                Ok(()) if scan.unread.len() == unread => scan.taker.end_unit(mark, place.offset),
+                _ => scan.taker.drop_unit(mark),
             }
             taken
         })

@@ -174,7 +174,7 @@ fn answer(analysis: &Types, files: &Files, mut outcome: Outcome<<Types as Analys
         rows,
         total: analysis.total(&outcome.merge),
         notes: analysis.notes(&outcome.merge),
-        problems: surveyed.chain(skipped).collect(),
+        problems: surveyed.chain(skipped).chain(analysis.unread(&mut scanner)).collect(),
     }
 }
 
