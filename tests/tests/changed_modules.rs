@@ -133,6 +133,7 @@ fn a_core_file_does_not_take_a_rebuilt_library_for_its_own() {
         // Of what is not known to be code of any file, nobody knows who refers to it.
         let error = session.fails(&format!("mp-scan {}", commands[4]));
         assert!(error.contains("is in no section of the "), "{error}");
+        assert!(error.contains("0.so was rebuilt since it was loaded"), "{error}");
         // In another session the library is there once more, and nothing that was kept is of the other.
         build(loaded.folder.path(), BEFORE, options);
         let mut session = Session::start();

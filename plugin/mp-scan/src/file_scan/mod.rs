@@ -18,7 +18,7 @@ use crate::step::Step;
 use crate::task_executor::TaskExecutor;
 use analysis::files::{Answer, FileAnalysis, Request, Setup, in_files};
 use analysis::{Columns, Cut, Driver, Executor, InProcess, Outcome, Report, Results, Stats, Stop, TargetInfo};
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use describing::{Describing, Hands, Local};
 pub use inflated::Inflated;
 use multiprocessing::Pool;
@@ -141,7 +141,14 @@ impl<A: FileAnalysis + Clone> FileScan<A> {
     /// What is next after the survey.
     fn plan(&mut self, plan: MakeAnalysis<A>, (set, inflated): Found) -> Result<Stage<A>> {
         note_problems(&mut self.notes, &set);
-        let analysis = Arc::new(plan(set)?);
+        let problems: Vec<String> = set.modules.iter().flat_map(|module| module.problems.iter().cloned()).collect();
+        // What is not there may be in a file that is not read.
+        let analysis = plan(set).map_err(|error| match &problems[..] {
+            [] => error,
+            [why] => anyhow!("{error:#}; {why}"),
+            [why, ..] => anyhow!("{error:#}; {why}; {} more files have problems", problems.len() - 1),
+        });
+        let analysis = Arc::new(analysis?);
         let cache = || self.cache.clone().map(|(folder, limit)| Cache::open(folder, limit));
         let files = |cache| Files::new(analysis.set().clone(), Vec::new(), Access::Pread, cache);
         let (executor, hands): (Box<dyn Executor<A> + Send>, _) = match &self.force {
@@ -196,7 +203,7 @@ impl<A: FileAnalysis + Clone> Scan for FileScan<A> {
                 Ok(None) => Stage::Surveying(plan),
                 Ok(Some(surveyed)) => {
                     let plan = plan.map(|plan| self.plan(plan, surveyed));
-                    plan.unwrap_or_else(|| Err(anyhow::anyhow!("surveyed twice"))).unwrap_or_else(failed)
+                    plan.unwrap_or_else(|| Err(anyhow!("surveyed twice"))).unwrap_or_else(failed)
                 }
                 Err(error) => failed(error),
             },

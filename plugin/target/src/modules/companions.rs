@@ -114,14 +114,14 @@ fn check_debug_file(survey: &mut Survey<'_>, main: &Elf, path: &Path, crc: Optio
         }
     };
     if let Some(wrong) = wrong {
-        survey.found.problems.push(format!("{} {wrong}", candidate.path));
+        survey.note(format!("{} {wrong}", candidate.path));
         return None;
     }
     let text = |elf: &Elf| elf.sections.iter().find(|section| section.name == ".text").map(|section| section.address);
     if text(main).zip(text(&elf)).is_some_and(|(main, debug)| main != debug) {
         let what =
             format!("{} has other addresses than {}, which was prelinked since", candidate.path, survey.module.path);
-        survey.found.problems.push(what);
+        survey.note(what);
         return None;
     }
     Some((candidate, elf))
@@ -144,7 +144,7 @@ fn alternate(survey: &mut Survey<'_>, path: &str, elf: &Elf) {
                     "{} is not what the debug information of {} goes on in",
                     candidate.path, survey.module.path
                 );
-                survey.found.problems.push(what);
+                survey.note(what);
             }
             None => {}
         }

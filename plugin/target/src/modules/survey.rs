@@ -58,7 +58,14 @@ impl<'a> Survey<'a> {
     }
 
     pub(super) fn problem(&mut self, path: &str, what: impl std::fmt::Display) {
-        self.found.problems.push(format!("{path}: {what}"));
+        self.note(format!("{path}: {what}"));
+    }
+
+    /// Takes down a problem, once: a file may be looked at for several reasons.
+    pub(super) fn note(&mut self, problem: String) {
+        if !self.found.problems.contains(&problem) {
+            self.found.problems.push(problem);
+        }
     }
 
     fn main_file(&mut self) {
