@@ -59,6 +59,41 @@ fn a_program_without_a_process_is_looked_up_by_file_addresses() {
 }
 
 #[test]
+fn a_symbol_is_looked_up_without_the_debuggers_symbols() {
+    let mut session = Session::start();
+    let program = compile("symbols.cpp");
+    session.ok("settings set target.preload-symbols false");
+    session.ok(&format!("target create {}", program.display()));
+    let symbols = |session: &mut Session, words: &str| {
+        let report = session.json(&format!("mp-scan lookup {words}"));
+        results(&report).iter().map(|row| (row["symbol"].clone(), row["offset"].clone())).collect::<Vec<_>>()
+    };
+    let perimeter = ("shapes::Polygon<int, 3u>::perimeter() const".into(), 0.into());
+    let mangled = "_ZNK6shapes7PolygonIiLj3EE9perimeterEv";
+    let words = format!("'shapes::Polygon<int, 3u>::perimeter' {mangled} main+1 plain_c --workers 1");
+    let [one, other, main, plain] = &symbols(&mut session, &words)[..] else { panic!("four results") };
+    assert_eq!((one, other), (&perimeter, &perimeter));
+    assert_eq!(*main, ("main".into(), 1.into()));
+    assert!(["plain_c", "weak_alias"].contains(&plain.0.as_str().unwrap()), "{plain:?}");
+    // Reading its symbols would take the debugger seconds, of a large program: it has not read them.
+    let statistics: Value = serde_json::from_str(&session.ok("statistics dump")).expect("statistics are JSON");
+    let module = &statistics["modules"].as_array().expect("there are modules")[0];
+    assert_eq!(module["path"].as_str(), program.to_str(), "{module}");
+    for nothing in ["symbolTableSymbolCount", "symbolTableParseTime"] {
+        assert_eq!(module[nothing].as_f64(), Some(0.0), "{module}");
+    }
+    session.ok("breakpoint set --name main");
+    session.ok("run");
+    let [live] = &symbols(&mut session, "main --module symbols")[..] else { panic!("one result") };
+    assert_eq!(*live, ("main".into(), 0.into()));
+    // A register and a variable come before symbols.
+    let here = symbols(&mut session, "$pc rip");
+    assert_eq!(here[0], here[1]);
+    assert_eq!(here[0].0, "main");
+    assert!(session.fails("mp-scan lookup main --module libc.so.6").contains("no symbol 'main'"));
+}
+
+#[test]
 fn load_addresses_of_a_process_and_of_its_core_file_are_looked_up() {
     let mut seen = BTreeSet::new();
     for _ in 0..2 {
@@ -197,7 +232,11 @@ fn what_cannot_be_looked_up_is_one_line() {
     let program = compile("needles.c");
     session.ok(&format!("target create {}", program.display()));
     assert!(session.fails("mp-scan lookup").starts_with("nothing to look up: "));
-    assert!(session.fails("mp-scan lookup nonsense").contains("'nonsense' is not a number"));
+    let unknown = "no symbol 'nonsense' in the one module; see `mp-scan symbols` for what there is";
+    assert!(session.fails("mp-scan lookup nonsense").contains(unknown));
+    assert!(
+        session.fails("mp-scan lookup __libc_start_main").contains("' is only used, not defined, in the one module")
+    );
     assert!(session.fails("mp-scan lookup --file /no/such/file").starts_with("cannot read /no/such/file: "));
     assert!(session.fails("mp-scan lookup --file /dev/null").starts_with("no line of /dev/null has an address"));
     assert!(session.fails("mp-scan lookup 1 --module libnone.so").starts_with("no module 'libnone.so' among "));

@@ -49,37 +49,65 @@ fn hex(addresses: &[u64]) -> String {
 /// # Errors
 /// Why it means none.
 pub fn resolve(context: &Context, text: &str) -> Result<u64, AddressError> {
+    let why = match without_symbols(context, text)? {
+        Meaning::Address(address) => return Ok(address),
+        Meaning::Unknown(why) => why,
+    };
+    let text = text.trim();
+    let (base, offset) = split(text);
+    match symbol(context, base)? {
+        Some(address) => plus(text, address, offset),
+        None => Err(AddressError::Unknown { text: text.to_owned(), why }),
+    }
+}
+
+/// What a text means but for symbols.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    Address(u64),
+    /// No number, no register and no variable: why it is not the last, where there is a frame.
+    Unknown(Option<Error>),
+}
+
+/// As [`resolve`], but for symbols, so that the debugger reads none.
+///
+/// # Errors
+/// If it means something that is no address.
+pub fn without_symbols(context: &Context, text: &str) -> Result<Meaning, AddressError> {
     let text = text.trim();
     if text.is_empty() {
         return Err(AddressError::Empty);
     }
     if context.expression {
-        return expression(context, text);
+        return expression(context, text).map(Meaning::Address);
     }
     if let Some(number) = number(text) {
-        return Ok(number);
+        return Ok(Meaning::Address(number));
     }
-    let (base, offset) = match text.rsplit_once('+').map(|(base, offset)| (base.trim(), number(offset.trim()))) {
-        Some((base, Some(offset))) => (base, offset),
-        _ => (text, 0),
-    };
-    let plus =
-        |address: u64| address.checked_add(offset).ok_or_else(|| AddressError::Overflow { text: text.to_owned() });
+    let (base, offset) = split(text);
     if let Some(address) = register(context, base) {
-        return plus(address);
+        return plus(text, address, offset).map(Meaning::Address);
     }
-    let why = match context.frame.map(|frame| frame.variable(text)) {
+    match context.frame.map(|frame| frame.variable(text)) {
         Some(Ok(value)) => {
             let type_name = || AddressError::NotAddress { text: text.to_owned(), type_name: value.type_name() };
-            return value.address().ok_or_else(type_name);
+            value.address().map(Meaning::Address).ok_or_else(type_name)
         }
-        Some(Err(why)) => Some(why),
-        None => None,
-    };
-    match symbol(context, base)? {
-        Some(address) => plus(address),
-        None => Err(AddressError::Unknown { text: text.to_owned(), why }),
+        Some(Err(why)) => Ok(Meaning::Unknown(Some(why))),
+        None => Ok(Meaning::Unknown(None)),
     }
+}
+
+/// What stands before an offset, and the offset.
+fn split(text: &str) -> (&str, u64) {
+    match text.rsplit_once('+').map(|(base, offset)| (base.trim(), number(offset.trim()))) {
+        Some((base, Some(offset))) => (base, offset),
+        _ => (text, 0),
+    }
+}
+
+fn plus(text: &str, address: u64, offset: u64) -> Result<u64, AddressError> {
+    address.checked_add(offset).ok_or_else(|| AddressError::Overflow { text: text.to_owned() })
 }
 
 /// A number in decimal, or in hex after `0x`, with `_` between digits where one likes.

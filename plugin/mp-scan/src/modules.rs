@@ -7,6 +7,7 @@ use analysis::files::is_named;
 use analysis::{TargetInfo, TargetKind};
 use anyhow::{Result, bail};
 use lldb::Target;
+use lldb::address::{self, Meaning};
 use std::path::PathBuf;
 use target::modules::{Module, Search, loaded_build_id, loaded_head};
 use target::{AddressSpace, ReadMemory};
@@ -73,18 +74,22 @@ impl Modules {
         Ok(Self { info, modules, search: Search { pid, debug_folders }, warnings, target, process })
     }
 
-    /// The address that `text` means: a load address where there is a process, else a file address.
+    /// The address that `text` means if it is no symbol, which is not looked for: a load address where there is a process, else a
+    /// file address. `None` if it may only be a symbol.
     ///
     /// # Errors
-    /// If it means none.
-    pub fn address(&self, text: &str, module: Option<&str>) -> Result<u64> {
+    /// If it means something that is no address.
+    pub fn address(&self, text: &str) -> Result<Option<u64>> {
         let (expression, text) = match text.strip_prefix(EXPRESSION) {
             Some(expression) => (true, expression),
             None => (false, text),
         };
         let frame = self.process.as_ref().and_then(|process| process.frame.as_ref());
-        let context = lldb::address::Context { target: &self.target, frame, module, expression };
-        Ok(lldb::address::resolve(&context, text)?)
+        let context = address::Context { target: &self.target, frame, module: None, expression };
+        Ok(match address::without_symbols(&context, text)? {
+            Meaning::Address(address) => Some(address),
+            Meaning::Unknown(_) => None,
+        })
     }
 
     /// Leaves those that `name` names, by file name or path. Without a name, all.

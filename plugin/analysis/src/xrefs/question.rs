@@ -40,6 +40,8 @@ pub struct Targets {
 pub enum QuestionError {
     #[error("no symbol '{name}' in {}; see `mp-scan symbols` for what there is", counted(*modules))]
     NoSymbol { name: String, modules: usize },
+    #[error("'{name}' is only used, not defined, in {}, so it is at no address", counted(*modules))]
+    OnlyUsed { name: String, modules: usize },
     #[error("{range} is in no section of {}", counted(*modules))]
     NoPlace { range: AddressRange, modules: usize },
     #[error("'{name}' is only used, not defined, so there is nothing at +{offset:#x}; leave out the offset")]
@@ -90,17 +92,7 @@ impl SymbolText {
     /// # Errors
     /// If there is none.
     pub fn targets(&self, set: &FileSet, symbols: &[NamedSymbol]) -> Result<Targets, QuestionError> {
-        let wanted = |module: usize| {
-            let name = |name: &String| is_named(&set.modules[module].path, name);
-            self.module.as_ref().is_none_or(name)
-        };
-        let mut places: BTreeMap<(usize, u64), (u64, &str)> = BTreeMap::new();
-        for symbol in symbols.iter().filter(|symbol| wanted(symbol.module)) {
-            if let Some(address) = symbol.address {
-                let (size, _) = places.entry((symbol.module, address)).or_insert((0, &symbol.name));
-                *size = symbol.variable.max(*size);
-            }
-        }
+        let places = self.places(set, symbols);
         let mut targets = Targets::default();
         for ((module, address), (size, name)) in places {
             let surveyed = &set.modules[module];
@@ -126,6 +118,39 @@ impl SymbolText {
             return Err(QuestionError::NoSymbol { name: self.name.clone(), modules: set.modules.len() });
         }
         Ok(targets)
+    }
+
+    /// The addresses that are meant, each with the number of its module, in its file's own terms: of several symbols of the name, all.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn addresses(&self, set: &FileSet, symbols: &[NamedSymbol]) -> Result<Vec<(usize, u64)>, QuestionError> {
+        let places = self.places(set, symbols);
+        let (name, modules) = (self.name.clone(), set.modules.len());
+        if places.is_empty() {
+            return Err(match symbols.is_empty() {
+                true => QuestionError::NoSymbol { name, modules },
+                false => QuestionError::OnlyUsed { name, modules },
+            });
+        }
+        let offset = self.offset.unwrap_or(0);
+        Ok(places.into_keys().map(|(module, address)| (module, address.wrapping_add(offset))).collect())
+    }
+
+    /// Where symbols of the name are, in the module that is meant: by module and address, the bytes of a variable and the full name.
+    fn places<'s>(&self, set: &FileSet, symbols: &'s [NamedSymbol]) -> BTreeMap<(usize, u64), (u64, &'s str)> {
+        let wanted = |module: usize| {
+            let name = |name: &String| is_named(&set.modules[module].path, name);
+            self.module.as_ref().is_none_or(name)
+        };
+        let mut places: BTreeMap<(usize, u64), (u64, &str)> = BTreeMap::new();
+        for symbol in symbols.iter().filter(|symbol| wanted(symbol.module)) {
+            if let Some(address) = symbol.address {
+                let (size, _) = places.entry((symbol.module, address)).or_insert((0, &symbol.name));
+                *size = symbol.variable.max(*size);
+            }
+        }
+        places
     }
 
     /// The name of a symbol, with the offset.

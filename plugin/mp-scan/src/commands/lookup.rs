@@ -1,14 +1,20 @@
 //! `mp-scan lookup`.
 
 use super::Command;
+use super::xrefs::named;
 use crate::cli::ScanOptions;
 use crate::file_scan::{self, FilePlan};
 use crate::modules::Modules;
 use crate::session::Session;
+use analysis::files::is_named;
 use analysis::lookup::{Given, Lookup as LookupPlan, LookupOptions, ModuleNames, Spelling, address_in, in_module};
+use analysis::symbols::{self, Symbols, SymbolsOptions};
+use analysis::xrefs::{NamedSymbol, SymbolText};
 use anyhow::{Context as _, Result, bail};
+use lldb::address::number;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use target::modules::FileSet;
 
 /// Tell what is at addresses: module, symbol, inlined functions, source lines.
 ///
@@ -20,6 +26,9 @@ use std::sync::Arc;
     next_help_heading = "What is looked up",
     mut_arg("limit", |limit| limit.help("Show at most N results [default: all]")),
     after_help = "\
+A symbol is a name, mangled or not, with or without its parameters; where there
+are several of that name, all are looked up, but for those outside of --module.
+
 Examples:
   mp-scan lookup 0x7f12a0c01234 $pc main+4
   mp-scan lookup libfoo.so+0x12ab0
@@ -63,17 +72,17 @@ impl Command for Lookup {
             bail!("nothing to look up: name addresses, or a file that has one a line with --file");
         }
         let mut modules = Modules::of(session)?;
-        let mut given = Vec::new();
+        let mut words = Vec::new();
         for word in &arguments.addresses {
-            given.push(address(&modules, arguments.module.as_deref(), word)?);
+            words.push(meant(&modules, arguments.module.as_deref(), word)?);
         }
         if let Some(file) = &arguments.file {
             let (more, other) = of_lines(file, &|| session.interrupt.requested())?;
-            given.extend(more);
+            words.extend(more.into_iter().map(Word::Address));
             modules.warnings.extend(other);
         }
         let loaded = modules.modules.iter().any(|module| module.base.is_some());
-        keep(&mut modules, &mut given, arguments.module.as_deref(), loaded)?;
+        place(&modules, &mut words, arguments.module.as_deref(), loaded)?;
         let options = LookupOptions {
             spelling: if arguments.mangled { Spelling::Mangled } else { Spelling::Demangled },
             returns: arguments.return_addresses,
@@ -81,24 +90,89 @@ impl Command for Lookup {
             // Whoever names addresses wants to see them all.
             limit: arguments.scan.limit.unwrap_or(u64::MAX),
         };
-        let analysis = Box::new(move |set| Ok(LookupPlan::new(set, &given, options)));
-        file_scan::run(session, &arguments.scan, FilePlan { modules, inflates: file_scan::has_places, analysis })
+        let inflates = file_scan::has_places;
+        let symbols: Vec<&SymbolText> = words.iter().filter_map(Word::symbol).collect();
+        if symbols.is_empty() {
+            let given: Vec<Given> = words.into_iter().filter_map(Word::address).collect();
+            keep(&mut modules, &given);
+            let analysis = Box::new(move |set| Ok(LookupPlan::new(set, &given, options)));
+            return file_scan::run(session, &arguments.scan, FilePlan { modules, inflates, analysis });
+        }
+        let names: Vec<String> = symbols.into_iter().map(|text| format!("(?:{})", text.regex())).collect();
+        let search = SymbolsOptions { regex: names.join("|"), limit: usize::MAX, ..SymbolsOptions::default() };
+        let analysis = Box::new(move |set| Ok(Symbols::new(set, search)?));
+        let first = FilePlan { modules, inflates, analysis };
+        let then = move |set: FileSet, found: Vec<symbols::Found>| {
+            let mut given = Vec::new();
+            for word in words {
+                word.resolve(&set, &found, &mut given)?;
+            }
+            Ok(LookupPlan::new(set, &given, options))
+        };
+        file_scan::run_after(session, &arguments.scan, first, Box::new(then))
     }
 }
 
-/// An address of the command line.
-fn address(modules: &Modules, module: Option<&str>, word: &str) -> Result<Given> {
+/// What a word of the command line means.
+#[derive(Debug)]
+enum Word {
+    Address(Given),
+    /// A symbol or, if there is none of that name, an offset in a module.
+    Symbol(SymbolText, Option<Given>),
+}
+
+impl Word {
+    fn symbol(&self) -> Option<&SymbolText> {
+        match self {
+            Self::Symbol(text, _) => Some(text),
+            Self::Address(_) => None,
+        }
+    }
+
+    fn address(self) -> Option<Given> {
+        match self {
+            Self::Address(given) => Some(given),
+            Self::Symbol(..) => None,
+        }
+    }
+
+    /// Adds the addresses that are meant, of symbols those that have been `found`.
+    fn resolve(self, set: &FileSet, found: &[symbols::Found], given: &mut Vec<Given>) -> Result<()> {
+        match self {
+            Self::Address(address) => given.push(address),
+            Self::Symbol(text, other) => {
+                let found: Vec<NamedSymbol> = found.iter().filter_map(|found| named(set, found, &text)).collect();
+                match (text.addresses(set, &found), other) {
+                    (Ok(addresses), _) => given.extend(
+                        addresses
+                            .into_iter()
+                            .map(|(module, address)| Given::In(set.modules[module].path.as_str().into(), address)),
+                    ),
+                    (Err(_), Some(other)) => given.push(other),
+                    (Err(error), None) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a word of the command line means. Nothing of it is asked of the debugger that would make it read symbols.
+fn meant(modules: &Modules, module: Option<&str>, word: &str) -> Result<Word> {
     let of_module = |given: &Given| matches!(given, Given::In(name, _) if names(modules).find(name).is_some());
-    // Of what looks like a file the debugger knows no more than we do, and would read the symbols of all modules to find that out.
     if let Some(given) = in_module(word, false).filter(of_module) {
-        return Ok(given);
+        return Ok(Word::Address(given));
     }
-    let resolved = modules.address(word, module);
-    match (resolved, in_module(word, true).filter(of_module)) {
-        (Ok(address), _) => Ok(Given::Address(address)),
-        (Err(_), Some(given)) => Ok(given),
-        (Err(error), _) => Err(error),
+    if let Some(address) = modules.address(word)? {
+        return Ok(Word::Address(Given::Address(address)));
     }
+    let mut text = SymbolText::parse(word, number);
+    text.module = text.module.or_else(|| module.map(str::to_owned));
+    // Names are searched as they are demangled.
+    if text.is_mangled() {
+        text.name = symbols::demangled(&text.name);
+    }
+    Ok(Word::Symbol(text, in_module(word, true).filter(of_module)))
 }
 
 fn names(modules: &Modules) -> ModuleNames<'_> {
@@ -136,26 +210,29 @@ fn of_lines(path: &Path, stop: &dyn Fn() -> bool) -> Result<(Vec<Given>, Option<
     Ok((given, note))
 }
 
-/// Leaves the modules that addresses may lie in, and says of file addresses of which module they are.
-fn keep(modules: &mut Modules, given: &mut [Given], module: Option<&str>, loaded: bool) -> Result<()> {
-    if module.is_some() || !loaded {
-        let name: Arc<str> = match module {
-            Some(name) => {
-                let mut named = modules.modules.clone();
-                std::mem::swap(&mut modules.modules, &mut named);
-                modules.keep(Some(name))?;
-                let path = modules.modules[0].path.as_str().into();
-                modules.modules = named;
-                path
-            }
-            None => modules.modules[0].path.as_str().into(),
-        };
-        for given in given.iter_mut() {
-            if let Given::Address(address) = given {
-                *given = Given::In(Arc::clone(&name), *address);
-            }
+/// Says of file addresses of which module they are.
+fn place(modules: &Modules, words: &mut [Word], module: Option<&str>, loaded: bool) -> Result<()> {
+    let all = &modules.modules;
+    let name: Arc<str> = match module {
+        Some(name) => match all.iter().find(|module| is_named(&module.path, name)) {
+            Some(module) => module.path.as_str().into(),
+            None => bail!("no module '{name}' among the target's {}: see `image list`", all.len()),
+        },
+        None if loaded => return Ok(()),
+        None => all[0].path.as_str().into(),
+    };
+    for word in words {
+        if let Word::Address(given) = word
+            && let Given::Address(address) = *given
+        {
+            *given = Given::In(Arc::clone(&name), address);
         }
     }
+    Ok(())
+}
+
+/// Leaves the modules that addresses may lie in.
+fn keep(modules: &mut Modules, given: &[Given]) {
     // The module whose beginning is the nearest below an address is the only one that it may lie in.
     let mut bases: Vec<(u64, usize)> =
         modules.modules.iter().enumerate().filter_map(|(index, module)| Some((module.base?, index))).collect();
@@ -163,7 +240,7 @@ fn keep(modules: &mut Modules, given: &mut [Given], module: Option<&str>, loaded
     let names = names(modules);
     let mut named = names.finder();
     let mut wanted = vec![false; modules.modules.len()];
-    for given in given.iter() {
+    for given in given {
         match given {
             Given::Address(address) => {
                 let after = bases.partition_point(|(base, _)| base <= address);
@@ -180,5 +257,4 @@ fn keep(modules: &mut Modules, given: &mut [Given], module: Option<&str>, loaded
     }
     let mut wanted = wanted.into_iter();
     modules.modules.retain(|_| wanted.next().unwrap_or(false));
-    Ok(())
 }

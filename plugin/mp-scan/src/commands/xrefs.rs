@@ -121,7 +121,7 @@ impl Command for Xrefs {
 }
 
 /// A symbol, if its name is the one that was written.
-fn named(set: &FileSet, found: &symbols::Found, text: &SymbolText) -> Option<NamedSymbol> {
+pub fn named(set: &FileSet, found: &symbols::Found, text: &SymbolText) -> Option<NamedSymbol> {
     let name = String::from_utf8_lossy(&found.name);
     let module = found.module as usize;
     text.fits(&name).then(|| NamedSymbol {

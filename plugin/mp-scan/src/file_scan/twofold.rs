@@ -46,8 +46,8 @@ enum Turn<F: FileAnalysis, A: FileAnalysis> {
 impl<F: FileAnalysis + Clone> FileScan<F> {
     /// The second scan, once the first is done.
     fn go_on<A: FileAnalysis + Clone>(self, then: Option<Then<F, A>>) -> FileScan<A> {
-        let Self { info, surveyor, force, cache, stage, deaths_before, started, until, stopping, notes, kept, .. } =
-            self;
+        let Self { info, surveyor, force, cache, inflated, stage, .. } = self;
+        let Self { deaths_before, started, until, stopping, notes, kept, .. } = self;
         let mut next = FileScan {
             info,
             surveyor,
@@ -70,7 +70,7 @@ impl<F: FileAnalysis + Clone> FileScan<F> {
                 match then {
                     Some(then) if next.stopping.is_none() => {
                         let plan: MakeAnalysis<A> = Box::new(|set| then(set, kept.unwrap_or_default()));
-                        next.plan(plan, (set, Vec::new())).unwrap_or_else(failed)
+                        next.plan(plan, (set, inflated)).unwrap_or_else(failed)
                     }
                     _ => Stage::Ended { error: None },
                 }
