@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import peers
@@ -175,9 +176,25 @@ def start(rows, program):
     rows.add(f"{program.name}: from `target create` to the first symbols", median(ours), {rows.lldb: created + looked})
 
 
+def of_nm(program):
+    """How many symbols match: those of both tables, what is in both once."""
+    tables = []
+    for options in (["-C"], ["-D", "-C", "--without-symbol-versions"]):
+        text = subprocess.run(["nm", *options, program.path], capture_output=True).stdout.decode(errors="replace")
+        shown = (re.match(r"(.{16}) . (.*)", line) for line in text.splitlines())
+        tables.append(Counter(line.groups() for line in shown if line and re.search(program.symbols, line[2])))
+    return sum((tables[0] | tables[1]).values())
+
+
+def same(what, ours, theirs):
+    """A wrong answer has no time."""
+    assert ours == theirs, f"{what}: we find {ours}, and they {theirs}"
+
+
 def symbols(rows, program, goal):
     line = f"symbols '{program.symbols}' --limit 100000"
     cold, report = first(program, line, rows.repeats, warm=False)
+    same(f"symbols of {program.name}", report["total"], of_nm(program))
     others = {
         rows.lldb: peer(lldb, program, f"image lookup -r -s '{program.symbols}'"),
         # In gdb's dialect a parenthesis is a letter without a backslash.
@@ -264,10 +281,27 @@ def xrefs(rows, program):
     address = next(int(line.split()[0], 16) for line in table.splitlines() if line.endswith(name) or f" {name}@" in line)
     ours, report = first(program, f"xrefs {address:#x} --limit 100000", rows.repeats, warm=False)
     pattern = f"(call|j[a-z]+) +{address:x} |# {address:x} "
-    others = {"objdump | grep": peer(shell, f"objdump -d --no-show-raw-insn {program.path} | grep -cE '{pattern}'")}
+    peers_line = f"objdump -d --no-show-raw-insn {program.path} | grep -cE '{pattern}'"
+    text, seconds, memory = measure(["bash", "-c", peers_line])
+    # Pointers in data are no instructions.
+    code = sum(row["kind"] != "pointer" for row in report["results"])
+    same("references to one function", code, int(text))
+    others = {"objdump | grep": seconds}
     limit = rows.limit(program, "xrefs", hex(address))
     rows.add(f"{program.name}: what refers to one function", ours, others, limit, goal=0.2)
     say(f"      {report['total']} references")
+
+
+def memory(rows, program):
+    """What all processes have of their own at once, while everything about a program is asked."""
+    with Ours(program, "") as ours:
+        # What workers map of files they share, and so does everybody else.
+        everyone = lambda: [ours.session.host.pid, *ours.session.workers()]
+        with Watch(everyone, of=sum) as watch:
+            for line in ["symbols . --limit 1000", "types . --sort size --limit 1000", "lines . --limit 1000"]:
+                ours.wall(line)
+    _, theirs = lldb(program, f"image lookup -r -s '{program.symbols}'")
+    rows.add(f"{program.name}: memory of all processes", watch.peak / 1e9, {rows.lldb: theirs / 1e9}, goal=0.6, unit="GB")
 
 
 def rows(quick):
@@ -280,6 +314,7 @@ def rows(quick):
         if program.types:
             types(all_rows, program)
             lines(all_rows, program)
+            memory(all_rows, program)
             lookup(all_rows, program, 1.6 if program.name.startswith("C++") else 0.5, 10_000 if quick else 100_000)
         else:
             xrefs(all_rows, program)

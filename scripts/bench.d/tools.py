@@ -188,16 +188,16 @@ class Session:
 
 
 class Watch:
-    """The largest size, in bytes, that any of some processes has of a line of /proc/PID/status."""
+    """The largest size, in bytes, that any of some processes has of a line of /proc/PID/status; or that all have together."""
 
-    def __init__(self, pids, line="RssAnon"):
-        self.pids, self.line, self.peak = pids, line, 0
+    def __init__(self, pids, line="RssAnon", of=max):
+        self.pids, self.line, self.of, self.peak = pids, line, of, 0
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self.watch)
 
     def watch(self):
         while True:
-            self.peak = max([self.peak, *(status(pid, self.line) for pid in self.pids())])
+            self.peak = max(self.peak, self.of([0, *(status(pid, self.line) for pid in self.pids())]))
             if self.ended.wait(0.005):
                 return
 

@@ -33,11 +33,6 @@ fn nm(path: &Path, options: &[&str]) -> Vec<Shown> {
 fn found(path: &Path, regex: &str, mangled: bool) -> Vec<Found> {
     let module = Module { path: path.to_string_lossy().into_owned(), ..Module::default() };
     let set = FileSet::new(vec![survey(&module, &Search::default())]);
-    println!(
-        "{:?} {:?}",
-        set.modules[0].problems,
-        set.modules[0].sections.iter().map(|s| (&s.name, s.kind, s.range.clone())).collect::<Vec<_>>()
-    );
     let options = SymbolsOptions { regex: regex.into(), mangled, limit: usize::MAX, ..SymbolsOptions::default() };
     let analysis = Arc::new(Symbols::new(set.clone(), options).unwrap());
     let files = Arc::new(Files::new(set, Vec::new(), Access::Mapped, None));
@@ -184,6 +179,29 @@ fn a_large_library_of_rust_with_v0_names() {
     let root = output("rustc", "--print=sysroot").expect("rustc is there");
     let found = files_in(&Path::new(&root).join("lib"), "librustc_driver");
     check(found.first().expect("the compiler is a library"));
+}
+
+/// This one, of which all is there: its names are Rust's in the older form, as far as the compiler's default is that, and those of what
+/// it is linked with.
+#[test]
+fn a_large_program_of_rust_with_legacy_names() {
+    let program = std::env::current_exe().unwrap();
+    let names = nm(&program, &[]);
+    let legacy = names.iter().filter(|(_, name)| name.starts_with("_ZN") && name.contains("17h")).count();
+    assert!(legacy > 2000 && names.len() > 5000, "{legacy} of {}", names.len());
+    check(&program);
+}
+
+/// The debugger and the linker, which scripts/setup installs.
+#[test]
+fn large_programs_of_cpp() {
+    for path in ["/usr/lib/x86_64-linux-gnu/liblldb-22.so.1", "/usr/lib/llvm-22/bin/lld"] {
+        assert!(
+            nm(Path::new(path), &["-D"]).iter().filter(|(_, name)| name.starts_with("_ZN")).count() > 1000,
+            "{path}"
+        );
+        check(Path::new(path));
+    }
 }
 
 /// Whatever else there may be: LLDB 23 (C++, libc++), node (C++, GCC), programs of Rust with legacy names.
