@@ -355,6 +355,17 @@ fn every_corruption_is_found_and_named() {
         // The rest of the heap is still reported.
         let totals = &session.json("mp-scan heap --by size")["totals"];
         assert!(totals["used"]["count"].as_u64() >= Some(1000), "{what}: {totals}");
+        let by_arena = session.json("mp-scan heap --by arena");
+        assert_sums(&by_arena);
+        let rows = rows(&by_arena);
+        let mapped = rows.get("with mappings of their own").copied().unwrap_or_default();
+        assert_eq!(totals["mapped"]["count"], mapped.0, "{what}: {rows:?}");
+        if what == "main" {
+            assert!(rows.get("of a damaged arena").is_some_and(|row| row.0 >= 1000), "{rows:?}");
+        }
+        if what == "top" {
+            assert_eq!(report["total"], 1, "{report}");
+        }
     }
 }
 

@@ -247,6 +247,20 @@ fn leaks_in_the_arenas_of_200_threads() {
     finds_the_true_leaks(&mut session, &truth, &[0, 2], "live");
 }
 
+/// Where brk fails, each piece that is mapped instead is not much longer than what was asked for.
+#[test]
+fn leaks_in_short_pieces_where_brk_has_failed_live_and_in_a_core_file() {
+    the_same_live_and_in_a_core_file("heap_pieces.c", &[]);
+}
+
+#[test]
+fn a_heap_of_short_pieces_is_well() {
+    let mut session = Session::start();
+    let truth = session.launch("heap_pieces.c", &[]);
+    assert_none(&session.json(LEAKS), &truth.addresses("kept"));
+    assert_eq!(session.json("mp-scan heap --check")["total"], 0);
+}
+
 #[test]
 fn leaks_of_many_threads_in_one_arena() {
     let mut session = Session::start();

@@ -3,8 +3,8 @@
 mod common;
 
 use analysis::{
-    AllocationRow, FindingRow, HeapRow, HeapRows, HeapTotals, LeakGroup, LeakRow, LeakRows, Match, ObjectRow,
-    ObjectRows, RefRow, Report, Results, Sum, SymbolOffset, Value,
+    AllocationRow, BeforeRow, FindingRow, HeapRow, HeapRows, HeapTotals, LeakGroup, LeakRow, LeakRows, Match,
+    ObjectRow, ObjectRows, RefRow, Report, Results, Sum, SymbolOffset, Value,
 };
 use render::{Format, Style, render};
 use serde_json::{Value as Json, json};
@@ -138,16 +138,30 @@ the first 1 of 3 objects (--limit N for more), 264 bytes in all
         address: 0x5060,
         kind: "size".into(),
         text: "the size of the chunk is 0x4141414141414141".into(),
-        before: Some(allocation()),
-        bytes: b"AAAA\x00A".to_vec(),
+        before: vec![
+            BeforeRow { allocation: allocation(), bytes: [b'A'; 20].to_vec(), behind: b"AAAA\0\0\0\0".to_vec() },
+            BeforeRow {
+                allocation: AllocationRow { start: 0x5000, size: 4, ..AllocationRow::default() },
+                bytes: b"that".to_vec(),
+                behind: Vec::new(),
+            },
+        ],
     };
     let report = report(Results::Findings(vec![finding]), 1);
     let expected = "\
 0x0000000000005060  size: the size of the chunk is 0x4141414141414141
     before it: 0x5010, 88 bytes, in use, Session
-    41 41 41 41 00 41  AAAA.A
+      ends with  41 41 41 41 41 41 41 41 41 41 41 41 41 41 41 41  AAAAAAAAAAAAAAAA
+                 41 41 41 41                                      AAAA
+      behind it  41 41 41 41 00 00 00 00                          AAAA....
+    before that: 0x5000, 4 bytes, free
+      has        74 68 61 74                                      that
 1 finding
 ";
     assert_eq!(text(&report), expected);
-    assert_eq!(json(&report)["results"][0]["bytes"], "414141410041");
+    let row = &json(&report)["results"][0];
+    assert_eq!((&row["before"]["start"], &row["behind"]), (&json!("0x5010"), &json!("4141414100000000")));
+    assert_eq!(row["bytes"], "41".repeat(20));
+    let earlier = json!({"before": {"start": "0x5000", "size": 4, "used": false}, "bytes": "74686174"});
+    assert_eq!(row["earlier"], earlier);
 }

@@ -157,8 +157,16 @@ pub struct FindingRow {
     pub kind: String,
     /// What is wrong, in a sentence.
     pub text: String,
-    /// The chunk before it, whose owner may have written beyond its end.
-    pub before: Option<AllocationRow>,
-    /// The first bytes of that.
+    /// The chunk before it, whose owner may have written beyond its end; where that may be damaged itself, the one before that as well.
+    pub before: Vec<BeforeRow>,
+}
+
+/// A chunk before something that does not add up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BeforeRow {
+    pub allocation: AllocationRow,
+    /// Its last bytes.
     pub bytes: Vec<u8>,
+    /// What lies behind it: the size of the next one, or what that was overwritten with.
+    pub behind: Vec<u8>,
 }

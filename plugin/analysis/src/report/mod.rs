@@ -15,8 +15,8 @@ use target::AddressRange;
 
 pub use deadlocks::{DeadlockKind, DeadlockRow, LockRow, StuckRow, ThreadRef};
 pub use heap::{
-    AllocationRow, FindingRow, HeapRow, HeapRows, HeapTotals, LeakGroup, LeakRow, LeakRows, ObjectRow, ObjectRows,
-    RefRow, Sum,
+    AllocationRow, BeforeRow, FindingRow, HeapRow, HeapRows, HeapTotals, LeakGroup, LeakRow, LeakRows, ObjectRow,
+    ObjectRows, RefRow, Sum,
 };
 pub use lookup::{FrameRow, LineRow, LookupRow};
 pub use memory::{Content, Context, MappingRow, Match, SymbolOffset, Value};

@@ -114,6 +114,31 @@ fn mappings_where_brk_fails() {
     assert!(!heap.located.arenas[0].contiguous);
 }
 
+/// Since 2.35 a piece is no longer than what was asked for, and 132 KiB.
+#[test]
+fn many_short_mappings_where_brk_fails() {
+    for options in ["", "-static"] {
+        let heap = check_both(&start(options, "0 200 pieces", &[]));
+        let main: Vec<_> = heap.located.segments.iter().filter(|segment| segment.kind == SegmentKind::Main).collect();
+        let longest = main.iter().map(|segment| segment.range.len()).max();
+        assert!(main.len() > 2, "{main:x?}");
+        assert!(longest < Some(8 << 20), "{main:x?}");
+        assert!(!heap.located.arenas[0].contiguous && !heap.walked.gaps.is_empty());
+    }
+}
+
+#[test]
+fn chunks_with_mappings_of_their_own_that_realloc_has_moved() {
+    check_both(&start("", "0 200 moved", &[]));
+}
+
+/// Heaps of threads have four huge pages then, of normal pages where there are no huge ones.
+#[test]
+fn told_to_use_huge_pages_for_all() {
+    let heap = check_both(&start("", "3 20000", &[("GLIBC_TUNABLES", "glibc.malloc.hugetlb=2")]));
+    assert_eq!(heap.located.arenas.len(), 4);
+}
+
 #[test]
 fn large_chunks_on_the_heap() {
     check_both(&start("", "2 60000", &[("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=100000000")]));

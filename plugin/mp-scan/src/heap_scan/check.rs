@@ -3,7 +3,7 @@
 use super::Known;
 use crate::course::{Answer, Course};
 use analysis::heap::glibc::{Before, Check, Finding, Findings};
-use analysis::{AllocationRow, FindingRow, Results};
+use analysis::{AllocationRow, BeforeRow, FindingRow, Results};
 
 /// Checks the heap, and shows the first `limit` things that are wrong.
 pub fn course(limit: u64) -> Course {
@@ -18,13 +18,13 @@ pub fn course(limit: u64) -> Course {
             Findings::new(&known.located, &known.walked, &known.free, &checked, &*stages.reading.memory, &lookup);
         let total = findings.list.len() as u64 + findings.more;
         let before = |before: Before| {
-            let known = known.allocation(before.address);
-            let type_name = known.and_then(|known| known.type_name);
-            (AllocationRow { start: before.address, size: before.size, used: before.used, type_name }, before.bytes)
+            let Before { address: start, size, used, bytes, behind } = before;
+            let type_name = known.allocation(start).and_then(|known| known.type_name);
+            BeforeRow { allocation: AllocationRow { start, size, used, type_name }, bytes, behind }
         };
-        let row = |Finding { address, kind, text, before: chunk }: Finding| {
-            let (before, bytes) = chunk.map(before).unzip();
-            FindingRow { address, kind: kind.to_string(), text, before, bytes: bytes.unwrap_or_default() }
+        let row = |Finding { address, kind, text, before: chunks }: Finding| {
+            let before = chunks.into_iter().map(before).collect();
+            FindingRow { address, kind: kind.to_string(), text, before }
         };
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let rows = findings.list.into_iter().take(limit).map(row).collect();

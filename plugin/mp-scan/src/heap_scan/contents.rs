@@ -77,9 +77,13 @@ pub fn course(by: By, retained: Option<Registers>, top: u64) -> Course {
             }
             let lost = totals.used.count.saturating_sub(dominators.reached().0);
             if lost > 0 {
-                notes.push(format!(
-                    "{lost} allocations are lost already, and retain what only they lead to: see `mp-scan leaks`"
-                ));
+                notes.push(match lost {
+                    1 => "one allocation is lost already, and retains what only it leads to: see `mp-scan leaks`"
+                        .to_owned(),
+                    _ => format!(
+                        "{lost} allocations are lost already, and retain what only they lead to: see `mp-scan leaks`"
+                    ),
+                });
             }
         }
         rows.sort_by(|a, b| {
@@ -154,7 +158,8 @@ impl Sums<'_> {
         let common = match self.by {
             By::Size => chunk.usable().len(),
             By::Type => self.types.and_then(|types| types.index_of(number)).map_or(u64::MAX, |index| index as u64),
-            By::Arena => self.segment(chunk).map_or(u64::MAX, u64::from),
+            By::Arena if chunk.kind == SegmentKind::Mapped => u64::MAX,
+            By::Arena => self.segment(chunk).map_or(u64::MAX - 1, u64::from),
             By::Region => self.ground.space.region_at(chunk.range.start).map_or(0, |region| region.range.start),
         };
         if let Some(row) = self.numbers.get(&common) {
@@ -188,7 +193,8 @@ impl Sums<'_> {
                 match arena {
                     Some(arena) if arena.main => format!("main arena at {:#x}", arena.address),
                     Some(arena) => format!("arena at {:#x}", arena.address),
-                    None => "with mappings of their own".to_owned(),
+                    None if chunk.kind == SegmentKind::Mapped => "with mappings of their own".to_owned(),
+                    None => "of a damaged arena".to_owned(),
                 }
             }
             By::Region => match self.ground.space.region_at(chunk.range.start) {

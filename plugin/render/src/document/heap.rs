@@ -1,7 +1,9 @@
 //! The fields of what the heap commands find.
 
 use super::{MatchRow, hex, hex_bytes, match_row};
-use analysis::{AllocationRow, FindingRow, HeapRow, HeapRows, LeakRow, LeakRows, ObjectRow, RefRow, Results, Sum};
+use analysis::{
+    AllocationRow, BeforeRow, FindingRow, HeapRow, HeapRows, LeakRow, LeakRows, ObjectRow, RefRow, Results, Sum,
+};
 use serde::Serialize;
 
 /// What stands beside the results of `heap`, `leaks` and `objects`: sums over everything.
@@ -151,14 +153,36 @@ pub(super) struct FindingDocument<'a> {
     before: Option<AllocationDocument<'a>>,
     #[serde(skip_serializing_if = "String::is_empty")]
     bytes: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    behind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    earlier: Option<BeforeDocument<'a>>,
+}
+
+#[derive(Serialize)]
+struct BeforeDocument<'a> {
+    before: AllocationDocument<'a>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    bytes: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    behind: String,
 }
 
 pub(super) fn finding_row(row: &FindingRow) -> FindingDocument<'_> {
+    let nearest = row.before.first();
+    let shown = |bytes: fn(&BeforeRow) -> &[u8]| nearest.map(|before| hex_bytes(bytes(before))).unwrap_or_default();
+    let earlier = row.before.get(1).map(|BeforeRow { allocation: row, bytes, behind }| BeforeDocument {
+        before: allocation(row),
+        bytes: hex_bytes(bytes),
+        behind: hex_bytes(behind),
+    });
     FindingDocument {
         address: hex(row.address),
         kind: &row.kind,
         text: &row.text,
-        before: row.before.as_ref().map(allocation),
-        bytes: hex_bytes(&row.bytes),
+        before: nearest.map(|before| allocation(&before.allocation)),
+        bytes: shown(|before| &before.bytes),
+        behind: shown(|before| &before.behind),
+        earlier,
     }
 }

@@ -3,7 +3,8 @@
 use super::{Style, escape, place, shorten};
 use crate::units::{bytes, plural};
 use analysis::{
-    AllocationRow, FindingRow, HeapRow, HeapRows, HeapTotals, LeakGroup, LeakRows, Match, ObjectRow, RefRow, Sum, Value,
+    AllocationRow, BeforeRow, FindingRow, HeapRow, HeapRows, HeapTotals, LeakGroup, LeakRows, Match, ObjectRow, RefRow,
+    Sum, Value,
 };
 use std::fmt::Write as _;
 
@@ -120,20 +121,25 @@ pub(super) fn object(row: &ObjectRow, style: &Style) -> String {
     format!("{}\n", shorten(&line, room + escapes))
 }
 
-/// What is wrong, and under it what lies before: who may have written beyond its end.
+/// Bytes in a line.
+const LINE: usize = 16;
+
+/// What is wrong, and under it what lies before: who may have written beyond its end, how that ends, and what lies behind.
 pub(super) fn finding(row: &FindingRow, style: &Style) -> String {
     let mut text = format!("{}  {}: {}\n", style.address(row.address), row.kind, escape(&row.text));
-    if let Some(before) = &row.before {
+    for (number, BeforeRow { allocation: before, bytes: last, behind }) in row.before.iter().enumerate() {
         let state = if before.used { "in use" } else { "free" };
         let kind = before.type_name.as_deref().map(|name| format!(", {}", escape(name))).unwrap_or_default();
-        let shown: String = row.bytes.iter().fold(String::new(), |mut shown, byte| {
-            let _ = write!(shown, " {byte:02x}");
-            shown
-        });
-        let letters: String = row.bytes.iter().map(|byte| letter(*byte)).collect();
-        let _ = writeln!(text, "    before it: {:#x}, {}, {state}{kind}", before.start, bytes(before.size));
-        if !shown.is_empty() {
-            let _ = writeln!(text, "   {shown}  {letters}");
+        let what = if number == 0 { "it" } else { "that" };
+        let _ = writeln!(text, "    before {what}: {:#x}, {}, {state}{kind}", before.start, bytes(before.size));
+        let ends = if before.size > last.len() as u64 { "ends with" } else { "has" };
+        let names = std::iter::once(ends).chain(std::iter::repeat(""));
+        let lines = names.zip(last.chunks(LINE)).chain(std::iter::once(("behind it", &behind[..])));
+        for (name, line) in lines.filter(|(_, line)| !line.is_empty()) {
+            let shown: Vec<String> = line.iter().map(|byte| format!("{byte:02x}")).collect();
+            let letters: String = line.iter().map(|byte| letter(*byte)).collect();
+            let width = 3 * LINE - 1;
+            let _ = writeln!(text, "      {name:<9}  {:<width$}  {letters}", shown.join(" "));
         }
     }
     text

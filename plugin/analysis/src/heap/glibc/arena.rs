@@ -1,6 +1,6 @@
 //! Arenas, and the heaps of threads' arenas.
 
-use super::layout::{BINS, HEAP_SIZES, NONCONTIGUOUS, PAGE, align, bin, heap_info, state};
+use super::layout::{BINS, HEAP_SIZES, LEAST_HEAP, NONCONTIGUOUS, PAGE, align, bin, heap_info, state};
 use super::reader::Reader;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -129,7 +129,7 @@ impl Heap {
         address.checked_add(most)?;
         let [arena, previous] = reader.pair(address + heap_info::ARENA)?;
         let [size, writable] = reader.pair(address + heap_info::SIZE)?;
-        let header = arena % most.min(HEAP_SIZES[1]);
+        let header = arena % LEAST_HEAP;
         let fits = size.is_multiple_of(PAGE) && size > 0 && size <= writable && writable <= most;
         let lies = previous.is_multiple_of(most) && previous != address && heap_info::LENGTHS.contains(&header);
         debug_assert_eq!(heap_info::SIZE + 8, heap_info::WRITABLE);

@@ -1,8 +1,8 @@
 //! Looks at every chunk, and at every free one's links, as malloc itself does only where it comes along.
 
 use super::chain::{Chain, HeaderKind};
-use super::findings::{FindingKind, MOST_FINDINGS, Problem};
-use super::layout::{BINS, BITS, LEAST, NOT_MAIN, PREVIOUS_USED, bin};
+use super::findings::{FindingKind, MOST_FINDINGS, Problem, bin_begins, bin_ends, top_problem};
+use super::layout::{BINS, BITS, LEAST, NOT_MAIN, PREVIOUS_USED, bin, user};
 use super::reader::Reader;
 use super::walk::Walkable;
 use super::{Arena, Located, Walk};
@@ -55,8 +55,12 @@ impl Check {
 
 impl CheckMerge {
     fn add(&mut self, address: u64, kind: FindingKind, text: String) {
+        self.push(Problem::new(address, kind, text));
+    }
+
+    fn push(&mut self, problem: Problem) {
         if self.problems.len() < MOST_FINDINGS {
-            self.problems.push(Problem { address, kind, text });
+            self.problems.push(problem);
         } else {
             self.more += 1;
         }
@@ -119,8 +123,8 @@ impl Analysis for Check {
         _view: &View,
         _sink: &mut dyn Sink<()>,
     ) -> ControlFlow<Stop> {
-        for Problem { address, kind, text } in partial.problems {
-            merge.add(address, kind, text);
+        for problem in partial.problems {
+            merge.push(problem);
         }
         merge.more += partial.more;
         ControlFlow::Continue(())
@@ -146,9 +150,7 @@ fn check(
     if header.kind == HeaderKind::Top {
         let word = chain.reader.pair(start).map_or(0, |[_, word]| word);
         if word & BITS != PREVIOUS_USED || word & !BITS != header.size {
-            let text =
-                format!("the top chunk at {start:#x} has the size and flags {word:#x}, and {:#x} bytes", header.size);
-            found.add(start, FindingKind::Top, text);
+            found.push(top_problem(start, word, header.size));
         }
         return;
     }
@@ -161,7 +163,8 @@ fn check(
         let word = chain.reader.pair(start).map_or(0, |[_, word]| word);
         if segment.is_of_thread() && chunk.used && word & NOT_MAIN == 0 {
             let text = format!(
-                "the chunk at {start:#x} is of a thread's arena, but does not say so: its size and flags are {word:#x}"
+                "the chunk at {:#x} is of a thread's arena, but does not say so: its size and flags are {word:#x}",
+                user(start)
             );
             found.add(start, FindingKind::Flags, text);
         }
@@ -169,13 +172,15 @@ fn check(
     }
     if after.previous != header.size {
         let text = format!(
-            "the chunk at {next:#x} says that the one before it is free and has {:#x} bytes; it has {:#x}",
-            after.previous, header.size
+            "the chunk at {:#x} says that the one before it is free and has {:#x} bytes; it has {:#x}",
+            user(next),
+            after.previous,
+            header.size
         );
         found.add(next, FindingKind::Previous, text);
     }
     if !header.previous_used && start > segment.range.start {
-        let text = format!("the free chunk at {start:#x} follows another free one, and is not merged with it");
+        let text = format!("the free chunk at {:#x} follows another free one, and is not merged with it", user(start));
         found.add(start, FindingKind::Unmerged, text);
     }
     free(start, links, lookup, found);
@@ -190,7 +195,8 @@ fn free(chunk: u64, links: &mut Reader<'_>, lookup: &Lookup<'_>, found: &mut Che
         let is_known = lookup.segments().segment_at(to).is_none() || is_chunk(to, lookup);
         if !leads_back || !is_known {
             let text = format!(
-                "the free chunk at {chunk:#x} has {to:#x} for the {name} one on its list, which does not lead back"
+                "the free chunk at {:#x} has {to:#x} for the {name} one on its list, which does not lead back",
+                user(chunk)
             );
             found.add(chunk, FindingKind::Link, text);
         }
@@ -214,10 +220,7 @@ fn bins(arena: &Arena, links: &mut Reader<'_>, lookup: &Lookup<'_>, found: &mut 
             if next == head {
                 let last = links.word(head.wrapping_add(24)).unwrap_or(0);
                 if last != before {
-                    let address = arena.address;
-                    let text =
-                        format!("bin {number} of the arena at {address:#x} ends with {before:#x}, not with {last:#x}");
-                    found.add(address, FindingKind::Arena, text);
+                    found.push(bin_ends(arena.address, number, last));
                 }
                 if let Some(sizes) = sizes {
                     sizes.close(links, found);
@@ -228,11 +231,7 @@ fn bins(arena: &Arena, links: &mut Reader<'_>, lookup: &Lookup<'_>, found: &mut 
             if back != Some(before) || !is_chunk(next, lookup) || left == 0 {
                 // Where it is a chunk's link, that chunk is a finding of its own.
                 if before == head {
-                    let text = format!(
-                        "bin {number} of the arena at {:#x} begins with {next:#x}, which does not lead back",
-                        arena.address
-                    );
-                    found.add(arena.address, FindingKind::Arena, text);
+                    found.push(bin_begins(arena.address, number, next));
                 }
                 break;
             }
@@ -240,7 +239,8 @@ fn bins(arena: &Arena, links: &mut Reader<'_>, lookup: &Lookup<'_>, found: &mut 
             let size = links.word(next + 8).unwrap_or(0) & !BITS;
             if !belongs(number, size) {
                 let text = format!(
-                    "the free chunk at {next:#x} has {size:#x} bytes, and is in bin {number} of the arena at {:#x}",
+                    "the free chunk at {:#x} has {size:#x} bytes, and is in bin {number} of the arena at {:#x}",
+                    user(next),
                     arena.address
                 );
                 found.add(next, FindingKind::Bin, text);
@@ -248,8 +248,10 @@ fn bins(arena: &Arena, links: &mut Reader<'_>, lookup: &Lookup<'_>, found: &mut 
             }
             // Large ones are in the order of their sizes.
             if number > 1 && size >= LEAST_LARGE && least != 0 && size > least {
-                let text =
-                    format!("the free chunk at {next:#x} has {size:#x} bytes, more than the one before it on its list");
+                let text = format!(
+                    "the free chunk at {:#x} has {size:#x} bytes, more than the one before it on its list",
+                    user(next)
+                );
                 found.add(next, FindingKind::Bin, text);
                 sizes = None;
             }
@@ -307,9 +309,12 @@ impl Sizes {
 fn expect(chunk: u64, link: u64, expected: u64, links: &mut Reader<'_>, found: &mut CheckMerge) {
     let Some(to) = links.word(chunk + link).filter(|to| *to != expected) else { return };
     let name = if link == Sizes::SMALLER { "smaller" } else { "larger" };
+    let at = user(chunk);
     let text = match expected {
-        0 => format!("the free chunk at {chunk:#x} has {to:#x} for the next {name} one, and should have none"),
-        _ => format!("the free chunk at {chunk:#x} has {to:#x} for the next {name} one, which is at {expected:#x}"),
+        0 => format!("the free chunk at {at:#x} has {to:#x} for the next {name} one, and should have none"),
+        _ => {
+            format!("the free chunk at {at:#x} has {to:#x} for the next {name} one, which is at {:#x}", user(expected))
+        }
     };
     found.add(chunk, FindingKind::Link, text);
 }

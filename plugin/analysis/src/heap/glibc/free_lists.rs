@@ -1,10 +1,10 @@
 //! Chunks that are free although the next one says that they are in use: those on fast bins, and in the caches of threads.
 
-use super::layout::{CACHES, Cache, FAST_BINS, LEAST, reveal, state};
+use super::layout::{self, BINS, CACHES, Cache, FAST_BINS, LEAST, reveal, state};
 use super::reader::Reader;
 use super::{Located, WalkMerge};
 use crate::driver::Sink;
-use crate::heap::{GRANULE, HEADER, Lookup, View};
+use crate::heap::{GRANULE, HEADER, Lookup, SegmentKind, View};
 use crate::plan::{Analysis, ScanRange, Scanned, Task};
 use crate::report::Stop;
 use rustc_hash::FxHashMap;
@@ -30,6 +30,8 @@ pub struct FreeLists {
     arenas: Vec<u64>,
     /// Chunks that may hold caches.
     caches: Vec<u64>,
+    /// The first chunks of arenas' memory, in address order.
+    first: Vec<u64>,
     /// How many chunks a bin of a cache takes, if that is known.
     cached: Option<u64>,
 }
@@ -82,6 +84,12 @@ pub enum WrongKind {
     Merged,
     /// The list is shorter or longer than its cache says.
     Count { said: u64, found: u64 },
+    /// The head of a cache's list leads to this, where no chunk begins, and the cache says that it has so many.
+    Hidden { to: u64, said: u64 },
+    /// This bin of the arena begins with a chunk that does not lead back.
+    First { arena: u64, bin: u64, to: u64 },
+    /// This bin of the arena is said to end with what is not its last chunk.
+    Last { arena: u64, bin: u64, to: u64 },
 }
 
 /// A list.
@@ -123,10 +131,12 @@ impl FreeLists {
         let ranges = first.map(ScanRange::alone);
         let cached = located.parameters.first().map(|parameters| parameters.cached);
         let arenas = located.arenas.iter().filter(|arena| arena.top.is_some());
+        let chained = located.segments.iter().filter(|segment| segment.kind != SegmentKind::Mapped);
         Self {
             ranges: ranges.into_iter().collect(),
             arenas: arenas.map(|arena| arena.address).collect(),
             caches: walked.caches.clone(),
+            first: chained.map(|segment| segment.range.start).collect(),
             cached: cached.filter(|_| located.parameters.len() == 1),
         }
     }
@@ -138,7 +148,9 @@ impl FreeLists {
         })
     }
 
-    /// The lists of the cache in a chunk, if it is one: if at least half of its lists lead to what they should.
+    /// The lists of the cache in a chunk, if it is one: if at least half of its lists lead to what they should, or if it is the first chunk of
+    /// an arena's memory, which mostly is the cache of the thread that the arena was made for. All of such a cache may have been overwritten
+    /// that was in use.
     fn lists_of(&self, follow: &mut Follow<'_, '_>, chunk: u64) -> Option<Vec<List>> {
         let size = follow.reader.word(chunk + 8)? & !7;
         let cache = *CACHES.iter().find(|cache| cache.chunk() == size)?;
@@ -157,7 +169,8 @@ impl FreeLists {
                 lists.push(list);
             }
         }
-        (2 * right as usize >= lists.len() && right > 0).then_some(lists)
+        let is_first = !lists.is_empty() && self.cached != Some(0) && self.first.binary_search(&chunk).is_ok();
+        (2 * right as usize >= lists.len() && right > 0 || is_first).then_some(lists)
     }
 }
 
@@ -240,6 +253,33 @@ impl Follow<'_, '_> {
         (seen > 0).then_some(right[1] > right[0])
     }
 
+    /// Looks at both ends of all bins of an arena: what is in between is looked at by who checks all of the heap.
+    fn bins(&mut self, arena: u64) {
+        for bin in 1..=BINS {
+            let head = layout::bin(arena, bin);
+            let ends = [head + HEADER, head + HEADER + 8].map(|link| self.reader.word(link));
+            let [Some(first), Some(last)] = ends else { continue };
+            if first == head && last == head {
+                continue;
+            }
+            let mut leads_back = |chunk: u64, link: u64| {
+                let place = chunk.checked_add(link).filter(|_| chunk.is_multiple_of(GRANULE));
+                place.and_then(|place| self.reader.word(place)) == Some(head)
+            };
+            let (from_first, from_last) = (leads_back(first, HEADER + 8), leads_back(last, HEADER));
+            let [first_is_one, last_is_one] = [first, last].map(|chunk| {
+                let granule = self.lookup.segments().granule(chunk);
+                granule.is_some_and(|granule| self.lookup.is_start(granule))
+            });
+            if first != head && !(from_first && first_is_one) {
+                self.wrong(Wrong { chunk: None, list: head, kind: WrongKind::First { arena, bin, to: first } });
+            }
+            if !from_last || last != head && !last_is_one {
+                self.wrong(Wrong { chunk: None, list: head, kind: WrongKind::Last { arena, bin, to: last } });
+            }
+        }
+    }
+
     /// Follows a list to its end, and notes what is on it.
     fn take(&mut self, list: &List, protected: bool) {
         let most = match list.kind {
@@ -256,6 +296,9 @@ impl Follow<'_, '_> {
             Ok(())
         });
         let wrong = match (followed, list.kind) {
+            (Err((None, WrongKind::Link(to), 0)), ListKind::Cached { said: Some(said), .. }) if said > 0 => {
+                Some((None, WrongKind::Hidden { to, said }))
+            }
             (Err((chunk, kind, _)), _) => Some((chunk, kind)),
             (Ok(found), ListKind::Cached { said: Some(said), .. }) if found as u64 != said => {
                 Some((None, WrongKind::Count { said, found: found as u64 }))
@@ -315,6 +358,9 @@ impl Analysis for FreeLists {
         follow.found.protected = follow.is_protected(&lists);
         for list in &lists {
             follow.take(list, follow.found.protected == Some(true));
+        }
+        for arena in &self.arenas {
+            follow.bins(*arena);
         }
         let mut granules: Vec<u64> = follow.seen.keys().copied().collect();
         granules.sort_unstable();

@@ -11,7 +11,6 @@ pub const PARAMETERS: u64 = DATA + 0x300;
 pub const BREAK: u64 = 0x5555_5555_9000;
 pub const MAPPED: u64 = 0x7d00_0000_0000;
 pub const HEAPS: u64 = 0x7e00_0000_0000;
-pub const HEAP: u64 = 64 << 20;
 
 /// Memory in pieces.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +46,8 @@ impl ReadMemory for Pieces {
 pub struct Version {
     pub name: &'static str,
     pub heap_info: u64,
+    /// HEAP_MAX_SIZE.
+    pub heap: u64,
     pub protected: bool,
     pub cache: Cache,
     /// Of `mp_`: the offset of `n_mmaps`, and that of `mmapped_mem`.
@@ -60,6 +61,7 @@ pub struct Version {
 const PLAIN: Version = Version {
     name: "2.31",
     heap_info: 0x20,
+    heap: 64 << 20,
     protected: false,
     cache: CACHES[0],
     parameters: (40, 56),
@@ -70,14 +72,19 @@ const SAFE: Version = Version { name: "2.32", protected: true, ..PLAIN };
 const PAGED: Version = Version { name: "2.35", heap_info: 0x30, parameters: (60, 80), ..SAFE };
 const WIDE: Version = Version { name: "2.42", cache: CACHES[1], cached: (SMALL_BINS, LARGEST_SMALL), ..PAGED };
 
-/// The last two are told to have caches of other sizes (glibc.malloc.tcache_max).
-pub const VERSIONS: [Version; 6] = [
+/// Two are told to have caches of other sizes (glibc.malloc.tcache_max), the last ones to use huge pages of 2 MiB, 1 GiB, 32 and 512 MiB
+/// (glibc.malloc.hugetlb).
+pub const VERSIONS: [Version; 10] = [
     PLAIN,
     SAFE,
     PAGED,
     WIDE,
     Version { name: "2.42-larger", cached: (SMALL_BINS, 64 << 10), most: 64 << 10, ..WIDE },
     Version { name: "2.42-smaller", cached: (9, 160), most: 160, ..WIDE },
+    Version { name: "2.35-huge", heap: 8 << 20, ..PAGED },
+    Version { name: "2.35-gigantic", heap: 4 << 30, ..PAGED },
+    Version { name: "2.35-huge-32", heap: 128 << 20, ..PAGED },
+    Version { name: "2.35-huge-512", heap: 2 << 30, ..PAGED },
 ];
 
 /// What becomes of a chunk.
@@ -136,7 +143,7 @@ impl Image {
     ) -> Self {
         let mut image = Self { version, memory: Pieces::default(), chunks: Vec::new(), lists: Vec::new() };
         image.memory.0.insert(DATA, vec![0; 0x2000]);
-        let of = |number: usize| HEAPS + number as u64 * HEAP;
+        let of = |number: usize| HEAPS + number as u64 * version.heap;
         let address = |number: usize| if number == 0 { MAIN } else { of(number) + version.heap_info };
         for (number, chunks) in arenas.iter().enumerate() {
             let arena = address(number);
@@ -367,7 +374,7 @@ impl Image {
     pub fn used(&self, arena: usize, number: usize) -> (u64, u64) {
         let of_arena = |chunk: &&(u64, u64, bool)| match arena {
             0 => chunk.0 >= BREAK && chunk.0 < MAPPED,
-            arena => chunk.0 / HEAP == HEAPS / HEAP + arena as u64,
+            arena => chunk.0 / self.version.heap == HEAPS / self.version.heap + arena as u64,
         };
         let mut used = self.chunks.iter().filter(of_arena).filter(|chunk| chunk.2 && chunk.1 >= LEAST).skip(1);
         used.nth(number).map(|chunk| (chunk.0, chunk.1)).expect("a used chunk")

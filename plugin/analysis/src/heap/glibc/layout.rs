@@ -4,6 +4,8 @@
 //! itself: the length of `heap_info` by where in its heap an arena lies, that of `tcache_perthread_struct` by which chunks hold
 //! lists that lead somewhere, and whether links are protected by which way they do.
 
+use crate::heap::HEADER;
+
 /// `struct malloc_state`: offsets of its members, in bytes.
 pub(super) mod state {
     /// And its flags, of 32 bits each.
@@ -37,8 +39,13 @@ pub(super) mod heap_info {
     pub const LENGTHS: [u64; 2] = [0x20, 0x30];
 }
 
-/// What HEAP_MAX_SIZE may be: a heap begins at a multiple of it. Where arenas are told to use huge pages, it is four of those.
-pub(super) const HEAP_SIZES: [u64; 3] = [64 << 20, 8 << 20, 4 << 30];
+/// What HEAP_MAX_SIZE may be: a heap begins at a multiple of it. From 2.35 to 2.41 it is four huge pages where malloc is told to use these
+/// (`glibc.malloc.hugetlb` from 2 on; `heap_max_size` in arena.c), whether there are any or not: of 2 MiB or 1 GiB on x86-64, and of 32 or
+/// 512 MiB elsewhere.
+pub(super) const HEAP_SIZES: [u64; 5] = [64 << 20, 8 << 20, 4 << 30, 128 << 20, 2 << 30];
+
+/// The smallest of them, which all are multiples of.
+pub(super) const LEAST_HEAP: u64 = HEAP_SIZES[1];
 
 /// No page is smaller.
 pub(super) const PAGE: u64 = 4096;
@@ -97,6 +104,11 @@ pub(super) const fn align(address: u64, to: u64) -> u64 {
         Some(aligned) => aligned,
         None => u64::MAX,
     }
+}
+
+/// What malloc returned of the chunk whose header is at `chunk`.
+pub(super) const fn user(chunk: u64) -> u64 {
+    chunk.saturating_add(HEADER)
 }
 
 /// The size of the chunk for a request of so many bytes.

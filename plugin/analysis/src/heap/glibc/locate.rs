@@ -5,8 +5,8 @@
 //! thread's arena must begin, have to agree.
 
 use super::arena::{self, Arena, Heap, State};
-use super::findings::{FindingKind, Problem};
-use super::layout::{BINS, HEAP_SIZES, PAGE, align, bin, state};
+use super::findings::{FindingKind, Problem, top_problem};
+use super::layout::{BINS, BITS, HEAP_SIZES, LEAST_HEAP, PAGE, align, bin, state};
 use super::parameters::Parameters;
 use super::reader::Reader;
 use super::segments::Areas;
@@ -223,8 +223,12 @@ impl<'a> Search<'a> {
     }
 
     pub fn problem(&mut self, address: u64, kind: FindingKind, text: String) {
+        self.problems(Problem::new(address, kind, text));
+    }
+
+    pub fn problems(&mut self, problem: Problem) {
         if self.located.problems.len() < MOST_PROBLEMS {
-            self.located.problems.push(Problem { address, kind, text });
+            self.located.problems.push(problem);
         }
     }
 
@@ -288,10 +292,7 @@ impl<'a> Search<'a> {
     fn ring(&mut self, main: &State) {
         self.located.arenas.push(main.arena(true, None));
         self.states.insert(main.address, *main);
-        if main.wrong > 0 {
-            let text = format!("{} bins of the main arena at {:#x} lead nowhere", main.wrong, main.address);
-            self.problem(main.address, FindingKind::Arena, text);
-        }
+        self.bins_lead_nowhere(main, "main arena");
         let mut at = main.next;
         while at != main.address {
             let Some(state) = State::read(&mut self.reader, at).filter(|_| !self.states.contains_key(&at)) else {
@@ -308,25 +309,29 @@ impl<'a> Search<'a> {
         }
     }
 
+    fn bins_lead_nowhere(&mut self, state: &State, name: &str) {
+        let address = state.address;
+        let text = match state.wrong {
+            0 => return,
+            1 => format!("one bin of the {name} at {address:#x} leads nowhere"),
+            wrong => format!("{wrong} bins of the {name} at {address:#x} lead nowhere"),
+        };
+        self.problem(address, FindingKind::Arena, text);
+    }
+
     /// A thread's arena with its heaps.
     fn thread_arena(&mut self, state: &State) {
         self.states.insert(state.address, *state);
-        if state.wrong > 0 {
-            let text = format!("{} bins of the arena at {:#x} lead nowhere", state.wrong, state.address);
-            self.problem(state.address, FindingKind::Arena, text);
-        }
+        self.bins_lead_nowhere(state, "arena");
         let (heaps, problem) = arena::heaps(&mut self.reader, state);
         let top = heaps.last().map(Heap::chunks).filter(|chunks| chunks.contains(state.top) && problem.is_none());
         if let Some(problem) = problem {
             self.problem(state.address, FindingKind::Heap, problem);
         }
         if let Some(chunks) = top {
-            let size = self.reader.pair(state.top & !15).map_or(0, |[_, size]| size & !7);
-            if state.top.checked_add(size) != Some(chunks.end) {
-                let (top, end) = (state.top, chunks.end);
-                let text =
-                    format!("the top chunk at {top:#x} has {size:#x} bytes and does not end with its heap at {end:#x}");
-                self.problem(top, FindingKind::Top, text);
+            let word = self.reader.pair(state.top & !15).map_or(0, |[_, word]| word);
+            if state.top.checked_add(word & !BITS) != Some(chunks.end) {
+                self.problems(top_problem(state.top, word, chunks.end - state.top));
             }
         }
         let index = self.located.arenas.len() as u32;
@@ -350,28 +355,34 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// What may be a heap at an address, and how large it may become, where no heap is known.
+    fn loose_heap(&mut self, address: u64) -> Option<(u64, Heap)> {
+        let sizes = || HEAP_SIZES.into_iter();
+        let is_known = |start: u64| self.heaps.get(&start).is_some_and(|size| address - start < *size);
+        if sizes().any(|size| is_known(address / size * size)) {
+            return None;
+        }
+        let mut sizes = sizes().filter(|size| address.is_multiple_of(*size));
+        sizes.find_map(|size| Some((size, Heap::read(&mut self.probe, address, size)?)))
+    }
+
     /// Heaps that no arena of a ring leads to.
     fn loose_heaps(&mut self) {
-        const SIZE: u64 = HEAP_SIZES[0];
         let ring = self.states.len();
         for area in self.areas.0 {
-            for address in (align(area.range.start, SIZE)..area.range.end).step_by(SIZE as usize) {
+            for address in (align(area.range.start, LEAST_HEAP)..area.range.end).step_by(LEAST_HEAP as usize) {
                 if (self.stop)() {
                     return;
                 }
-                let Some(heap) =
-                    Heap::read(&mut self.probe, address, SIZE).filter(|_| !self.heaps.contains_key(&address))
-                else {
-                    continue;
-                };
+                let Some((size, heap)) = self.loose_heap(address) else { continue };
                 if let Some(index) = self.located.arenas.iter().position(|arena| arena.address == heap.arena) {
                     let text = format!("the heap at {address:#x} is not on the list of its arena at {:#x}", heap.arena);
                     self.problem(address, FindingKind::Heap, text);
                     self.heap(&heap, index as u32);
                     continue;
                 }
-                let first = heap.arena / SIZE * SIZE;
-                if Heap::read(&mut self.probe, first, SIZE)
+                let first = heap.arena / size * size;
+                if Heap::read(&mut self.probe, first, size)
                     .is_none_or(|first| !first.is_first() || first.arena != heap.arena)
                 {
                     continue;

@@ -2,19 +2,13 @@
 
 use super::arena::State;
 use super::chain::{Chain, HeaderKind, Next};
-use super::findings::FindingKind;
+use super::findings::{FindingKind, top_problem};
 use super::layout::{BITS, CACHES, LEAST, PAGE, PREVIOUS_USED, align};
 use super::locate::{Area, AreaKind, Search};
+use super::mapped;
 use super::parameters::{self, Parameters};
-use super::{locate, mapped};
 use crate::heap::{GRANULE, Segment, SegmentKind};
 use target::AddressRange;
-
-/// MMAP_AS_MORECORE_SIZE: the main arena maps no less where brk has failed.
-const LEAST_PIECE: u64 = 1 << 20;
-
-/// As many chunks with mappings of their own are told apart. Linux has 65 530 mappings by default.
-const MOST_MAPPED: usize = 1 << 22;
 
 /// How many chunks are still gone through to find where a piece begins. In memory of which every page looks like one, chains from all
 /// of them would take as many steps as there are pairs of pages.
@@ -68,6 +62,23 @@ impl Areas<'_> {
         }
         run
     }
+}
+
+/// What is left of a range by what is taken of it and around it, which is in address order and disjoint.
+pub(super) fn gaps(range: AddressRange, taken: &[AddressRange]) -> Vec<AddressRange> {
+    let mut free = Vec::new();
+    let mut from = range.start;
+    let first = taken.partition_point(|taken| taken.end <= range.start);
+    for taken in taken[first..].iter().take_while(|taken| taken.start < range.end) {
+        if from < taken.start {
+            free.push(AddressRange::new(from, taken.start));
+        }
+        from = from.max(taken.end);
+    }
+    if from < range.end {
+        free.push(AddressRange::new(from, range.end));
+    }
+    free
 }
 
 impl Search<'_> {
@@ -135,15 +146,12 @@ impl Search<'_> {
         // brk's memory is all counted, that of others in it too.
         let counted = base.filter(|_| main.contiguous).and_then(|base| base.checked_add(main.system));
         let counted = counted.filter(|counted| *counted > top && *counted <= run.end);
-        if end.is_none() || counted.is_some() && counted != end {
-            let (size, system) = (word & !BITS, main.system);
-            let text = format!(
-                "the top chunk of the main arena, at {top:#x}, is said to have {size:#x} bytes; the arena has {system:#x}"
-            );
-            self.problem(top, FindingKind::Top, text);
-        }
         let area = self.areas.at(top).map_or(run.end, |area| area.range.end);
-        counted.or(end).unwrap_or(area & !15)
+        let found = counted.or(end).unwrap_or(area & !15);
+        if end != Some(found) {
+            self.problems(top_problem(top, word, found - top));
+        }
+        found
     }
 
     /// Where the piece begins that has its top chunk at `top`: at the first page from which chunks lead there.
@@ -173,26 +181,40 @@ impl Search<'_> {
         Chain::new(self.memory, (range, SegmentKind::Main, top), false, 64 << 10, self.stop)
     }
 
-    /// The piece of a main arena without its top chunk that begins at `start`: it ends with a fence. With `steps`, it is only one if
-    /// all of it are chunks, and these are not too many.
-    fn piece(&self, start: u64, end: u64, mut steps: Option<&mut Steps>) -> Option<AddressRange> {
-        let chain = self.chain(AddressRange::new(start, end), None);
-        let mut chain = if steps.is_some() { chain.unbroken() } else { chain };
+    /// The piece of a main arena without its top chunk that begins at `start`, a page, and ends with a fence before `end`, if all of it are
+    /// chunks, and these are not too many. It may be as short as a page: since 2.35, a piece that is mapped where brk has failed is no longer
+    /// than what was asked for and what the top chunk is padded with (sysmalloc in malloc.c has the least size in the place of its unit).
+    fn mapped_piece(&self, start: u64, end: u64, steps: &mut Steps) -> Option<AddressRange> {
+        let mut chain = self.chain(AddressRange::new(start, end), None).unbroken();
         let mut address = start;
         let mut header = chain.header(start).ok()?;
+        while header.kind != HeaderKind::Fence {
+            let Next::Chunk { address: next, header: found, .. } = chain.next(address, header) else { return None };
+            (address, header) = (next, found);
+            if steps.take() {
+                return None;
+            }
+        }
+        let end = address + LEAST;
+        end.is_multiple_of(PAGE).then_some(AddressRange::new(start, end))
+    }
+
+    /// What brk gave a main arena before it failed, from `start` on: it ends with the last fence before `end`. There is one before each gap
+    /// that others have as well.
+    fn broken_piece(&self, start: u64, end: u64) -> Option<AddressRange> {
+        let mut chain = self.chain(AddressRange::new(start, end), None);
+        let mut address = start;
+        let mut header = chain.header(start).ok()?;
+        let mut fence = None;
         loop {
-            if header.kind == HeaderKind::Fence {
-                let end = address + LEAST;
-                return end.is_multiple_of(PAGE).then_some(AddressRange::new(start, end));
+            if header.kind == HeaderKind::Fence && (address + LEAST).is_multiple_of(PAGE) {
+                fence = Some(address + LEAST);
             }
             (address, header) = match chain.next(address, header) {
                 Next::Chunk { address, header, .. } => (address, header),
-                Next::Lost { resumed: Some(resumed), .. } => resumed,
-                _ => return None,
+                Next::Gap { resumed: Some(resumed) } | Next::Lost { resumed: Some(resumed), .. } => resumed,
+                _ => return Some(AddressRange::new(start, fence?)),
             };
-            if steps.as_mut().is_some_and(|steps| steps.take()) {
-                return None;
-            }
         }
     }
 
@@ -201,7 +223,7 @@ impl Search<'_> {
         let mut known = known;
         if let Some(base) = base {
             let run = self.areas.run(base);
-            if let Some(piece) = self.piece(align(base, GRANULE), run.end & !15, None) {
+            if let Some(piece) = self.broken_piece(align(base, GRANULE), run.end & !15) {
                 known += piece.len();
                 self.push(piece, Some(index));
             }
@@ -214,10 +236,15 @@ impl Search<'_> {
                     if (self.stop)() {
                         return;
                     }
+                    if let Some(chunk) = mapped::at(&mut self.probe, page, free.end, false) {
+                        // What its user has may look like anything.
+                        page = chunk.mapping.end;
+                        continue;
+                    }
                     let word = self.probe.pair(page).map_or(0, |[_, word]| word);
                     let may_be = word & BITS == PREVIOUS_USED && word >= LEAST;
-                    let piece = if may_be { self.piece(page, free.end & !15, Some(&mut steps)) } else { None };
-                    page = match piece.filter(|piece| piece.len() >= LEAST_PIECE) {
+                    let piece = if may_be { self.mapped_piece(page, free.end & !15, &mut steps) } else { None };
+                    page = match piece {
                         Some(piece) => {
                             known += piece.len();
                             self.push(piece, Some(index));
@@ -236,21 +263,10 @@ impl Search<'_> {
     }
 
     /// What no segment has of a range, and no heap has kept for later.
-    fn free_parts(&self, range: AddressRange) -> Vec<AddressRange> {
+    pub fn free_parts(&self, range: AddressRange) -> Vec<AddressRange> {
         let mut taken: Vec<AddressRange> = self.taken().filter(|taken| taken.intersect(range).is_some()).collect();
         taken.sort_unstable();
-        let mut free = Vec::new();
-        let mut from = range.start;
-        for taken in taken {
-            if from < taken.start {
-                free.push(AddressRange::new(from, taken.start));
-            }
-            from = from.max(taken.end);
-        }
-        if from < range.end {
-            free.push(AddressRange::new(from, range.end));
-        }
-        free
+        gaps(range, &taken)
     }
 
     /// Where there seems to be no main arena, brk's memory may still be its.
@@ -268,59 +284,5 @@ impl Search<'_> {
             self.problem(start, FindingKind::Arena, text);
             self.push(range, None);
         }
-    }
-
-    /// Chunks with mappings of their own.
-    pub fn mapped(&mut self) {
-        if self.located.arenas.is_empty() {
-            return;
-        }
-        let expected = |of: fn(&Parameters) -> u64, located: &locate::Located| -> Option<u64> {
-            let known = !located.parameters.is_empty();
-            known.then(|| located.parameters.iter().map(of).fold(0, u64::saturating_add))
-        };
-        let count = expected(|parameters| u64::from(parameters.mappings), &self.located);
-        let bytes = expected(|parameters| parameters.mapped, &self.located);
-        let mut found = Vec::new();
-        let mut left = Vec::new();
-        for area in self.areas.0.iter().filter(|area| area.kind == AreaKind::Other) {
-            for free in self.free_parts(area.range) {
-                let mut page = align(free.start, PAGE);
-                while let Some(chunk) =
-                    mapped::at(&mut self.probe, page, free.end).filter(|_| found.len() < MOST_MAPPED)
-                {
-                    page = chunk.mapping.end;
-                    found.push(chunk);
-                }
-                left.push(AddressRange::new(page, free.end));
-            }
-        }
-        // Where other mappings meet them, they begin anywhere.
-        for free in left {
-            let mut page = free.start;
-            while page < free.end && count.is_some_and(|count| (found.len() as u64) < count) && !(self.stop)() {
-                page = match mapped::at(&mut self.probe, page, free.end) {
-                    Some(chunk) => {
-                        found.push(chunk);
-                        chunk.mapping.end
-                    }
-                    None => page + PAGE,
-                };
-            }
-        }
-        let sum: u64 = found.iter().map(|chunk| chunk.mapping.len()).sum();
-        if let (Some(count), Some(bytes)) = (count, bytes)
-            && (count, bytes) != (found.len() as u64, sum)
-        {
-            let number = found.len();
-            let text = format!(
-                "{number} chunks with mappings of their own are found, of {sum} bytes; malloc counts {count}, of {bytes} bytes"
-            );
-            let address = self.located.parameters[0].address;
-            self.problem(address, FindingKind::Count, text);
-        }
-        let chunks = found.into_iter().map(|found| found.chunk);
-        let segments = chunks.map(|range| Segment { range, kind: SegmentKind::Mapped, arena: None });
-        self.located.segments.extend(segments);
     }
 }

@@ -204,7 +204,9 @@ fn found(version: usize, damage: impl Fn(&mut Image) -> u64, kind: FindingKind) 
     let (memory, space) = (image.memory(), image.space());
     let heap = survey(&memory, &space);
     let findings = heap.check(&memory, &space);
-    let finding = findings.list.iter().find(|finding| finding.address == address && finding.kind == kind);
+    // Of a chunk, what malloc returned is told.
+    let is_there = |finding: &&Finding| [address, address + 16].contains(&finding.address) && finding.kind == kind;
+    let finding = findings.list.iter().find(is_there);
     let finding = finding.unwrap_or_else(|| panic!("{kind:?} at {address:#x} is not among {findings:#x?}")).clone();
     // The rest is still there.
     let after = chunks(&heap.index);
@@ -228,8 +230,13 @@ fn every_kind_of_damage_is_found_and_named() {
                 },
                 FindingKind::Size,
             );
-            let before = finding.before.expect("the writer");
-            assert!(before.used && before.bytes.starts_with(b"writer"), "{before:x?}");
+            // The one before, in its whole length, and what it was overwritten with.
+            let writer = &finding.before[0];
+            let written = 0x4141_4141_4141_4141u64.to_le_bytes();
+            assert!(writer.used && writer.behind == written, "{writer:x?}");
+            let shown = writer.size.min(48);
+            assert_eq!(writer.bytes.len() as u64, shown);
+            assert!(writer.size > 48 || writer.bytes.starts_with(b"writer"), "{writer:x?}");
             // A size that could be one.
             found(
                 &|image| {
@@ -330,6 +337,201 @@ fn every_kind_of_damage_is_found_and_named() {
     }
 }
 
+/// All of the only list of the first thread's cache is lost, not the cache.
+#[test]
+fn a_cache_with_nothing_but_an_overwritten_list_is_still_one() {
+    use Fate::{Cached, Used};
+    for version in VERSIONS {
+        for (head, said) in [(0x4141_4141_4141_4141, true), (0, false)] {
+            let mut image =
+                Image::new(version, &[vec![(4, Used), (5, Cached), (5, Cached), (5, Cached), (4, Used)]], &[]);
+            let entry = BREAK + 16 + version.cache.entries() + 8 * version.cache.bin(5 * 16).expect("a bin");
+            assert_ne!(image.memory.word(entry), 0);
+            image.memory.put(entry, head);
+            let heap = survey(&image.memory(), &image.space());
+            // Where what is left is counted, none and an empty list are the same.
+            let is_known = said || version.cache.counts;
+            assert_eq!(heap.free.caches, if is_known { vec![BREAK] } else { vec![] }, "{}", version.name);
+            let findings = heap.check(&image.memory(), &image.space());
+            let found = findings.list.iter().filter(|finding| finding.address == entry);
+            let kinds: Vec<_> = found.map(|finding| finding.kind).collect();
+            let expected = if said { vec![FindingKind::Link] } else { vec![FindingKind::Count] };
+            assert_eq!(kinds, if is_known { expected } else { vec![] }, "{}: {findings:#x?}", version.name);
+        }
+    }
+}
+
+/// An image without what malloc counts, or with damage to that.
+fn without_parameters(mut image: Image) -> Image {
+    image.memory.0.get_mut(&super::images::DATA).expect("it has data")[0x300..0x400].fill(0);
+    image
+}
+
+fn mapped(heap: &Heap) -> Vec<AddressRange> {
+    let segments = heap.located.segments.iter();
+    segments.filter(|segment| segment.kind == crate::heap::SegmentKind::Mapped).map(|segment| segment.range).collect()
+}
+
+#[test]
+fn chunks_with_mappings_of_their_own_are_found_without_what_malloc_counts() {
+    for version in 0..VERSIONS.len() {
+        let image = some(version);
+        let expected = mapped(&survey(&image.memory(), &image.space()));
+        assert_eq!(expected.len(), 2);
+        let mut image = without_parameters(image);
+        // Behind something else.
+        let mapping = image.memory.0.remove(&super::images::MAPPED).expect("mappings");
+        image.memory.0.insert(super::images::MAPPED - 0x3000, [vec![0x5a; 0x3000], mapping].concat());
+        let heap = survey(&image.memory(), &image.space());
+        assert_eq!(mapped(&heap), expected);
+        let problems = &heap.located.problems;
+        assert!(matches!(&problems[..], [problem] if problem.kind == FindingKind::Count), "{problems:?}");
+        // Without the main arena there are no counts either.
+        (0..state::SIZE / 8).for_each(|word| image.memory.put(MAIN + 8 * word, 0));
+        assert_eq!(mapped(&survey(&image.memory(), &image.space())), expected);
+    }
+}
+
+/// The mapping of a chunk of 20 pages that was to be aligned to 8 moves, and is made longer, or shorter: only where the chunk is in it stays.
+#[test]
+fn mappings_that_were_moved_keep_what_lies_in_them() {
+    for pages in [30, 12] {
+        let mut image = Image::new(VERSIONS[2], &[vec![(4, Fate::Used)]], &[(40, 16), (20, 8 * 4096), (40, 16)]);
+        let bytes = image.memory.0.remove(&super::images::MAPPED).expect("mappings");
+        let (first, rest) = bytes.split_at(40 * 4096);
+        let (second, third) = rest.split_at(20 * 4096);
+        let mut moved = second.to_vec();
+        moved.resize(pages * 4096, 0);
+        let at = moved[16..].chunks(8).position(|word| word[0] & 7 == 2).expect("its header") * 8 + 8;
+        let size = (moved.len() - at) as u64;
+        assert!(at % 4096 == 4096 - 16, "{at:#x}");
+        moved[at + 8..at + 16].copy_from_slice(&(size | 2).to_le_bytes());
+        // One page off from where it was.
+        let start = super::images::MAPPED - 4096;
+        image.memory.0.insert(start, [first, &moved, third].concat());
+        let place = (super::images::PARAMETERS + VERSIONS[2].parameters.1, (100 - 20 + pages as u64) * 4096);
+        image.memory.put(place.0, place.1);
+        image.memory.put(place.0 + 8, place.1);
+        let heap = survey(&image.memory(), &image.space());
+        assert_eq!(heap.located.problems, [], "{pages} pages");
+        let chunk = AddressRange::sized(start + 40 * 4096 + at as u64, size);
+        let expected = [AddressRange::sized(start, 40 * 4096), chunk, AddressRange::sized(chunk.end, 40 * 4096)];
+        assert_eq!(mapped(&heap), expected, "{pages} pages");
+    }
+}
+
+#[test]
+fn where_the_size_of_a_mapped_chunk_was_overwritten_is_told() {
+    for broken in 0..3 {
+        let mut image = Image::new(VERSIONS[2], &[vec![(4, Fate::Used)]], &[(40, 16), (50, 16), (60, 16)]);
+        let expected = mapped(&survey(&image.memory(), &image.space()));
+        let chunk = expected[broken];
+        image.memory.put(chunk.start + 8, 0x4141_4141);
+        let heap = survey(&image.memory(), &image.space());
+        assert_eq!(mapped(&heap), expected);
+        let findings = heap.check(&image.memory(), &image.space());
+        let [finding] = &findings.list[..] else { panic!("{findings:x?}") };
+        assert_eq!((finding.address, finding.kind), (chunk.start + 16, FindingKind::Size));
+        let before = finding.before.first().map(|before| (before.address, before.behind.clone()));
+        let writer =
+            broken.checked_sub(1).map(|before| (expected[before].start + 16, 0x4141_4141u64.to_le_bytes().to_vec()));
+        assert_eq!(before, writer, "what lies before it may have overwritten it");
+    }
+}
+
+/// The second of two blocks gets a size that there could be, so no chunk begins behind it: who wrote that lies before it.
+#[test]
+fn who_has_overwritten_a_size_that_could_be_one_is_shown_too() {
+    let chunks = vec![(7, Fate::Used); 20];
+    let mut image = Image::new(VERSIONS[2], &[chunks], &[]);
+    let (writer, size) = image.used(0, 4);
+    let victim = writer + size;
+    for word in (victim + 0x10..victim + size).step_by(8) {
+        image.memory.put(word, 0x6c6c_6c6c_6c6c_6c6c);
+    }
+    image.memory.put(victim + 8, 0x41);
+    let heap = survey(&image.memory(), &image.space());
+    let findings = heap.check(&image.memory(), &image.space());
+    let [finding] = &findings.list[..] else { panic!("{findings:x?}") };
+    assert_eq!(finding.before.iter().map(|before| before.address).collect::<Vec<_>>(), [victim + 16, writer + 16]);
+    assert_eq!(finding.before[1].behind, 0x41u64.to_le_bytes());
+    for address in [victim + 16, victim + 16 + 0x40, victim + size + 16] {
+        assert!(finding.text.contains(&format!("{address:#x}")), "{address:#x} is not in '{}'", finding.text);
+    }
+}
+
+#[test]
+fn a_smashed_top_is_one_finding() {
+    for arena in 0..2 {
+        let mut image = some(2);
+        let state = if arena == 0 { MAIN } else { image.memory.word(MAIN + state::NEXT) };
+        let top = image.memory.word(state + state::TOP);
+        image.memory.put(top + 8, u64::MAX);
+        let heap = survey(&image.memory(), &image.space());
+        let findings = heap.check(&image.memory(), &image.space());
+        let kinds: Vec<_> = findings.list.iter().map(|finding| (finding.address, finding.kind)).collect();
+        assert_eq!(kinds, [(top + 16, FindingKind::Top)], "{findings:x?}");
+    }
+}
+
+#[test]
+fn bins_that_lead_nowhere_are_known_without_a_check() {
+    let mut image = some(2);
+    image.memory.put(bin(MAIN, 1) + 16, BREAK + 0x20);
+    let heap = survey(&image.memory(), &image.space());
+    assert!(matches!(heap.free.wrong[..], [Wrong { kind: WrongKind::First { arena: MAIN, bin: 1, .. }, .. }]));
+    // And told once.
+    let findings = heap.check(&image.memory(), &image.space());
+    assert_eq!(findings.list.iter().filter(|finding| finding.kind == FindingKind::Arena).count(), 1, "{findings:x?}");
+}
+
+/// Pieces of a page and more where brk has failed, in memory that others have as well.
+#[test]
+fn short_pieces_where_brk_has_failed_are_found() {
+    let image = Image::new(VERSIONS[2], &[vec![(4, Fate::Used); 10]], &[(40, 16)]);
+    let mut broken = image.clone();
+    let main = |heap: &Heap| {
+        let segments = heap.located.segments.iter();
+        let main = segments.filter(|segment| segment.kind == crate::heap::SegmentKind::Main);
+        main.map(|segment| segment.range).collect::<Vec<_>>()
+    };
+    let [brk] = main(&survey(&image.memory(), &image.space()))[..] else { panic!("one piece") };
+    // The top chunk of brk's memory is free, and behind it is the fence.
+    let top = image.memory.word(MAIN + state::TOP);
+    let mark = brk.end - 32;
+    broken.memory.put(top + 8, (mark - top) | 1);
+    broken.memory.put(top + 16, bin(MAIN, 1));
+    broken.memory.put(top + 24, bin(MAIN, 1));
+    broken.memory.put(bin(MAIN, 1) + 16, top);
+    broken.memory.put(bin(MAIN, 1) + 24, top);
+    broken.memory.put(mark, mark - top);
+    broken.memory.put(mark + 8, 0x10);
+    broken.memory.put(mark + 24, 0x11);
+    // Two pieces with a page of somebody else's between them, and the last one with the top chunk.
+    const PIECES: u64 = 0x7c00_0000_0000;
+    let mut bytes = vec![0u8; 0x6000];
+    let mut put = |at: usize, word: u64| bytes[at..at + 8].copy_from_slice(&word.to_le_bytes());
+    for (start, end) in [(0, 0x1000), (0x2000, 0x5000)] {
+        for chunk in (start..end - 0x20).step_by(0x20) {
+            put(chunk + 8, 0x21);
+        }
+        put(end - 0x20 + 8, 0x11);
+        put(end - 0x10 + 8, 0x11);
+    }
+    put(0x5000 + 8, 0x1001);
+    broken.memory.0.insert(PIECES, bytes);
+    broken.memory.put(MAIN + state::TOP, PIECES + 0x5000);
+    broken.memory.put(MAIN, 2 << 32);
+    let system = brk.len() + 0x1000 + 0x3000 + 0x1000;
+    broken.memory.put(MAIN + state::SYSTEM, system);
+    broken.memory.put(MAIN + state::MOST_SYSTEM, system);
+    let heap = survey(&broken.memory(), &broken.space());
+    let piece = |start: u64, end: u64| AddressRange::new(PIECES + start, PIECES + end);
+    let expected = [brk, piece(0, 0x1000), piece(0x2000, 0x5000), piece(0x5000, 0x6000)];
+    assert_eq!(main(&heap), expected);
+    assert_eq!(heap.check(&broken.memory(), &broken.space()), Findings::default());
+}
+
 #[test]
 fn nothing_was_allocated_yet() {
     let mut image = Image::new(VERSIONS[2], &[Vec::new()], &[]);
@@ -361,7 +563,7 @@ fn seeds() {
     for (number, version) in VERSIONS.iter().enumerate() {
         let image = some(number);
         let mut seed = Vec::new();
-        let parts = [super::images::DATA, BREAK, super::images::HEAPS + super::images::HEAP, 0, super::images::MAPPED];
+        let parts = [super::images::DATA, BREAK, super::images::HEAPS + version.heap, 0, super::images::MAPPED];
         for (part, start) in parts.iter().enumerate().filter(|(_, start)| **start != 0) {
             for (page, bytes) in image.memory.0[start].chunks(4096).enumerate() {
                 let length = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);

@@ -203,7 +203,8 @@ fn is_cache(chain: &mut Chain<'_>, address: u64, size: u64) -> bool {
     };
     // One of them may have been written over.
     let wrong = entries.iter().enumerate().filter(|entry| !agrees(*entry)).count();
-    wrong <= 1 && entries.iter().any(|entry| *entry != 0)
+    let holds = entries.iter().any(|entry| *entry != 0) || cache.counts && counts.iter().any(|count| *count != 0);
+    wrong <= 1 && holds
 }
 
 impl Walked {
