@@ -21,10 +21,13 @@ fn refuses_by_name(session: &mut Session, name: &str) {
 /// Who points to something is found without knowing what it lies in, and that is said.
 #[track_caller]
 fn finds_pointers(session: &mut Session, name: &str, truth: &tests::Truth) {
-    let (_, needle) = truth.of_kind("needle")[0];
+    let needle = truth.address("needle", "first");
     let found = session.json(&format!("mp-scan refs {needle:#x}"));
     let notes = found["notes"].to_string();
     assert!(notes.contains(&format!("what {name} has allocated is not covered")), "{found}");
+    let pointer = truth.address("pointer", "first");
+    let rows = tests::report::results(&found);
+    assert!(rows.iter().any(|row| tests::report::number(&row["address"]) == pointer), "{pointer:#x}: {found}");
 }
 
 #[test]

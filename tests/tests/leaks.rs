@@ -95,6 +95,26 @@ fn the_leaks_of_a_rust_program_are_the_same_in_its_core_file() {
 }
 
 #[test]
+fn a_lost_tree_of_rust_has_one_head_and_each_ring_has_one() {
+    let mut session = Session::start();
+    let truth = session.launch("heap.rs", &[]);
+    let report = session.json(LEAKS);
+    let heads = |label: &str| -> Vec<(bool, u64)> {
+        let own: BTreeSet<u64> =
+            truth.labelled("leak", |known| known.starts_with(&format!("{label}:"))).into_iter().collect();
+        let rows: Vec<&Value> = results(&report).iter().filter(|row| own.contains(&number(&row["address"]))).collect();
+        assert_eq!(rows.len(), own.len(), "{label}");
+        let head = |row: &&Value| Some((row["unreferenced"].as_bool()?, row["holds"]["count"].as_u64()?));
+        rows.iter().filter_map(head).collect()
+    };
+    assert_eq!(heads("tree"), [(true, (1 << 11) - 2)]);
+    let mut rings = heads("cycles");
+    rings.sort_unstable();
+    // Of so many and one more links each.
+    assert_eq!(rings, (1..60).map(|length| (false, length)).collect::<Vec<_>>());
+}
+
+#[test]
 fn the_leaks_of_a_rust_program_lie_in_several_arenas() {
     let mut session = Session::start();
     let truth = session.launch("heap.rs", &[]);

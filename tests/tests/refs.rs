@@ -70,6 +70,11 @@ fn everything_that_is_kept_has_a_reference(reader: &str) {
         let report = refs(&mut session, &format!("{:#x}", kept(&truth, by).0));
         assert!(report["total"].as_u64() > Some(0), "{by}: {report}");
     }
+    // What others have from brk between chunks is a root as globals are.
+    let report = refs(&mut session, &format!("{:#x} --to-roots", kept(&truth, "brk").0));
+    let [row] = results(&report) else { panic!("{report}") };
+    assert_eq!(row["chain"], Value::Array(Vec::new()), "{report}");
+    assert!(row["allocation"].is_null(), "{report}");
     let report = refs(&mut session, &format!("{:#x}", kept(&truth, "register").0));
     assert!(report.to_string().contains("r12"), "{report}");
     for (by, holder) in [("behind-chain", "chain"), ("behind-large", "large")] {

@@ -51,6 +51,14 @@ impl Namer {
         }
     }
 
+    /// What the user should know, if names are missing since it took too long to find them.
+    pub fn note(&self) -> Option<String> {
+        self.given_up.then(|| {
+            let why = "it took too long to read symbols, so some names and types are missing: they may be there the next time";
+            why.to_owned()
+        })
+    }
+
     fn look_up<'a>(&mut self, modules: &'a [ModuleAddresses]) -> Vec<(&'a ModuleAddresses, Vec<Option<SymbolOffset>>)> {
         let pid = self.pid;
         let request = |module: &ModuleAddresses| Request { pid, module: module.clone() };

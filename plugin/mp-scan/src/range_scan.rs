@@ -158,7 +158,8 @@ impl<A: Analysis<Input = dyn ReadMemory>, P: Presenter<A>> Scan for RangeScan<A,
         let deaths = this.pool.as_ref().map_or(0, |pool| pool.deaths()) - this.deaths_before;
         let mut notes = this.notes;
         notes.extend(this.executor.notes());
-        notes.extend(this.allocations.note());
+        notes.extend(this.allocations.notes());
+        notes.extend(this.namer.note());
         let idle = this.pool.as_ref().map_or(0, |pool| add_broken(pool, &mut notes));
         let (results, total) = this.presenter.results(outcome.merge, this.matches, &this.ground.space, &*this.memory);
         Ok(Report {

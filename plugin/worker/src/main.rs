@@ -14,7 +14,7 @@ use analysis::heap::graph::Edges;
 use analysis::heap::leaks::LeakEdges;
 use analysis::heap::mark::Mark;
 use analysis::heap::refs::{Invert, Pointers};
-use analysis::heap::types::HeapTypes;
+use analysis::heap::types::{Glance, HeapTypes};
 use analysis::{entropy::Entropy, find::Find, lines::Lines, lookup::Lookup, remote, strings::Strings, types::Types};
 use files::{FileScan, Inflate, Survey};
 use heap::HeapScan;
@@ -48,6 +48,7 @@ fn main() -> ExitCode {
             .function::<HeapScan<Pointers>>()
             .function::<HeapScan<HeapCopy>>()
             .function::<HeapScan<HeapTypes>>()
+            .function::<HeapScan<Glance>>()
             .function::<UnwindStacks>()
             .function::<Symbols>()
             .function::<FileScan<analysis::symbols::Symbols>>()

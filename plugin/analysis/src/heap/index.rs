@@ -133,6 +133,17 @@ impl Index {
         }
     }
 
+    /// Notes the chunks of an index of the same memory, of whose segments this one's are parts.
+    pub fn adopt(&self, other: &Self) {
+        let from = other.lookup();
+        for (segment, Segment { range, .. }) in self.segments.list().iter().enumerate() {
+            let Some(first) = other.segments.granule(range.start) else { continue };
+            let granules = self.segments.granules_of(segment);
+            let starts = from.starts(first..first + (granules.end - granules.start));
+            self.add(starts.map(|start| (granules.start + (start - first), from.is_used(start))));
+        }
+    }
+
     /// Writes the directory, once all chunks have been noted.
     pub fn complete(&self) {
         let lookup = self.lookup();

@@ -59,6 +59,22 @@ impl Segments {
         Self { list, first }
     }
 
+    /// The same without these ranges, which are in address order and begin and end where chunks do.
+    #[must_use]
+    pub fn without(&self, gaps: &[AddressRange]) -> Self {
+        let mut list = Vec::with_capacity(self.list.len() + gaps.len());
+        for segment in &self.list {
+            let first = gaps.partition_point(|gap| gap.end <= segment.range.start);
+            let mut start = segment.range.start;
+            for gap in gaps[first..].iter().map_while(|gap| gap.intersect(segment.range)) {
+                list.push(Segment { range: AddressRange::new(start, gap.start), ..*segment });
+                start = gap.end;
+            }
+            list.push(Segment { range: AddressRange::new(start, segment.range.end), ..*segment });
+        }
+        Self::new(list)
+    }
+
     /// In address order.
     pub fn list(&self) -> &[Segment] {
         &self.list
@@ -128,6 +144,16 @@ mod tests {
         assert_eq!(segments.place(1025), Some((1, 0x9010)));
         assert_eq!(segments.place(5000), None);
         assert_eq!(segments.bytes(), 0x4010);
+    }
+
+    #[test]
+    fn what_is_cut_out_is_in_no_segment() {
+        let segments = Segments::new(vec![segment(0x1000, 0x4000), segment(0x9000, 0xa000)]);
+        let gap = AddressRange::new;
+        assert_eq!(segments.without(&[]), segments);
+        let cut = segments.without(&[gap(0x1020, 0x2000), gap(0x2000, 0x2100), gap(0x3f00, 0x4000)]);
+        assert_eq!(cut.list(), [segment(0x1000, 0x1020), segment(0x2100, 0x3f00), segment(0x9000, 0xa000)]);
+        assert_eq!(segments.without(&[gap(0x1000, 0x4000), gap(0x9000, 0x9010)]).list(), [segment(0x9010, 0xa000)]);
     }
 
     #[test]

@@ -24,9 +24,16 @@ impl Aside {
     }
 }
 
+impl Aside {
+    /// Tells it to stop, without waiting for that.
+    pub fn stop(&self) {
+        self.control.stop(Stop::Cancelled);
+    }
+}
+
 impl Drop for Aside {
     fn drop(&mut self) {
-        self.control.stop(Stop::Cancelled);
+        self.stop();
         if let Some(thread) = self.thread.take() {
             // What it panics of is caught in it, or what it would have said is missed by who waits for that.
             let _ = thread.join();

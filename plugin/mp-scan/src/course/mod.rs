@@ -94,6 +94,7 @@ pub fn run(session: &mut Session, options: &ScanOptions, plan: Plan) -> Result<(
 struct Running {
     command: &'static str,
     info: TargetInfo,
+    moment: Option<Moment>,
     control: Arc<Control>,
     phase: Phase,
     answering: Answering,
@@ -167,12 +168,13 @@ impl Running {
         let phase = match (direct, kept, copying) {
             (Some((source, descriptors)), ..) => launch(Reading { memory, source, descriptors, copy: None })?,
             (None, Some(copy), _) => launch(copy.alone()?)?,
-            (None, None, Some(copying)) => Phase::Copying(copying, moment, launch),
+            (None, None, Some(copying)) => Phase::Copying(copying, moment.clone(), launch),
             (None, None, None) => bail!("the target cannot be read"),
         };
         Ok(Self {
             command,
             info,
+            moment,
             control,
             phase,
             answering: Answering::new(threads, relay),
@@ -204,6 +206,10 @@ fn launch(
             let answer = catch_unwind(AssertUnwindSafe(|| course(&mut stages, &ground)));
             let failed = |_| Err(Failure::Failed(anyhow::anyhow!("the analysis failed")));
             let mut answer = answer.unwrap_or_else(failed);
+            if let Ok(answer) = &mut answer {
+                answer.notes.append(&mut stages.notes);
+                answer.notes.dedup();
+            }
             let afterwards = answer.as_mut().ok().and_then(|answer| answer.afterwards.take());
             let bytes_copied = stages.reading.copy.as_ref().map_or(0, |copy| copy.bytes);
             let end = End {
@@ -249,7 +255,7 @@ impl Scan for Running {
                     Phase::Running(events, thread)
                 }
                 Ok(Event::Ended(end)) => {
-                    engine().heaps.leave(thread);
+                    engine().heaps.leave(self.moment.clone(), thread);
                     if let Ok(answer) = &end.answer {
                         found(&answer.results);
                     }

@@ -42,6 +42,11 @@ impl Control {
         self.total.store(self.done.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);
     }
 
+    /// So many more bytes will be looked at than was expected.
+    pub fn expect_more(&self, bytes: u64) {
+        self.total.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// So many more bytes have been looked at.
     pub fn advance(&self, bytes: u64) {
         self.done.fetch_add(bytes, Ordering::Relaxed);
@@ -89,13 +94,15 @@ pub struct Stages {
     /// Those of all stages.
     pub stats: Stats,
     pub skipped: Vec<Skip>,
+    /// What the user should know beside the answer's own notes, a line each.
+    pub notes: Vec<String>,
 }
 
 impl Stages {
     /// Over memory that is read so, by these workers if there are any; nobody has told them to stop, and they have all the time.
     pub fn new(reading: Reading, force: Option<Workforce>, watch: Watch) -> Self {
-        let (control, stats, skipped) = (Arc::default(), Stats::default(), Vec::new());
-        Self { reading, force, control, watch, until: None, debugger: None, stats, skipped }
+        let (control, stats, skipped, notes) = (Arc::default(), Stats::default(), Vec::new(), Vec::new());
+        Self { reading, force, control, watch, until: None, debugger: None, stats, skipped, notes }
     }
 
     /// Runs an analysis to its end, and adds what it finds to `found`. What could not be read is in the outcome alone.
@@ -120,6 +127,7 @@ impl Stages {
         }
         let outcome = driver.finish();
         let bytes = outcome.stats.bytes_scanned + outcome.stats.bytes_skipped;
+        self.control.total.fetch_max(before.0 + bytes, Ordering::Relaxed);
         self.control.done.store(before.0 + bytes, Ordering::Relaxed);
         self.count(&outcome.stats);
         match outcome.stopped {

@@ -18,17 +18,28 @@ pub enum Allocations {
     /// Nothing has been found that surely lies in a heap. What indexes it, but for a target where that would take a copy of all memory, or
     /// that changes.
     Unasked(Option<Beside>),
-    Indexing(Indexing),
-    Known(Arc<Known>),
+    /// Somebody finds out.
+    Looking(Looking),
+    /// The index is there; with what looks at single allocations.
+    Known(Arc<Known>, Option<Box<Stages>>),
     /// They are not named, and why, if that is worth telling.
     Unknown(Option<String>),
 }
 
-/// The heap is being indexed, on a thread of its own.
-pub struct Indexing {
-    end: Receiver<Result<Arc<Known>, Failure>>,
+/// Allocations, or what they are, are being found out on a thread of its own.
+pub struct Looking {
+    events: Receiver<Event>,
+    /// Once it is known where they are.
+    known: Option<Arc<Known>>,
     since: Instant,
     _thread: Aside,
+}
+
+/// What that thread says.
+enum Event {
+    Indexed(Result<Arc<Known>, Failure>),
+    /// It is found out what those are that were asked for; with what looks at more, if that is of any use.
+    Told(Option<Box<Stages>>),
 }
 
 impl Allocations {
@@ -40,62 +51,113 @@ impl Allocations {
             if known.is_none() && memory.is_some_and(|memory| !is_worth_indexing(memory, ground, matches)) {
                 return true;
             }
-            let beside = beside.take();
-            *self = match (known, beside) {
-                (Some(known), _) => Self::Known(known),
-                (None, Some(beside)) => {
-                    Indexing::start((beside.stages)(), ground).map_or(Self::Unknown(None), Self::Indexing)
-                }
+            let stages = beside.take().map(|beside| Box::new((beside.stages)()));
+            *self = match (known, stages) {
+                (Some(known), stages) => Self::Known(known, stages),
+                (None, Some(stages)) => Self::look(None, stages, ground, matches),
                 (None, None) => Self::Unknown(None),
             };
         }
-        let Self::Indexing(indexing) = self else { return true };
-        *self = match indexing.end.recv_timeout(patience) {
-            Ok(Ok(known)) => Self::Known(known),
-            Ok(Err(Failure::Failed(error))) => Self::Unknown(Some(format!("allocations are not named: {error:#}"))),
-            Ok(Err(Failure::Stopped(_))) | Err(RecvTimeoutError::Disconnected) => Self::Unknown(None),
-            Err(RecvTimeoutError::Timeout) if indexing.since.elapsed() < PATIENCE => return false,
-            Err(RecvTimeoutError::Timeout) => {
+        if let Self::Known(known, stages) = self
+            && stages.is_some()
+            && known.is_untold(in_heap(ground, matches))
+        {
+            *self = match stages.take() {
+                Some(stages) => Self::look(Some(Arc::clone(known)), stages, ground, matches),
+                None => return true,
+            };
+        }
+        let Self::Looking(looking) = self else { return true };
+        *self = match looking.events.recv_timeout(patience) {
+            Ok(Event::Indexed(Ok(known))) => {
+                looking.known = Some(known);
+                return false;
+            }
+            Ok(Event::Indexed(Err(Failure::Failed(error)))) => {
+                Self::Unknown(Some(format!("allocations are not named: {error:#}")))
+            }
+            Ok(Event::Indexed(Err(Failure::Stopped(_)))) => Self::Unknown(None),
+            Ok(Event::Told(stages)) => looking.known_with(stages),
+            Err(RecvTimeoutError::Timeout) if looking.since.elapsed() < PATIENCE => return false,
+            Err(RecvTimeoutError::Timeout) if looking.known.is_none() => {
                 let why = "allocations are not named, since it takes long to find them: they are after `mp-scan heap`";
                 Self::Unknown(Some(why.to_owned()))
             }
+            // They are shown without types.
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => looking.known_with(None),
         };
-        true
+        // There may be more of them by now.
+        self.ready(ground, matches, Duration::ZERO)
+    }
+
+    /// Finds out on a thread of its own where allocations are, unless that is known, and what those of `matches` are.
+    fn look(known: Option<Arc<Known>>, mut stages: Box<Stages>, ground: &Arc<Ground>, matches: &[Match]) -> Self {
+        // The thread before has been told to stop, since it has ended.
+        stages.control = Arc::default();
+        let control = Arc::clone(&stages.control);
+        let addresses: Vec<u64> = in_heap(ground, matches).collect();
+        let ground = Arc::clone(ground);
+        let before = known.clone();
+        let (sender, events) = mpsc::channel();
+        let run = move || {
+            // Nobody may want to know any more.
+            let known = match before {
+                Some(known) => known,
+                None => match Known::of(&mut stages, &ground, 0) {
+                    Ok(known) => {
+                        let _ = sender.send(Event::Indexed(Ok(Arc::clone(&known))));
+                        known
+                    }
+                    Err(failure) => return drop(sender.send(Event::Indexed(Err(failure)))),
+                },
+            };
+            let told = known.glance(&mut stages, &ground, addresses).is_ok();
+            let _ = sender.send(Event::Told(told.then_some(stages)));
+        };
+        match Aside::start("mp-scan index", control, run) {
+            Ok(thread) => Self::Looking(Looking { events, known, since: Instant::now(), _thread: thread }),
+            Err(_) => known.map_or(Self::Unknown(None), |known| Self::Known(known, None)),
+        }
     }
 
     /// Does without.
     pub fn give_up(&mut self) {
-        if matches!(self, Self::Unasked(_) | Self::Indexing(_)) {
-            *self = Self::Unknown(None);
+        match self {
+            Self::Unasked(_) => *self = Self::Unknown(None),
+            Self::Looking(looking) => *self = looking.known_with(None),
+            Self::Known(_, stages) => *stages = None,
+            Self::Unknown(_) => {}
         }
     }
 
     /// Puts allocations to those of `matches` that lie in one.
     pub fn name(&self, ground: &Ground, matches: &mut [Match]) {
-        let Self::Known(known) = self else { return };
+        let Self::Known(known, _) = self else { return };
         for found in matches.iter_mut().filter(|found| may_be_heap(ground, found)) {
             found.allocation = known.allocation(found.address);
         }
     }
 
     /// What the user should know.
-    pub fn note(self) -> Option<String> {
-        if let Self::Unknown(note) = self { note } else { None }
+    pub fn notes(self) -> Vec<String> {
+        match self {
+            Self::Unknown(note) => note.into_iter().collect(),
+            Self::Known(_, Some(stages)) => stages.notes,
+            _ => Vec::new(),
+        }
     }
 }
 
-impl Indexing {
-    fn start(mut stages: Stages, ground: &Arc<Ground>) -> Option<Self> {
-        let control = Arc::clone(&stages.control);
-        let ground = Arc::clone(ground);
-        let (sender, end) = mpsc::channel();
-        let run = move || {
-            // Nobody may want to know any more.
-            let _ = sender.send(Known::of(&mut stages, &ground));
-        };
-        let thread = Aside::start("mp-scan index", control, run).ok()?;
-        Some(Self { end, since: Instant::now(), _thread: thread })
+impl Looking {
+    /// What there is once nobody looks any more.
+    fn known_with(&mut self, stages: Option<Box<Stages>>) -> Allocations {
+        self.known.take().map_or(Allocations::Unknown(None), |known| Allocations::Known(known, stages))
     }
+}
+
+/// Where matches lie that may be in an allocation.
+fn in_heap<'a>(ground: &'a Ground, matches: &'a [Match]) -> impl Iterator<Item = u64> + use<'a> {
+    matches.iter().filter(|found| may_be_heap(ground, found)).map(|found| found.address)
 }
 
 /// Whether the heap is indexed for one of these matches: to look for arenas in memory of any kind takes longer than most searches, and

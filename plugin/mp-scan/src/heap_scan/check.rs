@@ -8,9 +8,8 @@ use analysis::{AllocationRow, BeforeRow, FindingRow, Results};
 /// Checks the heap, and shows the first `limit` things that are wrong.
 pub fn course(limit: u64) -> Course {
     Box::new(move |stages, ground| {
-        let known = Known::of(stages, ground)?;
+        let known = Known::of(stages, ground, 1)?;
         known.check()?;
-        stages.control.expect(known.indexed.index.segments().bytes());
         known.copied(stages, ground)?;
         let checked = stages.run(&Check::new(&known.located, &ground.space), &known.indexed, &[])?.merge;
         let lookup = known.indexed.index.lookup();

@@ -49,10 +49,9 @@ const STEP: usize = 1 << 16;
 /// Sums up all allocations, and shows the `top` largest sums. With registers it is told what each retains.
 pub fn course(by: By, retained: Option<Registers>, top: u64) -> Course {
     Box::new(move |stages, ground| {
-        let known = Known::of(stages, ground)?;
-        known.check()?;
         let passes = u64::from(by == By::Type) + u64::from(retained.is_some());
-        stages.control.expect(passes * known.indexed.index.segments().bytes());
+        let known = Known::of(stages, ground, passes)?;
+        known.check()?;
         let types = if by == By::Type { Some(known.types(stages, ground)?) } else { None };
         let mut sums =
             Sums { by, known: &known, ground, types: types.as_deref(), numbers: HashMap::new(), rows: Vec::new() };

@@ -28,6 +28,7 @@ pub fn copied(stages: &mut Stages, indexed: &Indexed, space: &AddressSpace) -> R
     if plan.bytes() == 0 {
         return Ok(None);
     }
+    stages.control.expect_more(plan.bytes());
     let tables = tables(&plan.tables())?;
     // It is not what was asked for, so it counts neither as looked at nor as left out: what cannot be read is read again.
     let (stats, skipped) = (stages.stats.clone(), stages.skipped.len());

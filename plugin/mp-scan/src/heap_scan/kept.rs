@@ -16,8 +16,8 @@ pub struct Kept {
     heaps: Mutex<Vec<Heap>>,
     /// All memory of a target that only the debugger can read.
     copy: Mutex<Option<(Moment, Arc<Copy>)>>,
-    /// A thread that nobody waits for.
-    chore: Mutex<Option<Aside>>,
+    /// A thread that nobody waits for, and the moment that what it finds out is true of.
+    chore: Mutex<Option<(Option<Moment>, Aside)>>,
 }
 
 /// A heap at a moment.
@@ -78,6 +78,11 @@ impl Kept {
 
     /// Lets go of what is known of the heap at this moment.
     fn forget(&self, moment: &Moment) {
+        if let Some((Some(of), chore)) = &*self.chore.lock().unwrap_or_else(PoisonError::into_inner)
+            && of == moment
+        {
+            chore.stop();
+        }
         let known = self.lock().iter_mut().find(|heap| heap.moment == *moment).and_then(|heap| heap.known.take());
         drop(known);
     }
@@ -99,9 +104,9 @@ impl Kept {
         *self.copy.lock().unwrap_or_else(PoisonError::into_inner) = Some((moment, copy));
     }
 
-    /// Leaves a thread to what it does, until the workers are wanted.
-    pub fn leave(&self, thread: Aside) {
-        let before = self.chore.lock().unwrap_or_else(PoisonError::into_inner).replace(thread);
+    /// Leaves a thread to what it does, until the workers are wanted or the moment is over.
+    pub fn leave(&self, moment: Option<Moment>, thread: Aside) {
+        let before = self.chore.lock().unwrap_or_else(PoisonError::into_inner).replace((moment, thread));
         drop(before);
     }
 

@@ -1,6 +1,7 @@
 //! What is known of a heap: where its allocations are, and, once somebody has asked for it, what they are and who points to whom.
 
 use super::copied::copied;
+use super::types::Glimpses;
 use super::{Indexed, Registers};
 use crate::course::{Copy, Failure, Ground, Stages};
 use crate::engine::engine;
@@ -9,7 +10,7 @@ use analysis::heap::glibc::{FreeLists, FreeListsMerge, Locate, Located, Sighting
 use analysis::heap::graph::{Edges, Graph, ReverseGraph};
 use analysis::heap::refs::{Invert, Inverted, PointersMerge};
 use analysis::heap::roots::{Roots, Surroundings};
-use analysis::heap::types::{HeapTypes, Types};
+use analysis::heap::types::Types;
 use analysis::heap::{Area, Chunk, HEADER, Segments};
 use analysis::{AllocationRow, ScanRange, Skip, TargetKind};
 use anyhow::Context as _;
@@ -26,6 +27,9 @@ const MOST_POINTERS: u64 = 32 << 20;
 /// So many searches are made before all pointers are sorted while somebody waits: that takes as long as five.
 const PATIENT: u32 = 3;
 
+/// So much memory of others between chunks is told apart from these.
+const MOST_GAPS: usize = 1 << 16;
+
 /// A heap that has been indexed.
 #[derive(Debug)]
 pub struct Known {
@@ -34,12 +38,15 @@ pub struct Known {
     pub free: FreeListsMerge,
     pub indexed: Indexed,
     /// What else the process allocates with, and what it is written in.
-    runtimes: Runtimes,
+    pub(super) runtimes: Runtimes,
     /// What could not be read of it.
     skipped: Vec<Skip>,
     /// A copy of it, if it was of use and there was room.
     copy: OnceLock<Option<Arc<Copy>>>,
-    types: OnceLock<Arc<Types>>,
+    /// What could not be read for them goes with them.
+    pub(super) types: OnceLock<(Arc<Types>, Vec<Skip>)>,
+    /// Types of a few allocations, before those of all are known.
+    pub(super) glimpses: Glimpses,
     pointers: OnceLock<Arc<Pointers>>,
     /// All pointers, and what could not be read of where they may lie; nothing if there are too many.
     inverted: OnceLock<Option<(Inverted, Vec<Skip>)>>,
@@ -57,12 +64,13 @@ pub struct Pointers {
 }
 
 impl Known {
-    /// The heap of the stages' target: as it is known, or else indexed now, and kept while that is true.
+    /// The heap of the stages' target: as it is known, or else indexed now, and kept while that is true. After that it will be looked
+    /// at `passes` times.
     ///
     /// # Errors
     /// As for [`Stages::run`].
-    pub fn of(stages: &mut Stages, ground: &Ground) -> Result<Arc<Self>, Failure> {
-        Ok(Self::watching(stages, ground, |_| None)?.0)
+    pub fn of(stages: &mut Stages, ground: &Ground, passes: u64) -> Result<Arc<Self>, Failure> {
+        Ok(Self::watching(stages, ground, passes, |_| None)?.0)
     }
 
     /// The same, with the pointers into a range that it comes across if the heap is indexed now. Each page is read once for both.
@@ -72,6 +80,7 @@ impl Known {
     pub fn watching(
         stages: &mut Stages,
         ground: &Ground,
+        passes: u64,
         range: impl FnOnce(&Segments) -> Option<AddressRange>,
     ) -> Result<(Arc<Self>, Sightings), Failure> {
         if let Some(known) = ground.moment.as_ref().and_then(|moment| engine().heaps.at(moment)) {
@@ -80,17 +89,27 @@ impl Known {
                 stages.reading = copy.over(&stages.reading)?;
             }
             stages.takes(known.memory());
+            stages.control.expect(passes * known.indexed.index.segments().bytes());
             return Ok((known, Sightings::default()));
         }
         let before = stages.skipped.len();
         let nothing = Indexed::new(Segments::default())?;
-        let located = stages.run(&Locate::new(&ground.space), &nothing, &[])?.merge;
-        let indexed = Indexed::new(Segments::new(located.segments.clone()))?;
+        let mut located = stages.run(&Locate::new(&ground.space), &nothing, &[])?.merge;
+        let mut indexed = Indexed::new(Segments::new(located.segments.clone()))?;
+        stages.control.expect((1 + passes) * indexed.index.segments().bytes());
         let walk = Walk::new(&located, &ground.space).watching(range(indexed.index.segments()));
         let mut walked = stages.run(&walk, &indexed, &[])?.merge;
         walk.finish(&mut walked, &indexed.index);
         let sightings = std::mem::take(&mut walked.sightings);
         let free = stages.run(&FreeLists::new(&located, &walked), &indexed, &[])?.merge;
+        // What others have from brk between chunks is memory as any other, and may lead to allocations.
+        let gaps: Vec<AddressRange> = walked.gaps.drain(..walked.gaps.len().min(MOST_GAPS)).collect();
+        if !gaps.is_empty() {
+            let cut = Indexed::new(indexed.index.segments().without(&gaps))?;
+            cut.index.adopt(&indexed.index);
+            located.segments = cut.index.segments().list().to_vec();
+            indexed = cut;
+        }
         indexed.index.complete();
         let allocators = Allocators::new(&ground.space);
         let runtimes = allocators.finish(&stages.run(&allocators, &nothing, &[])?.merge);
@@ -104,6 +123,7 @@ impl Known {
             skipped,
             copy: OnceLock::new(),
             types: OnceLock::new(),
+            glimpses: Glimpses::default(),
             pointers: OnceLock::new(),
             inverted: OnceLock::new(),
             searches: AtomicU32::new(0),
@@ -117,7 +137,7 @@ impl Known {
 
     /// Bytes of all that is known so far, but for the copy.
     fn memory(&self) -> u64 {
-        let types = self.types.get().map_or(0, |types| types.memory());
+        let types = self.types.get().map_or(0, |(types, _)| types.memory());
         let pointers = self.pointers.get().map_or(0, |pointers| pointers.graph.memory());
         let inverted = self.inverted.get().and_then(Option::as_ref).map_or(0, |(inverted, _)| inverted.memory());
         self.indexed.index.memory() + types + pointers + inverted
@@ -222,51 +242,6 @@ impl Known {
         self.copy.get().is_some_and(Option::is_some)
     }
 
-    /// What its allocations are.
-    ///
-    /// # Errors
-    /// As for [`Stages::run`].
-    pub fn types(&self, stages: &mut Stages, ground: &Ground) -> Result<Arc<Types>, Failure> {
-        self.types_among(stages, ground, None)
-    }
-
-    /// The same for who has found the roots already.
-    ///
-    /// # Errors
-    /// As for [`Stages::run`].
-    pub fn types_among(
-        &self,
-        stages: &mut Stages,
-        ground: &Ground,
-        roots: Option<&Roots>,
-    ) -> Result<Arc<Types>, Failure> {
-        if let Some(types) = self.types.get() {
-            return Ok(Arc::clone(types));
-        }
-        self.copied(stages, ground)?;
-        let index = &self.indexed.index;
-        let own;
-        let roots = match roots {
-            Some(roots) => roots,
-            None => {
-                own = self.roots(stages, ground, &Registers::default());
-                &own
-            }
-        };
-        let plan = HeapTypes::new(&ground.space, index.segments(), &roots.ranges, self.runtimes.languages);
-        let codes = stages.tables(&HeapTypes::tables(index))?;
-        let facts = stages.run(&plan, &self.indexed, &codes)?.merge;
-        let symbols = ground.symbols(stages, facts.unnamed());
-        let types = Arc::new(Types::new(&plan, &facts, &symbols, &stages.view(&self.indexed, &codes)));
-        stages.takes(types.memory());
-        Ok(Arc::clone(self.types.get_or_init(|| types)))
-    }
-
-    /// The types, if somebody has asked for them before.
-    pub fn known_types(&self) -> Option<&Types> {
-        self.types.get().map(|types| &**types)
-    }
-
     /// Where pointers are looked for: in the heap and in its roots; where no allocator is known, in all that is readable and may be
     /// written.
     pub fn area(&self, stages: &Stages, ground: &Ground, registers: &Registers) -> Area {
@@ -345,7 +320,8 @@ impl Known {
     /// What points into a range, of which `most` are kept, if all pointers have been sorted and tell.
     pub fn inverted(&self, stages: &mut Stages, target: AddressRange, most: u64) -> Option<PointersMerge> {
         let (inverted, skipped) = self.inverted.get()?.as_ref()?;
-        let found = inverted.pointers(target, most, &self.indexed.index.lookup())?;
+        let stop = stages.stop_signal();
+        let found = inverted.pointers(target, most, &self.indexed.index.lookup(), &|| stop.requested())?;
         skip(stages, skipped);
         Some(found)
     }
@@ -397,19 +373,17 @@ impl Known {
         let granule = lookup.used_at(address).or_else(|| lookup.granule_at(address))?;
         let chunk = lookup.chunk(granule).filter(|chunk| !self.is_mark(chunk))?;
         let usable = chunk.usable();
-        let types = self.known_types().filter(|_| chunk.used);
-        let kind = types.and_then(|types| types.type_of(lookup.number(granule)));
         usable.contains(address).then(|| AllocationRow {
             start: usable.start,
             size: usable.len(),
             used: chunk.used,
-            type_name: kind.map(|kind| kind.name.clone()),
+            type_name: self.type_name(&chunk),
         })
     }
 }
 
 /// What an earlier look could not read is missing from what is made of it, and is told once.
-fn skip(stages: &mut Stages, skipped: &[Skip]) {
+pub(super) fn skip(stages: &mut Stages, skipped: &[Skip]) {
     for skip in skipped {
         if !stages.skipped.contains(skip) {
             stages.skipped.push(skip.clone());

@@ -5,7 +5,7 @@ use crate::course::{Answer, Course};
 use analysis::heap::leaks::{Leak, LeakEdges, Leaks};
 use analysis::heap::mark::{Mark, Marking};
 use analysis::heap::types::Types;
-use analysis::{LeakGroup, LeakRow, LeakRows, Results, ScanRange, Sum};
+use analysis::{LeakGroup, LeakRow, LeakRows, Results, Sum};
 use std::collections::BTreeMap;
 
 /// What is put in one line.
@@ -32,20 +32,15 @@ impl std::str::FromStr for Grouping {
 /// Marks what is reached, and puts what is not under its heads.
 pub fn course(grouping: Grouping, registers: Registers, limit: u64) -> Course {
     Box::new(move |stages, ground| {
-        let known = Known::of(stages, ground)?;
+        let known = Known::of(stages, ground, 2)?;
         known.check()?;
         let index = &known.indexed.index;
-        stages.control.expect(2 * index.segments().bytes());
         known.copied(stages, ground)?;
         let roots = known.roots(stages, ground, &registers);
-        // What others had from brk lies between chunks, and is no chunk.
-        let mut all = roots.clone();
-        all.ranges.extend(known.walked.gaps.iter().copied().map(ScanRange::alone));
-        all.ranges.sort_unstable_by_key(|scan| scan.range.start);
         let marks = stages.tables(&Mark::tables(index.segments()))?;
         let view = stages.view(&known.indexed, &marks);
-        let marked = Marking::new(all.clone()).run(&view, |mark| stages.run(mark, &known.indexed, &marks))?;
-        let edges = stages.run(&LeakEdges::new(&view, &all), &known.indexed, &marks)?.merge;
+        let marked = Marking::new(roots.clone()).run(&view, |mark| stages.run(mark, &known.indexed, &marks))?;
+        let edges = stages.run(&LeakEdges::new(&view, &roots), &known.indexed, &marks)?.merge;
         stages.skipped.extend(marked.skipped.iter().chain(&edges.skipped).cloned());
         let stop = stages.stop_signal();
         let leaks = Leaks::new(&view, edges, &|| stop.requested()).ok_or_else(|| stop.failure())?;

@@ -12,6 +12,7 @@ pub mod objects;
 mod places;
 pub mod refs;
 mod registers;
+mod types;
 mod vigil;
 
 use crate::cli::ScanOptions;

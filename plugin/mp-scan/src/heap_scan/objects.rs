@@ -16,9 +16,8 @@ const OWNERS: u64 = 256;
 /// Lists the objects whose types match, the first `limit` of them with whoever points to them.
 pub fn course(matches: Matches, subclasses: bool, registers: Registers, limit: u64) -> Course {
     Box::new(move |stages, ground| {
-        let known = Known::of(stages, ground)?;
+        let known = Known::of(stages, ground, 2)?;
         known.check()?;
-        stages.control.expect(2 * known.indexed.index.segments().bytes());
         let types = known.types(stages, ground)?;
         let wanted = types.matching(&matches, subclasses);
         let stop = stages.stop_signal();

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 impl Ground {
     /// What is shown of pointers: where they lie, in what, and what that is.
-    pub fn describe(&self, stages: &Stages, known: &Known, pointers: &[&Pointer]) -> Vec<Match> {
+    pub fn describe(&self, stages: &mut Stages, known: &Known, pointers: &[&Pointer]) -> Vec<Match> {
         let describer =
             Describer { space: &self.space, stacks: &self.stacks, memory: &*stages.reading.memory, context: 0 };
         let describe = |pointer: &&Pointer| {
@@ -26,7 +26,9 @@ impl Ground {
             Match { value: Some(Value::Pointer(pointer.value)), ..found }
         };
         let mut found: Vec<Match> = pointers.iter().map(describe).collect();
-        self.namer(stages).name(&self.space, &*stages.reading.memory, &mut found);
+        let mut namer = self.namer(stages);
+        namer.name(&self.space, &*stages.reading.memory, &mut found);
+        stages.notes.extend(namer.note());
         found
     }
 
@@ -36,11 +38,20 @@ impl Ground {
         region.is_some_and(|region| self.stacks.iter().any(|stack| region.range.contains(stack.stack_pointer)))
     }
 
-    /// The symbols that addresses lie in, of those that lie in any.
-    pub fn symbols(&self, stages: &Stages, addresses: impl Iterator<Item = u64>) -> BTreeMap<u64, SymbolOffset> {
+    /// The symbols that addresses lie in, of those that lie in any, and whether all were looked up.
+    pub fn symbols(
+        &self,
+        stages: &mut Stages,
+        addresses: impl Iterator<Item = u64>,
+    ) -> (BTreeMap<u64, SymbolOffset>, bool) {
         let mut found: Vec<Match> = addresses.map(|address| Match { address, ..Match::default() }).collect();
-        self.namer(stages).name(&self.space, &*stages.reading.memory, &mut found);
-        found.into_iter().filter_map(|found| Some((found.address, found.symbol?))).collect()
+        let mut namer = self.namer(stages);
+        namer.name(&self.space, &*stages.reading.memory, &mut found);
+        let symbols = found.into_iter().filter_map(|found| Some((found.address, found.symbol?))).collect();
+        let note = namer.note();
+        let complete = note.is_none();
+        stages.notes.extend(note);
+        (symbols, complete)
     }
 
     fn namer(&self, stages: &Stages) -> Namer {

@@ -2,7 +2,7 @@
 
 use super::{Known, Registers};
 use crate::course::{Answer, Course, Failure, Ground, Stages};
-use analysis::heap::refs::{self, Pointers, Query, Reference};
+use analysis::heap::refs::{self, Pointer, Pointers, Query, Reference};
 use analysis::{RefRow, Results};
 use std::sync::Arc;
 use target::AddressRange;
@@ -33,7 +33,8 @@ const LONGEST: usize = 64;
 pub fn course(question: Question, registers: Registers) -> Course {
     Box::new(move |stages, ground| {
         // Which allocation an address lies in is known only after the walk; what is near is not much more.
-        let (known, sightings) = Known::watching(stages, ground, |segments| match question.target {
+        let deep = question.depth > 1 || question.to_roots;
+        let (known, sightings) = Known::watching(stages, ground, deep.into(), |segments| match question.target {
             Wanted::Range(range) => Some(range),
             Wanted::Address(address) => Some(refs::around(segments, address)),
         })?;
@@ -43,7 +44,6 @@ pub fn course(question: Question, registers: Registers) -> Course {
             Wanted::Address(address) => refs::target(&lookup, address),
         };
         let limit = usize::try_from(question.limit).unwrap_or(usize::MAX);
-        let deep = question.depth > 1 || question.to_roots;
         if deep && !known.is_covered() {
             known.check()?;
         }
@@ -94,7 +94,7 @@ pub fn course(question: Question, registers: Registers) -> Course {
         if answer.stopped {
             return Err(stop.failure());
         }
-        let rows = rows(&answer.references, stages, ground, &known);
+        let rows = rows(&answer.references, stages, ground, &known)?;
         let mut notes = known.notes();
         let lost = rows.iter().filter(|row| row.chain.is_none()).count();
         if question.to_roots && lost > 0 {
@@ -112,12 +112,18 @@ pub fn course(question: Question, registers: Registers) -> Course {
     })
 }
 
-fn rows(references: &[Reference], stages: &Stages, ground: &Ground, known: &Known) -> Vec<RefRow> {
+fn rows(references: &[Reference], stages: &mut Stages, ground: &Ground, known: &Known) -> Result<Vec<RefRow>, Failure> {
     let all = references.iter().flat_map(|reference| {
         let links = reference.chain.iter().flat_map(|chain| &chain.links);
         std::iter::once(&reference.pointer).chain(links)
     });
-    let mut described = ground.describe(stages, known, &all.collect::<Vec<_>>()).into_iter();
+    let all: Vec<&Pointer> = all.collect();
+    match known.glance(stages, ground, all.iter().filter_map(|pointer| pointer.place.address())) {
+        // They are shown without types, then.
+        Ok(()) | Err(Failure::Failed(_)) => {}
+        Err(stopped) => return Err(stopped),
+    }
+    let mut described = ground.describe(stages, known, &all).into_iter();
     let row = |reference: &Reference| {
         let place = described.next().unwrap_or_default();
         let links = reference.chain.as_ref().map(|chain| {
@@ -128,5 +134,5 @@ fn rows(references: &[Reference], stages: &Stages, ground: &Ground, known: &Know
         });
         RefRow { place, depth: reference.depth, chain: links }
     };
-    references.iter().map(row).collect()
+    Ok(references.iter().map(row).collect())
 }

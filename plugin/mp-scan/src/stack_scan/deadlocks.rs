@@ -27,7 +27,7 @@ pub fn telling(limit: u64) -> Telling {
         let total = rows.len() as u64;
         rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         let locks = || rows.iter().flat_map(|row| &row.locks).map(|lock| lock.address);
-        let symbols = ground.symbols(stages, locks());
+        let (symbols, _) = ground.symbols(stages, locks());
         for lock in rows.iter_mut().flat_map(|row| &mut row.locks) {
             lock.symbol = symbols.get(&lock.address).cloned();
         }

@@ -13,6 +13,10 @@ const UNKNOWN: &str = "?";
 
 /// The totals, and a line for each row.
 pub(super) fn heap(rows: &HeapRows, style: &Style) -> String {
+    // It ended before anything was known, so nothing is claimed.
+    if rows.by.is_empty() {
+        return String::new();
+    }
     let mut text = totals(&rows.totals);
     if rows.rows.is_empty() {
         return text;

@@ -370,11 +370,24 @@ fn looked_at(results: &Results) -> Looked {
 fn row_count(report: &Report, what: &str) -> String {
     let shown = report.results.count().unwrap_or(0) as u64;
     let count = match report.total {
+        0 if has_no_answer(report) => NO_ANSWER.to_owned(),
         0 => format!("no {}", plural(0, what).trim_start_matches("0 ")),
         total if total > shown => format!("the first {shown} of {} (--limit N for more)", plural(total, what)),
         total => plural(total, what),
     };
     cut_short(report, count)
+}
+
+/// Instead of a number where nothing is known.
+const NO_ANSWER: &str = "no answer";
+
+/// Whether it ended before anything was known: what is asked of the heap takes all of it.
+fn has_no_answer(report: &Report) -> bool {
+    let of_heap = matches!(
+        report.results,
+        Results::Heap(_) | Results::Leaks(_) | Results::Refs(_) | Results::Objects(_) | Results::Findings(_)
+    );
+    of_heap && report.total == 0 && matches!(report.stopped, Some(Stop::Timeout | Stop::Cancelled | Stop::TargetGone))
 }
 
 /// As it is, or with why it is not all.
@@ -390,6 +403,7 @@ fn cut_short(report: &Report, count: String) -> String {
 /// The sum of what is lost, and how much of what it looks at is shown.
 fn leak_count(report: &Report, rows: &LeakRows) -> String {
     let count = match report.total {
+        0 if has_no_answer(report) => NO_ANSWER.to_owned(),
         0 => "no leaks".to_owned(),
         total => format!(
             "{}, {}: {} that nothing refers to, and what they hold",

@@ -26,6 +26,9 @@ const RECORD: usize = 10;
 /// How many words pass between two questions whether to stop.
 const STEPS: usize = 1 << 20;
 
+/// Pages between two questions whether to stop.
+const PATIENCE: u32 = 64;
+
 /// The memory that pointers may point to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Spans {
@@ -294,8 +297,14 @@ pub struct Inverted {
 }
 
 impl Inverted {
-    /// What [`Pointers`](super::Pointers) finds. `None` if it cannot tell: it has no pointers to some of `target`.
-    pub fn pointers(&self, target: AddressRange, most: u64, lookup: &Lookup<'_>) -> Option<PointersMerge> {
+    /// What [`Pointers`](super::Pointers) finds. `None` if it cannot tell, since it has no pointers to some of `target`, or if told to stop.
+    pub fn pointers(
+        &self,
+        target: AddressRange,
+        most: u64,
+        lookup: &Lookup<'_>,
+        stop: &dyn Fn() -> bool,
+    ) -> Option<PointersMerge> {
         let mut found = PointersMerge::default();
         let Some(last) = target.end.checked_sub(1).filter(|last| *last >= target.start) else { return Some(found) };
         let index = self.spans.at(target.start)?;
@@ -305,6 +314,9 @@ impl Inverted {
         }
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         for page in self.spans.page(index, target.start)..=self.spans.page(index, last) {
+            if page.is_multiple_of(PATIENCE) && stop() {
+                return None;
+            }
             let start = span.start + u64::from(page - self.spans.first[index]) * PAGE;
             let range = self.first[page as usize] as usize..self.first[page as usize + 1] as usize;
             for (word, offset) in self.words[range.clone()].iter().zip(&self.offsets[range]) {

@@ -36,6 +36,14 @@ pub enum Place {
 }
 
 impl Place {
+    /// Where in memory it is.
+    pub fn address(&self) -> Option<u64> {
+        match self {
+            Self::Memory { address, .. } => Some(*address),
+            Self::Register { .. } => None,
+        }
+    }
+
     /// The chunk in use that it lies in.
     pub fn holder(&self) -> Option<Chunk> {
         match self {

@@ -115,7 +115,7 @@ fn sorted_pointers_are_those_that_a_plain_search_finds() {
         for _ in 0..12 {
             let target = some_target(&heap, &mut random);
             let most = *random.of(&[0, 1, 3, 1000]);
-            let found = sorted.pointers(target, most, &lookup);
+            let found = sorted.pointers(target, most, &lookup, &|| false);
             if !(target.start..target.end).all(within) {
                 assert_eq!(found, None, "seed {seed}, into {target}");
                 continue;
@@ -135,14 +135,18 @@ fn pointers_are_not_sorted_where_there_are_too_many_or_too_much_of_what_they_poi
     let mut random = Random::new(1);
     let heap = TestHeap::random(&mut random);
     let all = AddressRange::sized(heap.memory.start, 1 << 20);
-    let count = inverted(&heap, vec![all], u64::MAX, &mut random).unwrap().pointers(all, 0, &heap.view.index.lookup());
+    let count =
+        inverted(&heap, vec![all], u64::MAX, &mut random)
+            .unwrap()
+            .pointers(all, 0, &heap.view.index.lookup(), &|| false);
     assert!(count.unwrap().total > 0);
     assert_eq!(inverted(&heap, vec![all], 0, &mut random), None);
     // Of regions that are huge no page is kept; of others, each is.
     let huge = AddressRange::sized(1 << 40, 1 << 44);
     let sorted = inverted(&heap, vec![huge, all], u64::MAX, &mut random).unwrap();
-    assert_eq!(sorted.pointers(AddressRange::sized(huge.start, 1), 1, &heap.view.index.lookup()), None);
-    assert!(sorted.pointers(all, 1, &heap.view.index.lookup()).is_some());
+    assert_eq!(sorted.pointers(AddressRange::sized(huge.start, 1), 1, &heap.view.index.lookup(), &|| false), None);
+    assert!(sorted.pointers(all, 1, &heap.view.index.lookup(), &|| false).is_some());
+    assert_eq!(sorted.pointers(all, 1, &heap.view.index.lookup(), &|| true), None, "it was told to stop");
     assert!(sorted.memory() < 1 << 20);
 }
 

@@ -26,7 +26,7 @@ pub enum Kind {
 }
 
 /// A type of chunks.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Type {
     pub name: String,
     pub kind: Kind,
@@ -67,12 +67,13 @@ impl Types {
         let (codes, pointed, others) = (Codes(codes.words()), pointed.words(), others.words());
         let catalogue = Catalogue::new(facts, symbols);
         let mut found: Vec<Type> = Vec::new();
+        let mut places: HashMap<Type, usize> = HashMap::new();
         let mut known: HashMap<Code, u32> = HashMap::from([(Code::Nothing, 0)]);
         let mut types = Self::default();
         let mut number = |code: Code| {
             *known.entry(code).or_insert_with(|| {
                 let Some(own) = catalogue.named(code, |slot| plan.modules.address(slot)) else { return 0 };
-                let index = found.iter().position(|other| *other == own).unwrap_or_else(|| {
+                let index = *places.entry(own.clone()).or_insert_with(|| {
                     found.push(own);
                     found.len() - 1
                 });
@@ -208,7 +209,7 @@ fn first_argument(name: &str) -> Option<&str> {
 }
 
 /// The types of a process.
-struct Catalogue<'a> {
+pub(super) struct Catalogue<'a> {
     facts: &'a Facts,
     symbols: &'a Symbols,
     traits: TraitNames<'a>,
@@ -217,7 +218,7 @@ struct Catalogue<'a> {
 }
 
 impl<'a> Catalogue<'a> {
-    fn new(facts: &'a Facts, symbols: &'a Symbols) -> Self {
+    pub(super) fn new(facts: &'a Facts, symbols: &'a Symbols) -> Self {
         let mut named: HashMap<&str, Vec<u64>> = HashMap::new();
         for (address, class) in &facts.classes {
             named.entry(&class.name).or_default().push(*address);
@@ -226,7 +227,7 @@ impl<'a> Catalogue<'a> {
     }
 
     /// The type that a code says, if it has a name. `address` is where a slot is.
-    fn named(&self, code: Code, address: impl Fn(u32) -> Option<u64>) -> Option<Type> {
+    pub(super) fn named(&self, code: Code, address: impl Fn(u32) -> Option<u64>) -> Option<Type> {
         match code {
             Code::Nothing | Code::Undecided => None,
             Code::Callable(slot) => {

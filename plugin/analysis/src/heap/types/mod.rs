@@ -12,6 +12,7 @@ mod btree;
 mod callables;
 mod catalogue;
 mod codes;
+mod glance;
 mod modules;
 mod names;
 mod peek;
@@ -25,6 +26,7 @@ mod tests;
 mod traits;
 
 pub use catalogue::{Kind, Object, Type, Types};
+pub use glance::Glance;
 pub use modules::Modules;
 pub use names::Symbols;
 pub use rtti::{Class, Facts};
@@ -94,6 +96,12 @@ impl HeapTypes {
 #[derive(Debug, Default)]
 pub struct TypesScanner {
     buffer: Buffer,
+    kept: Kept,
+}
+
+/// What has been found out about modules, and the last pages that were looked at.
+#[derive(Debug, Default)]
+struct Kept {
     pages: Pages,
     reader: Reader,
     traits: Traits,
@@ -138,22 +146,11 @@ impl Analysis for HeapTypes {
             block: self.block.max(1) as usize,
             stop,
         };
-        let TypesScanner { buffer, pages, reader, traits, callables } = scanner;
-        pages.clear();
+        let TypesScanner { buffer, kept } = scanner;
         let lookup = view.index.lookup();
-        let probe = Probe {
-            lookup,
-            codes: Codes(codes.words()),
-            memory: &*view.memory,
-            pages,
-            stop,
-            steps: STEPS.saturating_add(lookup.count().saturating_mul(4)),
-            stopped: false,
-            segment: 0,
-            texts: Vec::new(),
-        };
-        let (pointed, others) = (pointed.words(), others.words());
-        let mut pass = Pass { plan: self, probe, reader, traits, callables, pointed, others, facts: Facts::default() };
+        let steps = STEPS.saturating_add(lookup.count().saturating_mul(4));
+        let mut pass = Pass::new(self, kept, view, codes.words(), (steps, stop));
+        (pass.pointed, pass.others) = (pointed.words(), others.words());
         let in_heap = lookup.segments().segment_at(task.range.start);
         let walked = walk.run(buffer, |window| {
             match in_heap {
@@ -213,7 +210,31 @@ struct Pass<'a> {
     facts: Facts,
 }
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
+    /// One that takes so many steps at most along foreign pointers, and notes nothing of who else points to chunks.
+    fn new(
+        plan: &'a HeapTypes,
+        kept: &'a mut Kept,
+        view: &'a View,
+        codes: &'a [AtomicU64],
+        (steps, stop): (u64, &'a dyn Fn() -> bool),
+    ) -> Self {
+        let Kept { pages, reader, traits, callables } = kept;
+        pages.clear();
+        let probe = Probe {
+            lookup: view.index.lookup(),
+            codes: Codes(codes),
+            memory: &*view.memory,
+            pages,
+            stop,
+            steps,
+            stopped: false,
+            segment: 0,
+            texts: Vec::new(),
+        };
+        Self { plan, probe, reader, traits, callables, pointed: &[], others: &[], facts: Facts::default() }
+    }
+
     /// Looks at the chunks in use of a window into a segment.
     fn heap(&mut self, window: &Window<'_>, segment: usize) {
         let lookup = self.probe.lookup;

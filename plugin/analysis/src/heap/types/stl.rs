@@ -94,7 +94,7 @@ pub(super) fn read_texts(probe: &mut Probe<'_>) {
 }
 
 /// `{next, previous, size}`, where the next node points back to this, and all nodes make a ring.
-fn list(probe: &mut Probe<'_>, holder: &Holder<'_>, pointer: u64, chunk: u64) {
+pub(super) fn list(probe: &mut Probe<'_>, holder: &Holder<'_>, pointer: u64, chunk: u64) {
     let Some((_, previous, size)) = three(holder) else { return };
     if size == 0 || size > probe.lookup.count() || (pointer == previous) != (size == 1) {
         return;
@@ -126,29 +126,111 @@ fn list(probe: &mut Probe<'_>, holder: &Holder<'_>, pointer: u64, chunk: u64) {
 const RED: u32 = 0;
 const BLACK: u32 = 1;
 
-/// `{red, root, leftmost, rightmost, count}`, from the root on, which points back to this.
+/// Where the head of a list may be that a chunk is a node of: the first place on the ring that is no node.
+pub(super) fn head_of_list(probe: &mut Probe<'_>, chunk: &Chunk) -> Option<u64> {
+    let first = chunk.address();
+    let mut node = first;
+    while probe.step() {
+        let [next] = probe.words(node)?;
+        let [_, back] = probe.words(next)?;
+        if back != node || next == first {
+            return None;
+        }
+        if probe.alike(next, chunk).is_none() {
+            return Some(next);
+        }
+        node = next;
+    }
+    None
+}
+
+/// What a tree says of itself: how many nodes it has, and its root, which they are all like.
+#[derive(Clone, Copy)]
+struct Tree {
+    count: u64,
+    root: Chunk,
+}
+
+impl Tree {
+    /// `{red, root, leftmost, rightmost, count}`, from the root on, which points back to this.
+    fn at(probe: &mut Probe<'_>, holder: &Holder<'_>, pointer: u64, chunk: u64) -> Option<Self> {
+        let (_, leftmost, rightmost) = three(holder)?;
+        let count = holder.word(3)?;
+        let single = leftmost == pointer && rightmost == pointer;
+        if count == 0 || count > probe.lookup.count() || (count == 1) != single {
+            return None;
+        }
+        let root = probe.lookup.chunk(chunk)?;
+        probe.alike(leftmost, &root)?;
+        probe.alike(rightmost, &root)?;
+        let [color, parent] = probe.words(pointer)?;
+        let left_end = |words: Option<[u64; 4]>| words.is_some_and(|[_, _, left, _]| left == 0);
+        let right_end = |words: Option<[u64; 4]>| words.is_some_and(|[_, _, _, right]| right == 0);
+        let sound = parent == holder.address - 8
+            && color as u32 == BLACK
+            && left_end(probe.words(leftmost))
+            && right_end(probe.words(rightmost));
+        sound.then_some(Self { count, root })
+    }
+}
+
+/// No tree that fits into memory is higher.
+const HIGHEST: usize = 128;
+
+/// Nodes of a tree from one up to the root, with their colours, and where the pointer to the root is.
+pub(super) struct Ascent {
+    nodes: Vec<(u64, u32)>,
+    pub(super) root: u64,
+    pub(super) holder: u64,
+}
+
+/// From a chunk that may be a node of a tree up to the tree's header, which the root points to as if it was above.
+pub(super) fn ascend(probe: &mut Probe<'_>, chunk: &Chunk) -> Option<Ascent> {
+    let mut node = chunk.address();
+    let mut words: [u64; 4] = probe.words(node)?;
+    let mut nodes = Vec::new();
+    while nodes.len() < HIGHEST && probe.step() {
+        let [color, parent, ..] = words;
+        nodes.push((node, color as u32));
+        words = probe.words(parent)?;
+        let [_, above, left, right] = words;
+        if above == node {
+            return Some(Ascent { nodes, root: node, holder: parent.checked_add(8)? });
+        }
+        if left != node && right != node {
+            return None;
+        }
+        node = parent;
+    }
+    None
+}
+
+/// Marks the chunk that an ascent began at, if what it ended at is a tree's header and all nodes on the way are as [`tree`] wants them.
+pub(super) fn descend(probe: &mut Probe<'_>, holder: &Holder<'_>, ascent: &Ascent) {
+    let Some(chunk) = probe.start(ascent.root) else { return };
+    if holder.word(-1).is_none_or(|color| color as u32 != RED) {
+        return;
+    }
+    let Some(Tree { root, .. }) = Tree::at(probe, holder, ascent.root, chunk) else { return };
+    let mut above = RED;
+    let mut last = None;
+    for (node, color) in ascent.nodes.iter().rev() {
+        let fits = *color == BLACK || (*color == RED && above == BLACK);
+        last = probe.alike(*node, &root).filter(|_| fits);
+        if last.is_none() {
+            return;
+        }
+        above = *color;
+    }
+    if let Some(node) = last {
+        probe.mark(node.granule, Shape::MapNode);
+    }
+}
+
+/// Marks the nodes of a tree, from the root on.
 fn tree(probe: &mut Probe<'_>, holder: &Holder<'_>, pointer: u64, chunk: u64) {
-    let Some((_, leftmost, rightmost)) = three(holder) else { return };
-    let Some(count) = holder.word(3) else { return };
-    let single = leftmost == pointer && rightmost == pointer;
-    if count == 0 || count > probe.lookup.count() || (count == 1) != single {
-        return;
-    }
+    let Some(Tree { count, root: first }) = Tree::at(probe, holder, pointer, chunk) else { return };
     let header = holder.address - 8;
-    let Some(first) = probe.lookup.chunk(chunk) else { return };
-    if probe.alike(leftmost, &first).is_none() || probe.alike(rightmost, &first).is_none() {
-        return;
-    }
-    let Some([color, parent]) = probe.words(pointer) else { return };
-    let left_end = |words: Option<[u64; 4]>| words.is_some_and(|[_, _, left, _]| left == 0);
-    let right_end = |words: Option<[u64; 4]>| words.is_some_and(|[_, _, _, right]| right == 0);
-    if parent != header
-        || color as u32 != BLACK
-        || !left_end(probe.words(leftmost))
-        || !right_end(probe.words(rightmost))
-    {
-        return;
-    }
     let mut left = count;
     let mut open = vec![(pointer, header, RED)];
     while !open.is_empty() {
