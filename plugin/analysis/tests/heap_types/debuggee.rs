@@ -97,6 +97,7 @@ fn shown(own: &analysis::heap::types::Type) -> String {
     }
     match own.kind {
         analysis::heap::types::Kind::Shared => format!("{name} (shared)"),
+        analysis::heap::types::Kind::Array => format!("{name}[]"),
         _ => name,
     }
 }

@@ -109,6 +109,49 @@ fn objects_of_a_class_and_of_those_that_derive_from_it() {
 }
 
 #[test]
+fn objects_in_a_row_are_found_each() {
+    let build = Build::new();
+    let source = build.path("arrays.cpp");
+    std::fs::write(
+        &source,
+        "#include <cstdio>\n#include <cstring>\n#include <vector>\n\
+         struct Base { virtual ~Base() {} long own = 1; };\nstruct Mid : Base { char more[20] = {}; };\nstruct Bare { virtual ~Bare() {} };\n\
+         struct Number { long count = 3; Mid first; Base second; };\n\
+         static void tell(const void *at, const char *kind) { printf(\"%p %s\\n\", at, kind); }\n\
+         template <class T> static void many(T *first, long count, const char *kind) { char *block = (char *)first - 8;\n\
+         tell(*(long *)block == count ? block : (char *)first, kind); }\n\
+         static std::vector<Mid> vectors[3]; static void *kept[8];\n\
+         int main() { setvbuf(stdin, 0, _IONBF, 0);\n\
+         Mid *mids = new Mid[25]; kept[0] = mids; many(mids, 25, \"Mid[]\"); Bare *bares = new Bare[4]; kept[1] = bares; many(bares, 4, \"Bare[]\");\n\
+         Base *bases = new Base[30000]; kept[2] = bases; many(bases, 30000, \"Base[]\");\n\
+         vectors[0].resize(37); vectors[1].resize(1); vectors[2].reserve(40); vectors[2].resize(9);\n\
+         tell(vectors[0].data(), \"Mid[]\"); tell(vectors[1].data(), \"Mid\"); tell(vectors[2].data(), \"Mid[]\");\n\
+         kept[3] = new Mid; tell(kept[3], \"Mid\"); kept[4] = new Number; tell(kept[4], \"nothing\");\n\
+         puts(\"ready\"); fflush(stdout); getchar(); }",
+    )
+    .unwrap();
+    build.run("g++", "-O1 -o arrays arrays.cpp");
+    let debuggee = Debuggee::start(&build.path("arrays"), &[]);
+    let found = find(&debuggee.open(), CPP, 2, Cut::default());
+    compare(&found, &debuggee.truth);
+    let expected = |names: &[(&str, usize)]| names.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+    assert_eq!(objects(&found, "Mid", false), expected(&[("Mid", 25 + 37 + 1 + 9 + 1)]));
+    assert_eq!(objects(&found, "Bare", false), expected(&[("Bare", 4)]));
+    assert_eq!(objects(&found, "Base", true), expected(&[("Mid", 73), ("Base", 30_000)]));
+    let wanted = found.types.matching(|name| name == "Mid", false);
+    let sizes =
+        found.types.objects(&found.view.index, &wanted).filter(|object| object.address != object.chunk.address());
+    assert!(sizes.map(|object| object.size).all(|size| size == 40));
+    let names: Vec<_> = (0..found.view.index.count()).filter_map(|number| found.types.name_of(number)).collect();
+    for name in ["Mid[25]", "Mid[37]", "Mid[9]", "Bare[4]", "Base[30000]"] {
+        assert_eq!(names.iter().filter(|own| *own == name).count(), 1, "{name} in {names:?}");
+    }
+    for cut in [Cut { block: 64, task: 4096, sparse: 4096 }, Cut { block: 4096, task: 1 << 16, sparse: 1 << 16 }] {
+        same(&find(&debuggee.open(), CPP, 2, cut), &found, "cut in another way");
+    }
+}
+
+#[test]
 fn classes_without_type_information_are_named_by_symbols() {
     let build = Build::new();
     let source = build.path("untyped.cpp");

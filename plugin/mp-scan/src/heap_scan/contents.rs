@@ -4,7 +4,7 @@ use super::{Known, Registers};
 use crate::course::{Answer, Course, Failure, Ground, Stages};
 use analysis::heap::dominators::Dominators;
 use analysis::heap::retained::{Retained, sizes};
-use analysis::heap::types::Types;
+use analysis::heap::types::{Type, Types};
 use analysis::heap::{Chunk, SegmentKind};
 use analysis::{HeapRow, HeapRows, HeapTotals, Results};
 use std::collections::HashMap;
@@ -185,7 +185,7 @@ impl Sums<'_> {
             By::Size => common.to_string(),
             By::Type => {
                 let kind = self.types.and_then(|types| types.list().get(usize::try_from(common).ok()?));
-                kind.map_or_else(|| UNKNOWN.to_owned(), |kind| kind.name.clone())
+                kind.map_or_else(|| UNKNOWN.to_owned(), Type::shown)
             }
             By::Arena => {
                 let arena = self.segment(chunk).and_then(|arena| self.known.located.arenas.get(arena as usize));

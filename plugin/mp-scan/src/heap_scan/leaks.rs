@@ -56,7 +56,7 @@ pub fn course(grouping: Grouping, registers: Registers, limit: u64) -> Course {
 }
 
 fn rows(leaks: &Leaks, types: &Types, grouping: Grouping, limit: u64) -> LeakRows {
-    let name = |leak: &Leak| types.type_of(leak.number).map(|kind| kind.name.clone());
+    let name = |leak: &Leak| types.name_of(leak.number);
     let row = |leak: Leak| LeakRow {
         address: leak.address,
         size: leak.size,

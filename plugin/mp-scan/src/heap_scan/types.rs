@@ -127,7 +127,7 @@ impl Known {
             let lookup = self.indexed.index.lookup();
             let name = |start: u64| {
                 let number = lookup.used_at(start).map(|granule| lookup.number(granule));
-                (start, number.and_then(|number| types.type_of(number)).map(|kind| kind.name.clone()))
+                (start, number.and_then(|number| types.name_of(number)))
             };
             // They are not kept for longer if symbols are missing.
             self.glimpses.lock().extend(wanted.into_iter().map(name));
@@ -171,7 +171,7 @@ impl Known {
         }
         if let Some(types) = self.known_types() {
             let number = self.indexed.index.lookup().number(chunk.granule);
-            return types.type_of(number).map(|kind| kind.name.clone());
+            return types.name_of(number);
         }
         self.glimpses.lock().get(&chunk.address()).cloned().flatten()
     }

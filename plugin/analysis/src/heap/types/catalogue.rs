@@ -1,6 +1,7 @@
 //! What the chunks of a heap have turned out to be.
 
 use super::HeapTypes;
+use super::arrays::Array;
 use super::codes::{Code, Codes, Doubt};
 use super::names::{self, Symbols, TraitNames};
 use super::rtti::Facts;
@@ -8,7 +9,7 @@ use super::shapes::Shape;
 use crate::heap::index::is_set;
 use crate::heap::{Chunk, Index, View};
 use crate::report::Sum;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use target::AddressRange;
 
 /// What control blocks of shared pointers that have their object in them are called, and where in them it lies.
@@ -21,6 +22,8 @@ pub enum Kind {
     Class,
     /// One that shares its chunk with its reference counts, as `std::make_shared`, `Rc` and `Arc` have it.
     Shared,
+    /// Several objects of a class, one behind the other.
+    Array,
     /// What a container keeps its elements in.
     Container(Shape),
 }
@@ -36,11 +39,18 @@ pub struct Type {
     pub offset: u64,
 }
 
+impl Type {
+    /// As it is shown for chunks of this type together.
+    pub fn shown(&self) -> String {
+        if self.kind == Kind::Array { format!("{}[]", self.name) } else { self.name.clone() }
+    }
+}
+
 /// An object of a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Object {
     pub address: u64,
-    /// Bytes from its address to the end of what may be used of its chunk, which may be more than it takes.
+    /// Bytes from its address to the end of what may be used of its chunk, which may be more than it takes; of one of several, to the next.
     pub size: u64,
     /// Index into [`Types::list`].
     pub kind: usize,
@@ -57,6 +67,8 @@ pub struct Types {
     unknown: Sum,
     /// For each chunk, one more than its type's index into `list`; 0 for none.
     of: Vec<u32>,
+    /// By the numbers of their chunks.
+    arrays: BTreeMap<u64, Array>,
 }
 
 impl Types {
@@ -68,11 +80,14 @@ impl Types {
         let catalogue = Catalogue::new(facts, symbols);
         let mut found: Vec<Type> = Vec::new();
         let mut places: HashMap<Type, usize> = HashMap::new();
-        let mut known: HashMap<Code, u32> = HashMap::from([(Code::Nothing, 0)]);
+        let mut known: HashMap<(Code, bool), u32> = HashMap::from([((Code::Nothing, false), 0)]);
         let mut types = Self::default();
-        let mut number = |code: Code| {
-            *known.entry(code).or_insert_with(|| {
-                let Some(own) = catalogue.named(code, |slot| plan.modules.address(slot)) else { return 0 };
+        let mut number = |code: Code, array: bool| {
+            *known.entry((code, array)).or_insert_with(|| {
+                let Some(mut own) = catalogue.named(code, |slot| plan.modules.address(slot)) else { return 0 };
+                if array {
+                    own.kind = Kind::Array;
+                }
                 let index = *places.entry(own.clone()).or_insert_with(|| {
                     found.push(own);
                     found.len() - 1
@@ -82,6 +97,7 @@ impl Types {
         };
         let lookup = view.index.lookup();
         let mut last = (Code::Nothing, 0);
+        let mut arrays = facts.arrays.iter().peekable();
         types.of.reserve_exact(lookup.count() as usize);
         for (chunk, index) in lookup.chunks(AddressRange::new(0, u64::MAX)).zip(0..) {
             let mut code = if chunk.used { codes.of(index) } else { Code::Nothing };
@@ -96,11 +112,21 @@ impl Types {
                 code = Code::Nothing;
             }
             if code != last.0 {
-                last = (code, number(code));
+                last = (code, number(code, false));
             }
-            types.of.push(last.1);
+            let mut of = last.1;
+            while arrays.next_if(|(address, _)| **address < chunk.address()).is_some() {}
+            if let Some((_, array)) = arrays.next_if(|(address, _)| **address == chunk.address())
+                && code.is_of_object()
+            {
+                of = number(code, true);
+                if of != 0 {
+                    types.arrays.insert(index, *array);
+                }
+            }
+            types.of.push(of);
             if chunk.used {
-                let of = last.1 as usize;
+                let of = of as usize;
                 types.totals.resize(types.totals.len().max(of + 1), Sum::default());
                 types.totals[of].add(chunk.usable().len());
             }
@@ -158,20 +184,35 @@ impl Types {
         self.list.iter().map(matching).collect()
     }
 
+    /// What the chunk with this number is, as it is shown.
+    pub fn name_of(&self, number: u64) -> Option<String> {
+        let own = self.type_of(number)?;
+        let array = self.arrays.get(&number).filter(|_| own.kind == Kind::Array);
+        Some(array.map_or_else(|| own.name.clone(), |array| array.shown(&own.name)))
+    }
+
     /// The objects whose types are `wanted`, an answer of [`matching`](Self::matching), in address order. An object is found where it
-    /// is what a chunk begins with; members and elements behind that are not looked at.
+    /// is what a chunk begins with, or one of several of its class in the chunk; members and other elements are not looked at.
     pub fn objects(&self, index: &Index, wanted: &[bool]) -> impl Iterator<Item = Object> {
-        let chunks = index.lookup().chunks(AddressRange::new(0, u64::MAX));
-        chunks.zip(&self.of).filter_map(|(chunk, of)| {
+        let chunks = index.lookup().chunks(AddressRange::new(0, u64::MAX)).zip(&self.of).zip(0..);
+        let wanted = chunks.filter_map(|((chunk, of), number)| {
             let kind = (*of as usize).checked_sub(1).filter(|kind| wanted.get(*kind) == Some(&true))?;
-            let address = chunk.address() + self.list[kind].offset;
-            Some(Object { address, size: chunk.usable().end.saturating_sub(address), kind, chunk })
+            Some((chunk, kind, number))
+        });
+        wanted.flat_map(|(chunk, kind, number)| {
+            let array = self.arrays.get(&number).filter(|_| self.list[kind].kind == Kind::Array);
+            let first = chunk.address() + array.map_or(self.list[kind].offset, |array| array.offset);
+            (0..array.map_or(1, |array| array.count)).map(move |index| {
+                let address = first + array.map_or(0, |array| index * array.stride);
+                let size = array.map_or(chunk.usable().end.saturating_sub(address), |array| array.stride);
+                Object { address, size, kind, chunk }
+            })
         })
     }
 
     /// Bytes that it takes.
     pub fn memory(&self) -> u64 {
-        size_of_val(&self.of[..]) as u64
+        (size_of_val(&self.of[..]) + self.arrays.len() * size_of::<(u64, Array)>()) as u64
     }
 }
 

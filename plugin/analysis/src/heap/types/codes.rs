@@ -59,6 +59,11 @@ impl Code {
         }
     }
 
+    /// Whether it is of a chunk that begins with an object of C++, or with several.
+    pub(super) fn is_of_object(self) -> bool {
+        matches!(self, Self::Vtable(_) | Self::Class(_))
+    }
+
     fn number(self) -> u32 {
         match self {
             Self::Nothing => 0,

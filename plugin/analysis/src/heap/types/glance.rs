@@ -51,7 +51,9 @@ impl Glance {
             let code = codes.of(lookup.number(lookup.used_at(*address)?));
             let named = catalogue.named(code, |slot| self.types.modules.address(slot));
             // What others have to bear out is not known here.
-            named.filter(|_| code.doubt() == Doubt::None).map(|kind| kind.name)
+            let own = named.filter(|_| code.doubt() == Doubt::None)?.name;
+            let array = facts.arrays.get(address).filter(|_| code.is_of_object());
+            Some(array.map_or_else(|| own.clone(), |array| array.shown(&own)))
         };
         self.chunks.iter().map(name).collect()
     }

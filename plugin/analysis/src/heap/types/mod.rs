@@ -8,6 +8,7 @@
 //! One pass over the heap and over the memory that roots lie in finds all of it. What is found is noted in a table, a code for
 //! each chunk (`codes.rs`), and [`Types`] is what it comes to.
 
+mod arrays;
 mod btree;
 mod callables;
 mod catalogue;
@@ -25,6 +26,7 @@ mod stl;
 mod tests;
 mod traits;
 
+pub use arrays::Array;
 pub use catalogue::{Kind, Object, Type, Types};
 pub use glance::Glance;
 pub use modules::Modules;
@@ -260,22 +262,58 @@ impl<'a> Pass<'a> {
         self.words(window, AddressRange::sized(window.base, window.data.len() as u64), None);
     }
 
-    /// Notes what a chunk is whose first word is this, if that points to a vtable.
+    /// Notes what a chunk is whose first word is this, if that points to a vtable, or is the number of objects that follow.
     fn object(&mut self, window: &Window<'_>, chunk: &Chunk, number: u64, word: u64) {
         let code = match self.vtable(word) {
             Some((slot, Vtable::Of(class))) => {
                 // The object in one that has been made with its reference counts may have a class of its own.
-                if let Some(offset) = self.reader.name(class).and_then(catalogue::payload_offset)
-                    && let Some(word) = word_at(window, chunk.address() + offset)
-                {
-                    self.vtable(word);
+                if let Some(offset) = self.reader.name(class).and_then(catalogue::payload_offset) {
+                    if let Some(word) = word_at(window, chunk.address() + offset) {
+                        self.vtable(word);
+                    }
+                } else {
+                    self.array(window, chunk);
                 }
                 Code::Class(slot)
             }
-            Some((slot, Vtable::Untyped)) => Code::Vtable(slot),
-            _ => return,
+            Some((slot, Vtable::Untyped)) => {
+                self.array(window, chunk);
+                Code::Vtable(slot)
+            }
+            _ => match self.counted(window, chunk, word) {
+                Some(slot) => Code::Class(slot),
+                None => return,
+            },
         };
         self.probe.codes.raise(number, code);
+    }
+
+    /// Notes how many objects a chunk has that begins with one, if there are several.
+    fn array(&mut self, window: &Window<'_>, chunk: &Chunk) {
+        let usable = chunk.usable();
+        let length = (usable.len() as usize).min(arrays::LARGEST);
+        let start = (usable.start - window.base) as usize;
+        let mut bytes = Vec::new();
+        let shown = window.data.get(start..start + length).unwrap_or_else(|| {
+            bytes.resize(length, 0);
+            let filled = self.probe.pages.read(self.probe.memory, usable.start, &mut bytes);
+            &bytes[..filled]
+        });
+        if let Some(array) = arrays::plain(&mut self.probe, chunk, shown) {
+            self.facts.arrays.insert(usable.start, array);
+        }
+    }
+
+    /// The slot of the vtable of objects whose number, this word, a chunk begins with.
+    fn counted(&mut self, window: &Window<'_>, chunk: &Chunk, count: u64) -> Option<u32> {
+        if count < 2 || count > chunk.usable().len() / 8 {
+            return None;
+        }
+        let vtable = word_at(window, chunk.address() + arrays::COOKIE)?;
+        let (slot, Vtable::Of(_)) = self.vtable(vtable)? else { return None };
+        let array = arrays::counted(&mut self.probe, chunk, count, vtable)?;
+        self.facts.arrays.insert(chunk.address(), array);
+        Some(slot)
     }
 
     /// The slot of the vtable that this word points to.

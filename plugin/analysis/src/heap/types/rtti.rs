@@ -4,6 +4,7 @@
 //! address that an object points to are the offset to the object's top and the class's `type_info`; that begins with a
 //! pointer to a vtable of its own, whose `type_info` in turn has a name that says what follows: no base, one, or a list.
 
+use super::arrays::{self, Array};
 use super::modules::Modules;
 use super::peek::Pages;
 use super::traits::TraitVtable;
@@ -42,6 +43,8 @@ pub struct Facts {
     pub traits: BTreeMap<u64, TraitVtable>,
     /// By the function that calls them: the manager of callables that functions of C++ hold.
     pub callables: BTreeMap<u64, u64>,
+    /// By what malloc returned: several objects of one class in one chunk. The first million.
+    pub arrays: BTreeMap<u64, Array>,
 }
 
 impl Facts {
@@ -50,13 +53,17 @@ impl Facts {
         self.classes.extend(other.classes);
         self.traits.extend(other.traits);
         self.callables.extend(other.callables);
+        let room = arrays::MOST.saturating_sub(self.arrays.len());
+        self.arrays.extend(other.arrays.into_iter().take(room));
     }
 
     /// About how many bytes it takes.
     pub(super) fn weight(&self) -> usize {
         let classes = self.classes.values().map(|class| 64 + class.name.len() + 8 * class.bases.len());
         let traits = self.traits.values().map(|vtable| 64 + 8 * vtable.methods.len());
-        32 * (self.vtables.len() + self.callables.len()) + classes.sum::<usize>() + traits.sum::<usize>()
+        32 * (self.vtables.len() + self.callables.len() + self.arrays.len())
+            + classes.sum::<usize>()
+            + traits.sum::<usize>()
     }
 }
 
