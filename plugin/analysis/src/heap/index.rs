@@ -458,6 +458,32 @@ mod tests {
     }
 
     #[test]
+    fn an_index_of_parts_has_the_chunks_in_them() {
+        let main =
+            |start, end| Segment { range: AddressRange::new(start, end), kind: SegmentKind::Main, arena: Some(0) };
+        let whole = Arc::new(Segments::new(vec![main(0x1000, 0x9000), main(0xa000, 0xb000)]));
+        let index = Index::new(Arc::clone(&whole), table(Index::words(&whole)));
+        let granule = |address| whole.granule(address).unwrap();
+        let chunks = [0x1000, 0x1040, 0x3000, 0x8000, 0xa000].map(|address| (granule(address), address != 0x1040));
+        index.add(chunks);
+        let parts = Arc::new(whole.without(&[AddressRange::new(0x1060, 0x3000)]));
+        let cut = Index::new(Arc::clone(&parts), table(Index::words(&parts)));
+        cut.adopt(&index);
+        cut.complete();
+        let all = cut.lookup().chunks(AddressRange::new(0, u64::MAX));
+        let all: Vec<_> = all.map(|chunk| (chunk.range.start, chunk.range.end, chunk.used)).collect();
+        let expected = [
+            (0x1000, 0x1040, true),
+            (0x1040, 0x1060, false),
+            (0x3000, 0x8000, true),
+            (0x8000, 0x9000, true),
+            (0xa000, 0xb000, true),
+        ];
+        assert_eq!(all, expected);
+        assert_eq!(cut.lookup().owner_at(0x2000), None);
+    }
+
+    #[test]
     fn an_index_of_nothing_knows_nothing() {
         let index = Index::default();
         assert_eq!(index.count(), 0);

@@ -9,8 +9,11 @@ use analysis::heap::{Chunk, Lookup};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Where no more bytes have to be looked at, the types of all allocations are found for a few of them: it takes some 40 ms.
-const LITTLE: u64 = 16 << 20;
+/// Where no more bytes have to be looked at, the types of all allocations are found for a few of them: it takes less than 0.1 s.
+const LITTLE: u64 = 32 << 20;
+
+/// What is larger is taken to be there: it takes too long to ask for each of its pages.
+const LARGE: u64 = 1 << 30;
 
 /// So many allocations are looked at for rows that are shown; what more are stays untold.
 const MOST: usize = 1 << 14;
@@ -147,10 +150,9 @@ impl Known {
         let memory = &stages.reading.memory;
         let mut left = LITTLE.checked_sub(self.indexed.index.segments().bytes());
         for scan in &roots.ranges {
-            let whole = scan.range.len();
-            // Of stacks, and what else nobody has touched, little is there.
-            let there = || memory.residency(scan.range).map_or(whole, |found| found.resident + found.swapped);
-            let bytes = if scan.sparse { there() } else { whole };
+            // Of stacks, of what is reserved, and of what else nobody has touched, little is there.
+            let there = || memory.populated(scan.range, true).runs.iter().map(|run| run.len()).sum();
+            let bytes = if scan.sparse && scan.range.len() < LARGE { there() } else { scan.range.len() };
             left = left.and_then(|left| left.checked_sub(bytes));
             if left.is_none() {
                 break;
