@@ -128,23 +128,25 @@ impl SymbolText {
         let places = self.places(set, symbols);
         let (name, modules) = (self.name.clone(), set.modules.len());
         if places.is_empty() {
-            return Err(match symbols.is_empty() {
-                true => QuestionError::NoSymbol { name, modules },
-                false => QuestionError::OnlyUsed { name, modules },
+            return Err(match symbols.iter().any(|symbol| self.is_wanted(set, symbol)) {
+                false => QuestionError::NoSymbol { name, modules },
+                true => QuestionError::OnlyUsed { name, modules },
             });
         }
         let offset = self.offset.unwrap_or(0);
         Ok(places.into_keys().map(|(module, address)| (module, address.wrapping_add(offset))).collect())
     }
 
+    /// Whether a symbol is in the module that is meant.
+    fn is_wanted(&self, set: &FileSet, symbol: &NamedSymbol) -> bool {
+        let name = |name: &String| is_named(&set.modules[symbol.module].path, name);
+        self.module.as_ref().is_none_or(name)
+    }
+
     /// Where symbols of the name are, in the module that is meant: by module and address, the bytes of a variable and the full name.
     fn places<'s>(&self, set: &FileSet, symbols: &'s [NamedSymbol]) -> BTreeMap<(usize, u64), (u64, &'s str)> {
-        let wanted = |module: usize| {
-            let name = |name: &String| is_named(&set.modules[module].path, name);
-            self.module.as_ref().is_none_or(name)
-        };
         let mut places: BTreeMap<(usize, u64), (u64, &str)> = BTreeMap::new();
-        for symbol in symbols.iter().filter(|symbol| wanted(symbol.module)) {
+        for symbol in symbols.iter().filter(|symbol| self.is_wanted(set, symbol)) {
             if let Some(address) = symbol.address {
                 let (size, _) = places.entry((symbol.module, address)).or_insert((0, &symbol.name));
                 *size = symbol.variable.max(*size);
