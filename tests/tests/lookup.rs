@@ -34,6 +34,42 @@ fn line_of(source: &str, text: &str) -> u64 {
     source.lines().position(|line| line.contains(text)).unwrap_or_else(|| panic!("{text} is there")) as u64 + 1
 }
 
+/// Its sections all begin at 0, and are laid one behind the other, as LLDB does it.
+#[test]
+fn an_object_file_is_looked_up_where_the_debugger_has_its_sections() {
+    let mut session = Session::start();
+    let object = session.folder().join("symbols.o");
+    let source = root().join("fixtures/symbols.cpp");
+    let options = ["-g", "-O1", "-ffunction-sections", "-c", "-o"];
+    let status = Command::new("c++").args(options).arg(&object).arg(source).status();
+    assert!(status.expect("c++ runs").success());
+    session.ok(&format!("target create {}", object.display()));
+    let wanted = "^(begin|ready|finish|main|shapes::operator|.*::perimeter|.*hidden_away)";
+    let functions = session.json(&format!("mp-scan symbols '{wanted}' --kind function"));
+    let mut places = BTreeSet::new();
+    for function in results(&functions) {
+        let start = address(&function["address"]);
+        let inside = start + function["size"].as_u64().expect("a function has a size") / 2;
+        places.insert(start);
+        let name = function["mangled"].as_str().or(function["name"].as_str()).expect("a name");
+        let expected = session.ok(&format!("image lookup -v -a {inside:#x}"));
+        assert!(expected.contains(&format!("=\"{name}\"")), "{name}: {expected}");
+        let report = session.json(&format!("mp-scan lookup {inside:#x} --mangled"));
+        assert_eq!(results(&report)[0]["symbol"], name, "{report}");
+    }
+    assert_eq!(places.len(), 7, "{functions}");
+    // Its code is not known to refer to anything before it is linked.
+    let text = session.ok("mp-scan xrefs main");
+    assert!(text.contains("symbols.o has yet to be linked, so its code does not say what it refers to"), "{text}");
+    // Where there is no debug information, lines say so.
+    let status = Command::new("strip").arg("--strip-debug").arg(&object).status();
+    assert!(status.expect("strip runs").success());
+    session.ok("target delete");
+    session.ok(&format!("target create {}", object.display()));
+    let text = session.ok("mp-scan lines cpp");
+    assert!(text.contains("no debug information in 1 of 1 modules"), "{text}");
+}
+
 #[test]
 fn a_program_without_a_process_is_looked_up_by_file_addresses() {
     let mut session = Session::start();

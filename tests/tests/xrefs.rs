@@ -174,6 +174,74 @@ fn a_variable_is_all_of_it_and_a_name_all_of_that_name() {
     assert!(module["results"][0]["target"].is_null(), "{module}");
 }
 
+/// Builds a library of `fixtures/xrefs_names.cpp`, which uses functions of nobody's.
+fn build_names(session: &Session) -> PathBuf {
+    let library = session.folder().join("libnames.so");
+    let source = root().join("fixtures/xrefs_names.cpp");
+    let options = ["-g", "-O1", "-fPIC", "-shared", "-o"];
+    let status = Command::new("c++").args(options).arg(&library).arg(source).status();
+    assert!(status.expect("c++ runs").success());
+    library
+}
+
+#[test]
+fn a_name_needs_no_more_than_a_user_writes() {
+    let mut session = Session::start();
+    let library = build_names(&session);
+    session.ok(&format!("target create {}", library.display()));
+    let mut callers = |name: &str| {
+        let report = session.json(&format!("mp-scan xrefs '{name}' --kind call"));
+        rows(&report).into_iter().map(|row| row.1).collect::<Vec<_>>()
+    };
+    for name in
+        ["twice<int>", "int twice<int>(int)", "Box<int>::as<long>", "Box::as", "long Box<int>::as<long>() const"]
+    {
+        assert_eq!(callers(name), ["templates"], "{name}");
+    }
+    assert_eq!(callers("twice"), ["templates", "templates"]);
+    for name in ["name_of", "name_of(int)", "name_of[abi:cxx11]", "_Z7name_ofB5cxx11i"] {
+        assert_eq!(callers(name), ["tagged"], "{name}");
+    }
+    // What no module defines is in the tables by the names that linkers know.
+    for name in ["outside::step(int)", "_ZN7outside4stepEi", "outside::step(double)", "_ZN7outside4stepEd"] {
+        assert_eq!(callers(name), ["imports"], "{name}");
+    }
+    let both = session.json("mp-scan xrefs outside::step --kind call");
+    let mut targets: Vec<&str> = results(&both).iter().filter_map(|row| row["target"].as_str()).collect();
+    targets.sort_unstable();
+    let expected = ["outside::step(double), which no module defines", "outside::step(int), which no module defines"];
+    assert_eq!(targets, expected, "{both}");
+    let error = session.fails("mp-scan xrefs 'twice<long>'");
+    assert!(error.contains("no symbol 'twice<long>' in the "), "{error}");
+    let error = session.fails("mp-scan xrefs 'outside::step(int)+4'");
+    assert!(error.contains("is only used, not defined"), "{error}");
+}
+
+#[test]
+fn a_variable_of_each_thread_is_found_where_its_offset_is_used() {
+    let mut session = Session::start();
+    let folder = session.folder().to_owned();
+    let compile = |source: &str, output: &str, options: &[&str]| {
+        let source = root().join("fixtures").join(source);
+        let mut command = Command::new("cc");
+        command.args(["-g", "-O1"]).arg(source).arg("-o").arg(folder.join(output)).arg("-L").arg(&folder);
+        let run_path = format!("-Wl,-rpath,{}", folder.display());
+        assert!(command.arg(run_path).args(options).status().expect("cc runs").success(), "{output}");
+    };
+    compile("xrefs_thread_library.c", "liblibrary.so", &["-fPIC", "-shared"]);
+    compile("xrefs_thread.c", "program", &["-pie", "-fPIE", "-llibrary"]);
+    session.ok(&format!("target create {}", folder.join("program").display()));
+    let counter = session.json("mp-scan xrefs counter");
+    let users: Vec<(String, Option<u64>)> = rows(&counter).into_iter().map(|row| (row.1, row.2)).collect();
+    assert_eq!(users, [("next".to_owned(), Some(10)), ("next".to_owned(), Some(10))], "{counter}");
+    let shared = session.json("mp-scan xrefs library_counter");
+    let users: Vec<(String, String)> = rows(&shared).into_iter().map(|row| (row.1, row.3)).collect();
+    let expected = [("outside", "program"), ("library_next", "liblibrary.so")];
+    assert_eq!(users, expected.map(|(user, module)| (user.to_owned(), module.to_owned())), "{shared}");
+    let text = session.ok("mp-scan xrefs library_own");
+    assert!(text.contains("and then adds an offset, is not found"), "{text}");
+}
+
 /// Builds a program of two files in C++, each with a `helper` of its own and an overload of `shared`.
 fn build_overloads(session: &Session) -> PathBuf {
     let folder = session.folder();
@@ -255,6 +323,10 @@ fn what_is_wrong_is_said_in_one_line() {
         ("0x7", "0x7..0x8 is in no section of the one module"),
         ("main --kind near", "the kinds are call, jump, mention, pointer and any"),
         ("main --module nosuch", "no module 'nosuch' among the target's "),
+        (
+            "library_run --module program",
+            "program only uses 'library_run', which liblibrary.so defines: name that module",
+        ),
         ("0x20..0x10", "the range 0x20..0x10 is empty or backwards"),
         ("''", "the address is empty"),
     ] {

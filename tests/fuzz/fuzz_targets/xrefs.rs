@@ -13,10 +13,11 @@ fuzz_target!(|input: (u64, u16, &[u8])| {
     let (start, length, bytes) = input;
     let Ok(file) = Elf::parse(bytes) else { return };
     let range = AddressRange::sized(start % (1 << 24), u64::from(length) + 1);
-    let names = names(&file, range).unwrap_or_default();
+    let named = |target: Target| Named { names: names(&file, &target).unwrap_or_default(), target };
     let outside = Name { name: b"library_step".to_vec(), version: None, address: 0 };
     let targets = [
-        Named { target: Target::Place { module: 0, range }, names },
+        named(Target::Place { module: 0, range }),
+        named(Target::ThreadLocal { module: 0, range: AddressRange::sized(start % (1 << 10), u64::from(length) + 1) }),
         Named { target: Target::Outside(outside.name.clone()), names: vec![outside] },
     ];
     let linkage = Linkage::new(&file, 0, &targets).unwrap_or_else(|_| Linkage::direct(&file, 0, &targets));

@@ -18,7 +18,7 @@ pub use frame_table::{FrameRow, FrameTable};
 pub use names::{FunctionName, Names};
 pub use paths::{file_path, joined};
 pub use ranges::{RangeAttributes, UnitRanges};
-pub use source::{Briefly, ModuleSource, ObjectSource, Part, Source, debug_role};
+pub use source::{Briefly, ModuleSource, ObjectSource, Part, Source, debug_role, without_debug_info};
 pub use split::Split;
 pub use units::{Abbreviations, Broken, UnitTable};
 

@@ -4,7 +4,7 @@ use gimli::RunTimeEndian;
 use object::{Object, ObjectSection};
 use std::fmt;
 use target::ByteOrder;
-use target::modules::{Content, Files, Role, Surveyed};
+use target::modules::{Content, FileSet, Files, Role, Surveyed};
 
 /// Which of a module's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,13 @@ pub trait Source<'a> {
 pub fn debug_role(module: &Surveyed) -> Role {
     let within = module.section_named(Some(Role::Main), ".debug_info").is_some();
     if within { Role::Main } else { Role::Debug }
+}
+
+/// How many modules have no debug information; `None` if all have.
+pub fn without_debug_info(set: &FileSet) -> Option<String> {
+    let has = |module: &Surveyed| module.section_named(Some(debug_role(module)), ".debug_info").is_some();
+    let (bare, all) = (set.modules.iter().filter(|module| !has(module)).count(), set.modules.len());
+    (bare > 0).then(|| format!("no debug information in {bare} of {all} modules"))
 }
 
 /// A module of a set of files.

@@ -45,7 +45,9 @@ impl<'a> DebugInfo<'a> {
         }
         paths::joined(&mut path, name.slice());
         let path = String::from_utf8_lossy(&path);
-        let bytes = source.other(&path).map_err(DwarfError::Unread)?;
+        let bytes = source.other(&path).map_err(|error| {
+            DwarfError::Unread(format!("its other part should be in a .dwo file, since no .dwp has it: {error}"))
+        })?;
         let mut found = None;
         let mut types = Vec::new();
         for mut dwarf in load(&path, bytes, source.endian(), inflated)? {

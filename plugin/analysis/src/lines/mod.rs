@@ -4,7 +4,7 @@ mod merge;
 mod scan;
 
 use crate::driver::Sink;
-use crate::dwarf::{DebugInfo, ModuleSource};
+use crate::dwarf::{DebugInfo, ModuleSource, without_debug_info};
 use crate::files::{FileAnalysis, scanned, section_range};
 use crate::find::regex;
 use crate::plan::{Analysis, ScanRange, Scanned, Task};
@@ -138,7 +138,7 @@ impl FileAnalysis for Lines {
     }
 
     fn notes(&self, merge: &LinesMerge) -> Vec<String> {
-        merge.note().into_iter().collect()
+        without_debug_info(&self.set).into_iter().chain(merge.note()).collect()
     }
 
     fn describe(&self, _: &mut LinesScanner, items: &[LineRow], _: &Files, _: &dyn Fn() -> bool) -> Results {

@@ -176,7 +176,8 @@ impl Lookup {
         let spelling = self.options.spelling;
         let data = files.data(module, table.file).map_err(|error| error.to_string())?;
         let file = object::File::parse(data).map_err(|error| error.to_string())?;
-        let mut found = symbols::look_up(&file, dynamic, entries, addresses, spelling);
+        let sections = self.set.modules[module].bases(table.file);
+        let mut found = symbols::look_up(&file, dynamic, entries, &sections, addresses, spelling);
         let mut unread = Vec::new();
         // What the dynamic symbols' stubs are of goes with the first of them.
         if dynamic && part.start == 0 {

@@ -133,10 +133,13 @@ pub fn look_up<'a>(
                 stopped = Some(unit.start + at as u64);
                 break;
             }
-            Err(error) => unread.push((
-                unit.start.max(part.start)..unit.end.min(part.end),
-                format!("the unit at {:#x} is malformed: {error}", unit.start),
-            )),
+            Err(error) => {
+                let what = if matches!(error, DwarfError::Unread(_)) { "cannot be read" } else { "is malformed" };
+                unread.push((
+                    unit.start.max(part.start)..unit.end.min(part.end),
+                    format!("the unit at {:#x} {what}: {error}", unit.start),
+                ));
+            }
         }
     }
     if let Some(rest) = &table.rest

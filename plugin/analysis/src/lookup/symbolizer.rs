@@ -34,8 +34,8 @@ impl<'a> Tables<'a> {
         Self { addresses, best: Best::new(addresses.len()), names: Vec::new() }
     }
 
-    fn look_up<'data, R: ReadRef<'data>>(&mut self, file: &object::File<'data, R>, dynamic: bool) {
-        let part = symbols::look_up(file, dynamic, 0..usize::MAX, self.addresses, Spelling::Demangled);
+    fn look_up<'data, R: ReadRef<'data>>(&mut self, file: &object::File<'data, R>, dynamic: bool, sections: &[u64]) {
+        let part = symbols::look_up(file, dynamic, 0..usize::MAX, sections, self.addresses, Spelling::Demangled);
         self.best.absorb(&part, self.names.len() as u32);
         self.names.push(part.texts);
     }
@@ -57,7 +57,7 @@ pub fn symbols_in<'data, R: ReadRef<'data>>(
 ) -> Vec<Option<SymbolOffset>> {
     let mut tables = Tables::new(addresses);
     for dynamic in [false, true] {
-        tables.look_up(file, dynamic);
+        tables.look_up(file, dynamic, &[]);
     }
     tables.symbols()
 }
@@ -179,7 +179,7 @@ impl Symbolizer {
         for table in surveyed.symbol_tables().map(|section| &surveyed.sections[section]) {
             let dynamic = elf::SectionType(table.kind) == elf::SHT_DYNSYM;
             if let Some(file) = files.data(module, table.file).ok().and_then(|data| object::File::parse(data).ok()) {
-                tables.look_up(&file, dynamic);
+                tables.look_up(&file, dynamic, &surveyed.bases(table.file));
             }
         }
         let found = tables.symbols();

@@ -85,24 +85,31 @@ impl Best {
     }
 }
 
-/// Finds the best symbols for `addresses`, in ascending order, among those entries of one of the file's tables.
+/// Finds the best symbols for `addresses`, in ascending order, among those entries of one of the file's tables. `sections` says where
+/// the sections of a file that has yet to be linked lie, by number, and is empty for others.
 pub fn look_up<'data, R: ReadRef<'data>>(
     file: &object::File<'data, R>,
     dynamic: bool,
     entries: Range<usize>,
+    sections: &[u64],
     addresses: &[u64],
     spelling: Spelling,
 ) -> SymbolPart {
     let table = if dynamic { file.dynamic_symbol_table() } else { file.symbol_table() };
     let Some(table) = table else { return SymbolPart::default() };
-    let ends = file.sections().map(|section| (section.index().0, section.address().saturating_add(section.size())));
-    let ends: FxHashMap<usize, u64> = ends.collect();
+    let extent = |section: object::Section<'data, '_, R>| {
+        let index = section.index().0;
+        let base = sections.get(index).copied();
+        let start = base.unwrap_or_else(|| section.address());
+        (index, Extent { base: base.unwrap_or(0), end: start.saturating_add(section.size()) })
+    };
+    let extents: FxHashMap<usize, Extent> = file.sections().map(extent).collect();
     let none = vec![None; addresses.len()];
     let starts = vec![0; addresses.len()];
     let mut search = Search { addresses, spans: Spans::new(addresses), inside: none.clone(), below: none, starts };
     for entry in entries.start.max(1)..entries.end {
         let Ok(symbol) = table.symbol_by_index(SymbolIndex(entry)) else { break };
-        search.offer(entry as u32, &symbol, &ends);
+        search.offer(entry as u32, &symbol, &extents);
     }
     search.finish(spelling, |entry| table.symbol_by_index(SymbolIndex(entry as usize)).ok()?.name_bytes().ok())
 }
@@ -136,6 +143,14 @@ pub fn add_stubs<'data, R: ReadRef<'data>>(
     Ok(())
 }
 
+/// A section.
+#[derive(Clone, Copy)]
+struct Extent {
+    /// What the addresses of its symbols count from.
+    base: u64,
+    end: u64,
+}
+
 struct Search<'a> {
     addresses: &'a [u64],
     spans: Spans<&'a [u64]>,
@@ -162,16 +177,18 @@ impl Search<'_> {
         &mut self,
         entry: u32,
         symbol: &object::Symbol<'data, '_, R>,
-        ends: &FxHashMap<usize, u64>,
+        extents: &FxHashMap<usize, Extent>,
     ) {
         let kinds = [SymbolKind::Text, SymbolKind::Data, SymbolKind::Unknown, SymbolKind::Label];
         if !symbol.is_definition() || !kinds.contains(&symbol.kind()) {
             return;
         }
-        let (address, size) = (symbol.address(), symbol.size());
+        let extent = symbol.section_index().and_then(|index| extents.get(&index.0));
+        let base = extent.map_or(0, |extent| extent.base);
+        let (address, size) = (symbol.address().wrapping_add(base), symbol.size());
         // Of a symbol without a size, it is not known where it ends, but not later than its section.
-        let end = match (size, symbol.section_index().and_then(|index| ends.get(&index.0))) {
-            (0, Some(end)) => *end,
+        let end = match (size, extent) {
+            (0, Some(extent)) => extent.end,
             (0, None) => return,
             (size, _) => address.saturating_add(size),
         };

@@ -14,6 +14,8 @@ pub struct Found {
     pub place: Place,
     pub kind: Kind,
     pub undefined: bool,
+    /// Of what each thread has of its own, where it is in the module's part of that.
+    pub thread_local: Option<u64>,
     pub size: u64,
     /// As it was matched, demangled unless mangled names are.
     #[serde(with = "serde_bytes")]

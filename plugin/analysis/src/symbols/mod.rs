@@ -11,6 +11,7 @@ mod search;
 pub(crate) mod table;
 #[cfg(test)]
 mod tests;
+pub mod written;
 
 pub(crate) use demangle::telling;
 pub use demangle::{Demangler, demangled};

@@ -355,6 +355,7 @@ impl<'a> Search<'a> {
                 place: *place,
                 kind: symbol.kind,
                 undefined: symbol.undefined,
+                thread_local: (symbol.thread_local && !symbol.undefined).then_some(symbol.value),
                 size: symbol.size,
                 name,
                 mangled: mangled.then(|| plain.to_vec()),

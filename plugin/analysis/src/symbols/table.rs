@@ -38,6 +38,8 @@ pub(super) struct Table<'a> {
     bias: Option<u64>,
     /// For the sections of its file: whether they are loaded, and whether there is code in them.
     sections: Vec<(bool, bool)>,
+    /// Where they lie, if symbols count from there because the file has yet to be linked.
+    addresses: Vec<u64>,
     pub(super) dynamic: bool,
 }
 
@@ -49,6 +51,8 @@ pub(super) struct Symbol<'a> {
     pub(super) kind: Kind,
     /// Whether the module only uses it.
     pub(super) undefined: bool,
+    /// Whether each thread has its own.
+    pub(super) thread_local: bool,
     /// Its address in the file's own terms, or whatever else stands there.
     pub(super) value: u64,
     /// In the target's memory, or in the file if it is not loaded; `None` if it has none of its own.
@@ -88,6 +92,7 @@ impl<'a> Table<'a> {
             machine: surveyed.machine,
             bias: surveyed.bias,
             sections,
+            addresses: surveyed.bases(table.file),
             dynamic,
         })
     }
@@ -117,16 +122,17 @@ impl<'a> Table<'a> {
             return Ok(None);
         }
         let section = elf::SymbolSection(section);
-        let undefined = section == elf::SHN_UNDEF;
+        let (undefined, thread_local) = (section == elf::SHN_UNDEF, sort == elf::STT_TLS);
         // The lowest bit of a function's says that it is of Thumb instructions.
         let value = if self.machine == Machine::Arm && sort == elf::STT_FUNC { value & !1 } else { value };
         let address = match section {
-            _ if sort == elf::STT_TLS => None,
+            _ if thread_local => None,
             elf::SHN_UNDEF | elf::SHN_COMMON => None,
             elf::SHN_ABS => Some(value),
-            _ => Some(self.loaded(value)),
+            _ => Some(self.loaded(value.wrapping_add(self.addresses.get(section.0 as usize).copied().unwrap_or(0)))),
         };
-        Ok(Some(Symbol { name, kind: self.kind(sort, section), undefined, value, address, size: length }))
+        let kind = self.kind(sort, section);
+        Ok(Some(Symbol { name, kind, undefined, thread_local, value, address, size: length }))
     }
 
     /// The fields of an entry.

@@ -31,7 +31,7 @@ mod unit;
 mod walk;
 
 use crate::driver::Sink;
-use crate::dwarf::{ModuleSource, debug_role};
+use crate::dwarf::{ModuleSource, debug_role, without_debug_info};
 use crate::files::{FileAnalysis, section_range};
 use crate::find::PatternError;
 use crate::plan::{Analysis, ScanRange, Scanned, Task};
@@ -262,16 +262,7 @@ impl FileAnalysis for Types {
     }
 
     fn notes(&self, merge: &TypesMerge) -> Vec<String> {
-        let bare = self
-            .set
-            .modules
-            .iter()
-            .filter(|module| module.section_named(Some(debug_role(module)), ".debug_info").is_none());
-        let (bare, all) = (bare.count(), self.set.modules.len());
-        let mut notes = Vec::new();
-        if bare > 0 {
-            notes.push(format!("no debug information in {bare} of {all} modules"));
-        }
+        let mut notes: Vec<String> = without_debug_info(&self.set).into_iter().collect();
         match merge.ambiguous() {
             0 => {}
             1 => notes.push("1 name has several definitions".to_owned()),

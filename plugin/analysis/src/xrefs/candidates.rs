@@ -36,6 +36,12 @@ impl Filter {
         Self { absolute: if absolute { as_they_are.collect() } else { Vec::new() }, relative: counted.collect() }
     }
 
+    /// And for fields that are one of so many numbers from a first one on, as they stand.
+    pub(crate) fn with(mut self, fields: impl Iterator<Item = (u32, u64)>) -> Self {
+        self.absolute.extend(fields.map(|(first, count)| (first, u32::try_from(count).unwrap_or(u32::MAX))));
+        self
+    }
+
     /// Calls `found` with the offset of each such place in `bytes`, which are at `address`, in ascending order.
     pub(crate) fn find(&self, bytes: &[u8], address: u64, mut found: impl FnMut(usize)) {
         let end = bytes.len().saturating_sub(FIELD - 1);

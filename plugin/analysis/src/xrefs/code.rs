@@ -64,7 +64,7 @@ fn search(
     stop: &dyn Fn() -> bool,
 ) -> (Vec<Reference>, u64) {
     let code = walk.code;
-    let filter = Filter::new(&linkage.ranges(), linkage.fixed);
+    let filter = Filter::new(&linkage.ranges(), linkage.fixed).with(linkage.in_thread());
     let near = nearby(linkage);
     let mut found = Vec::new();
     let mut at = within.start;
@@ -133,7 +133,8 @@ fn nearby(linkage: &Linkage) -> Vec<AddressRange> {
 fn reference(instruction: &Instruction, linkage: &Linkage, kinds: Kinds) -> Option<Reference> {
     let mut found = None;
     instruction::addresses(instruction, linkage.fixed, |address, used| {
-        let Some(way) = linkage.find(address).filter(|_| found.is_none()) else { return };
+        let way = if used == Use::InThread { linkage.find_in_thread(address) } else { linkage.find(address) };
+        let Some(way) = way.filter(|_| found.is_none()) else { return };
         let kind = match (way.through, used) {
             (Through::Got, Use::Call | Use::Jump) => return,
             (Through::Got, Use::CallAt) | (_, Use::Call) => Kind::Call,

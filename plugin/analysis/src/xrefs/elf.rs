@@ -67,6 +67,11 @@ impl Symbol {
         let kinds = [elf::STT_TLS, elf::STT_FILE, elf::STT_SECTION];
         self.section != elf::SHN_UNDEF && self.section != elf::SHN_ABS && !kinds.contains(&self.kind)
     }
+
+    /// Whether it names what each thread has of its own of the file.
+    pub fn is_thread_local(&self) -> bool {
+        self.section != elf::SHN_UNDEF && self.kind == elf::STT_TLS
+    }
 }
 
 /// A symbol table.
@@ -174,6 +179,9 @@ pub struct Elf<R> {
     pub machine: elf::Machine,
     /// Whether it is loaded at the addresses in it, so that code and data may hold them as they are.
     pub fixed: bool,
+    /// How far below the thread pointer what each thread has of the file begins, if that is x86-64 code, and the program's: code of
+    /// libraries, of which nobody knows where theirs will be, has no offsets from the thread pointer.
+    pub thread_block: Option<u64>,
     pub parts: Vec<Part>,
     /// What is loaded from the file: address, offset in the file, length.
     segments: Vec<(u64, u64, u64)>,
@@ -219,12 +227,17 @@ impl<'a, R: ReadRef<'a>> Elf<R> {
             let (offset, length) = part.file_range(endian);
             (part.p_vaddr(endian).into(), offset, length)
         });
+        let thread_local = header.program_headers(endian, data)?.iter().find(|part| part.p_type(endian) == elf::PT_TLS);
+        let thread_block = thread_local.map(|part| {
+            thread_block(part.p_vaddr(endian).into(), part.p_memsz(endian).into(), part.p_align(endian).into())
+        });
         Ok(Self {
             data,
             endian,
             large: header.is_class_64(),
             machine: header.e_machine(endian),
             fixed: header.e_type(endian) == elf::ET_EXEC,
+            thread_block: thread_block.filter(|_| header.e_machine(endian) == elf::EM_X86_64),
             parts: sections.iter().map(part).collect(),
             segments: segments.collect(),
         })
@@ -372,6 +385,14 @@ impl<'a, R: ReadRef<'a>> Elf<R> {
         let bytes = self.data.read_bytes_at(offset.checked_add(block)?, last - block).ok()?;
         self.word(bytes.get((within - block) as usize..)?)
     }
+}
+
+/// How far below the thread pointer the first module's block of thread-local variables begins, whose segment has these headers: as
+/// glibc lays it out, after "ELF Handling For Thread-Local Storage", variant II.
+fn thread_block(address: u64, size: u64, align: u64) -> u64 {
+    let align = align.max(1);
+    let first = address.wrapping_neg() % align;
+    size.saturating_sub(first).div_ceil(align).saturating_mul(align).saturating_add(first)
 }
 
 /// The versions of a file's dynamic symbols.

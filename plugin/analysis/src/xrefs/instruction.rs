@@ -15,6 +15,8 @@ pub(crate) enum Use {
     JumpAt,
     /// It is read, written or loaded.
     Mention,
+    /// It is read or written so far from the thread pointer.
+    InThread,
 }
 
 /// Calls `found` with each address that an instruction has in it. Absolute ones count only where the code is `fixed`:
@@ -31,7 +33,9 @@ pub(crate) fn addresses(instruction: &Instruction, fixed: bool, mut found: impl 
                 let plain = relative
                     || (instruction.memory_base() == Register::None && instruction.memory_index() == Register::None);
                 let own = matches!(instruction.segment_prefix(), Register::FS | Register::GS);
-                if !own && (relative || fixed && instruction.memory_displ_size() >= 4) {
+                if instruction.segment_prefix() == Register::FS && instruction.memory_displ_size() >= 4 {
+                    found(instruction.memory_displacement64(), Use::InThread);
+                } else if !own && (relative || fixed && instruction.memory_displ_size() >= 4) {
                     let used = indirect(instruction).filter(|_| plain).unwrap_or(Use::Mention);
                     found(instruction.memory_displacement64(), used);
                 }

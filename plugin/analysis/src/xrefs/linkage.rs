@@ -1,10 +1,10 @@
 //! What leads to the targets in one module: their addresses, the slots of the global offset table (GOT) that hold them, the
 //! stubs of the procedure linkage table (PLT) that jump through such a slot, and copies of variables.
 
-use super::elf::{Elf, Symbols, Versions};
+use super::elf::{Elf, Symbol, Symbols, Versions};
 use super::instruction::{self, Use};
 use super::relocations::{Value, relocations};
-use super::{Name, Named, Through};
+use super::{Name, Named, Target, Through};
 use iced_x86::{Decoder, DecoderOptions, Mnemonic};
 use object::{ReadRef, elf};
 use std::collections::HashMap;
@@ -33,6 +33,10 @@ pub struct Linkage {
     /// In ascending order; they do not overlap.
     ways: Vec<Way>,
     symbols: HashMap<usize, Vec<Known>>,
+    /// What each thread has of its own, by its place in the module.
+    thread_local: Vec<Way>,
+    /// What is added to such a place to count from the thread pointer, where that is known.
+    from_thread: Option<u64>,
     /// Whether code and data may hold addresses as they are.
     pub(crate) fixed: bool,
 }
@@ -52,21 +56,21 @@ impl Linkage {
 
     /// The addresses themselves alone.
     pub fn direct<R>(file: &Elf<R>, module: usize, targets: &[Named]) -> Self {
-        let mut linkage = Self { ways: Vec::new(), symbols: HashMap::new(), fixed: file.fixed };
-        let own = |(index, named): (usize, &Named)| {
-            named.target.is_in(module).then_some(Way {
-                range: named.target.range(),
-                through: Through::Direct,
-                target: index as u32,
-            })
-        };
-        linkage.add(targets.iter().enumerate().filter_map(own).collect());
+        let mut linkage = Self { fixed: file.fixed, ..Self::default() };
+        let all = targets.iter().enumerate().map(|(index, named)| {
+            (&named.target, Way { range: named.target.range(), through: Through::Direct, target: index as u32 })
+        });
+        let own = all.clone().filter(|(target, _)| target.is_in(module)).map(|(_, way)| way);
+        linkage.add(own.collect());
+        let is_own = |target: &Target| matches!(target, Target::ThreadLocal { module: own, .. } if *own == module);
+        linkage.thread_local = all.filter(|(target, _)| is_own(target)).map(|(_, way)| way).collect();
+        linkage.from_thread = file.thread_block.map(u64::wrapping_neg);
         linkage
     }
 
     /// Whether nothing in the module can refer to a target.
     pub fn is_empty(&self) -> bool {
-        self.ways.is_empty() && self.symbols.is_empty()
+        self.ways.is_empty() && self.symbols.is_empty() && self.thread_local.is_empty()
     }
 
     pub(crate) fn ways(&self) -> &[Way] {
@@ -84,11 +88,27 @@ impl Linkage {
         self.ways[..after].last().filter(|way| way.range.contains(address))
     }
 
+    /// Offsets from the thread pointer that lead to targets: the lower halves of the first ones, and how many there are.
+    pub(crate) fn in_thread(&self) -> impl Iterator<Item = (u32, u64)> {
+        let first = |way: &Way| Some((self.from_thread?.wrapping_add(way.range.start) as u32, way.range.len()));
+        self.thread_local.iter().filter_map(first)
+    }
+
+    /// The way that an offset from the thread pointer leads by.
+    pub(crate) fn find_in_thread(&self, offset: u64) -> Option<&Way> {
+        let place = offset.wrapping_sub(self.from_thread?);
+        self.thread_local.iter().find(|way| way.range.contains(place))
+    }
+
     /// The way that a value leads by, from a place that the dynamic linker writes it to.
     pub(crate) fn lead(&self, value: Value, targets: &[Named], symbols: &Symbols<'_>) -> Option<Way> {
         let (index, addend) = match value {
             Value::Own(address) | Value::Chosen(address) => return self.find(address).copied(),
             Value::Symbol(index, addend) => (index, addend),
+            Value::ThreadLocal(0, place) => {
+                return self.thread_local.iter().find(|way| way.range.contains(place)).copied();
+            }
+            Value::ThreadLocal(index, addend) => (index, addend),
             Value::Copy(_) => return None,
         };
         if let Some(known) = self.symbols.get(&index) {
@@ -194,14 +214,20 @@ impl Linkage {
     }
 }
 
-/// The dynamic symbols that other modules can know addresses in `range` by.
+/// The dynamic symbols that other modules can know a target of this file by.
 ///
 /// # Errors
 /// If the table of them is damaged; a fragment that says so.
-pub fn names<'a, R: ReadRef<'a>>(file: &Elf<R>, range: AddressRange) -> Result<Vec<Name>, String> {
+pub fn names<'a, R: ReadRef<'a>>(file: &Elf<R>, target: &Target) -> Result<Vec<Name>, String> {
     let symbols = file.symbols(elf::SHT_DYNSYM)?;
     let versions = file.versions();
-    let within = symbols.iter().filter(|(_, symbol)| symbol.is_place() && range.contains(symbol.value));
+    let range = target.range();
+    let is_kind = |symbol: &Symbol| match target {
+        Target::Place { .. } => symbol.is_place(),
+        Target::ThreadLocal { .. } => symbol.is_thread_local(),
+        Target::Outside(_) => false,
+    };
+    let within = symbols.iter().filter(|(_, symbol)| is_kind(symbol) && range.contains(symbol.value));
     let named = within.map(|(index, symbol)| Name {
         name: symbols.name(&symbol).to_vec(),
         version: versions.get(index).map(<[u8]>::to_vec),

@@ -106,6 +106,8 @@ pub struct Reference {
 pub enum Target {
     /// Addresses of a module, in its file's own terms: a reference to any of them counts.
     Place { module: usize, range: AddressRange },
+    /// What each thread has of its own of a module, counted from the beginning of that.
+    ThreadLocal { module: usize, range: AddressRange },
     /// A dynamic symbol that no module defines.
     Outside(#[serde(with = "serde_bytes")] Vec<u8>),
 }
@@ -114,7 +116,7 @@ impl Target {
     /// Its addresses; those of a symbol that is elsewhere count from its beginning.
     pub fn range(&self) -> AddressRange {
         match self {
-            Self::Place { range, .. } => *range,
+            Self::Place { range, .. } | Self::ThreadLocal { range, .. } => *range,
             Self::Outside(_) => AddressRange { start: 0, end: 1 },
         }
     }

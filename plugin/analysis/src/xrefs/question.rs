@@ -2,7 +2,8 @@
 
 use super::{Target, base};
 use crate::files::is_named;
-use std::collections::BTreeMap;
+use crate::symbols::written;
+use std::collections::{BTreeMap, HashMap};
 use target::AddressRange;
 use target::modules::{FileSet, Role, Surveyed};
 
@@ -20,10 +21,14 @@ pub struct SymbolText {
 pub struct NamedSymbol {
     /// In full, with its parameters.
     pub name: String,
+    /// As linkers know it.
+    pub linkage: Vec<u8>,
     /// The number of its module.
     pub module: usize,
-    /// In its file's own terms; `None` for one that the module only uses.
+    /// In its file's own terms; `None` for one that the module only uses, and for one that each thread has of its own.
     pub address: Option<u64>,
+    /// Where it is among what each thread has of its own of the module.
+    pub thread_local: Option<u64>,
     /// Bytes of a variable; 0 for anything else.
     pub variable: u64,
 }
@@ -46,6 +51,8 @@ pub enum QuestionError {
     NoPlace { range: AddressRange, modules: usize },
     #[error("'{name}' is only used, not defined, so there is nothing at +{offset:#x}; leave out the offset")]
     Outside { name: String, offset: u64 },
+    #[error("{user} only uses '{name}', which {definer} defines: name that module, or none, since all are searched")]
+    Elsewhere { name: String, user: String, definer: String },
 }
 
 fn counted(modules: usize) -> String {
@@ -72,19 +79,12 @@ impl SymbolText {
 
     /// A regex that all names match which [`fits`](Self::fits) takes.
     pub fn regex(&self) -> String {
-        let name = regex_syntax::escape(&self.name);
-        if self.is_mangled() { format!("^{name}$") } else { format!("^{name}") }
+        if self.is_mangled() { format!("^{}$", regex_syntax::escape(&self.name)) } else { written::regex(&self.name) }
     }
 
-    /// Whether a symbol's name is the one that is written: with or without its parameters, and the hash of a Rust one.
+    /// Whether a symbol's name is the one that is written, as [`written::fits`] tells.
     pub fn fits(&self, name: &str) -> bool {
-        let Some(mut rest) = name.strip_prefix(self.name.as_str()) else { return false };
-        if let Some(hash) = rest.strip_prefix("::h").and_then(|rest| rest.get(..16)) {
-            let hexadecimal = hash.bytes().all(|byte| byte.is_ascii_hexdigit());
-            rest = if hexadecimal { &rest[3 + 16..] } else { rest };
-        }
-        rest.is_empty()
-            || parameters(rest).is_some_and(|rest| matches!(rest, "" | " const" | " &" | " &&" | " const &"))
+        if self.is_mangled() { self.name == name } else { written::fits(&self.name, name) }
     }
 
     /// The targets that symbols of the name are: all of a variable, the beginning of anything else.
@@ -104,15 +104,52 @@ impl SymbolText {
             targets.targets.push(Target::Place { module, range });
             targets.labels.push(format!("{} at {shown:#x} in {}", self.written(name), base(&surveyed.path)));
         }
-        if targets.targets.is_empty() && !symbols.is_empty() && self.module.is_none() {
-            if let Some(offset) = self.offset {
-                return Err(QuestionError::Outside { name: self.name.clone(), offset });
+        let own: BTreeMap<(usize, u64), &NamedSymbol> = symbols
+            .iter()
+            .filter(|symbol| self.is_wanted(set, symbol))
+            .filter_map(|symbol| Some(((symbol.module, symbol.thread_local?), symbol)))
+            .collect();
+        for ((module, offset), symbol) in own {
+            let (start, size) = match self.offset {
+                Some(within) => (offset.wrapping_add(within), 1),
+                None => (offset, symbol.variable.max(1)),
+            };
+            targets.targets.push(Target::ThreadLocal { module, range: AddressRange::sized(start, size) });
+            let file = base(&set.modules[module].path);
+            targets.labels.push(format!("{} of each thread, in {file}", self.written(&symbol.name)));
+        }
+        // What no module defines is known by its name in the dynamic symbol tables of those that use it.
+        let defines = |symbol: &&NamedSymbol| symbol.address.or(symbol.thread_local).is_some();
+        let defined: HashMap<&[u8], usize> =
+            symbols.iter().filter(defines).map(|symbol| (symbol.linkage.as_slice(), symbol.module)).collect();
+        let used = symbols.iter().filter(|symbol| !defines(symbol) && self.is_wanted(set, symbol));
+        let (mut outside, mut elsewhere) = (BTreeMap::new(), None);
+        for symbol in used {
+            match defined.get(symbol.linkage.as_slice()) {
+                Some(definer) => elsewhere = elsewhere.or(Some((symbol.module, *definer))),
+                None => {
+                    outside.entry(symbol.linkage.as_slice()).or_insert(symbol.name.as_str());
+                }
             }
-            targets.targets.push(Target::Outside(self.name.clone().into_bytes()));
-            targets.labels.push(self.name.clone());
+        }
+        if targets.targets.is_empty()
+            && !outside.is_empty()
+            && let Some(offset) = self.offset
+        {
+            return Err(QuestionError::Outside { name: self.name.clone(), offset });
+        }
+        for (linkage, name) in outside.into_iter().filter(|_| self.offset.is_none()) {
+            targets.targets.push(Target::Outside(linkage.to_vec()));
+            targets.labels.push(format!("{name}, which no module defines"));
         }
         if let [label] = &mut targets.labels[..] {
             *label = self.written(&self.name);
+        }
+        if targets.targets.is_empty()
+            && let Some((user, definer)) = elsewhere
+        {
+            let file = |module: usize| base(&set.modules[module].path).to_owned();
+            return Err(QuestionError::Elsewhere { name: self.name.clone(), user: file(user), definer: file(definer) });
         }
         if targets.targets.is_empty() {
             return Err(QuestionError::NoSymbol { name: self.name.clone(), modules: set.modules.len() });
@@ -159,23 +196,6 @@ impl SymbolText {
     fn written(&self, name: &str) -> String {
         self.offset.map_or_else(|| name.to_owned(), |offset| format!("{name}+{offset:#x}"))
     }
-}
-
-/// What follows on a list of parameters, if there is one.
-fn parameters(text: &str) -> Option<&str> {
-    let mut depth = 0_u32;
-    for (index, byte) in text.bytes().enumerate() {
-        match byte {
-            b'(' => depth += 1,
-            b')' => depth -= 1,
-            _ if index == 0 => return None,
-            _ => {}
-        }
-        if depth == 0 {
-            return text.get(index + 1..);
-        }
-    }
-    None
 }
 
 impl Targets {
@@ -230,25 +250,5 @@ mod tests {
         assert_eq!(text("libstep.so`step + 0x1"), symbol(Some("libstep.so"), "step", Some(1)));
         assert_eq!(text("N::operator+"), symbol(None, "N::operator+", None));
         assert_eq!(text("N::operator+(int)"), symbol(None, "N::operator+(int)", None));
-    }
-
-    #[test]
-    fn a_name_fits_with_and_without_its_parameters() {
-        for name in ["a::step", "a::step(int (*)(int), b<(c)1>)", "a::step() const", "a::step::h0123456789abcdef"] {
-            assert!(text("a::step").fits(name), "{name}");
-        }
-        for name in [
-            "a::steps",
-            "a::step()::{lambda()#1}::operator()() const",
-            "a::step(int) [clone .cold]",
-            "a::step::h",
-            "a::step::hop",
-            "step",
-            "a::step(",
-        ] {
-            assert!(!text("a::step").fits(name), "{name}");
-        }
-        assert!(text("a::step(int)").fits("a::step(int)"));
-        assert!(!text("a::step(int)").fits("a::step()"));
     }
 }

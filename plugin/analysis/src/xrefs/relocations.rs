@@ -15,6 +15,8 @@ pub enum Value {
     Chosen(u64),
     /// What the symbol has in another module: from then on its place is here.
     Copy(usize),
+    /// Where a thread has a variable of its own: that symbol, or none for one of the file itself, and so many bytes more.
+    ThreadLocal(usize, u64),
 }
 
 /// A relocation of a word.
@@ -34,6 +36,9 @@ struct Types {
     slots: [RelocationType; 2],
     copy: RelocationType,
     chosen: RelocationType,
+    /// Of what code finds a thread's own variables by: an offset from the thread pointer; the module and, in the word behind it,
+    /// the offset there; a function that knows.
+    thread_local: Option<[RelocationType; 3]>,
 }
 
 impl Types {
@@ -106,7 +111,12 @@ impl Types {
             ],
             _ => return None,
         };
-        Some(Self { relative, absolute, slots: [data, function], copy, chosen })
+        let thread_local = (machine == elf::EM_X86_64).then_some([
+            elf::R_X86_64_TPOFF64,
+            elf::R_X86_64_DTPMOD64,
+            elf::R_X86_64_TLSDESC,
+        ]);
+        Some(Self { relative, absolute, slots: [data, function], copy, chosen, thread_local })
     }
 }
 
@@ -150,13 +160,20 @@ pub fn relocations<'a, R: ReadRef<'a>>(
 
 fn relocation<'a, R: ReadRef<'a>>(file: &Elf<R>, types: &Types, entry: Entry) -> Option<Relocation> {
     let Entry { place, kind, symbol, .. } = entry;
-    let slot = types.slots.contains(&kind);
+    let thread_local = types.thread_local.is_some_and(|kinds| kinds.contains(&kind));
+    let slot = thread_local || types.slots.contains(&kind);
     let addend = || entry.addend.or_else(|| file.word_at(place));
     let value = match kind {
         kind if kind == types.relative => Value::Own(addend()?),
         kind if kind == types.chosen => Value::Chosen(addend()?),
         kind if kind == types.absolute => Value::Symbol(symbol, addend()?),
         kind if kind == types.copy => Value::Copy(symbol),
+        // The linker has written the offset if it knows it. If that is none, all of the module's variables are found by it.
+        elf::R_X86_64_DTPMOD64 if thread_local && symbol == 0 => {
+            Value::ThreadLocal(symbol, file.word_at(place.wrapping_add(8)).filter(|offset| *offset > 0)?)
+        }
+        elf::R_X86_64_DTPMOD64 if thread_local => Value::ThreadLocal(symbol, 0),
+        _ if thread_local => Value::ThreadLocal(symbol, addend()?),
         // What such a slot holds in the file is where its stub goes on the first time.
         _ if slot => Value::Symbol(symbol, 0),
         _ => return None,

@@ -81,7 +81,7 @@ impl Xrefs {
             return Err(OtherMachine { file: base(&module.path).to_owned(), machine: module.machine });
         }
         let mut all: Vec<(ScanRange, Place)> = Vec::new();
-        for (module, surveyed) in set.modules.iter().enumerate() {
+        for (module, surveyed) in set.modules.iter().enumerate().filter(|(_, module)| !module.is_unlinked()) {
             for (number, section) in surveyed.sections.iter().enumerate() {
                 if surveyed.files[section.file].role == Role::Main
                     && holds_any(surveyed, section, options.kinds, known(surveyed))
@@ -343,6 +343,12 @@ impl FileAnalysis for Xrefs {
         if let Some(module) = others.next().filter(|_| self.options.kinds.has_code()) {
             notes.push(OtherMachine { file: base(&module.path).to_owned(), machine: module.machine }.to_string());
         }
+        if let Some(module) = self.set.modules.iter().find(|module| module.is_unlinked()) {
+            notes.push(format!(
+                "{} has yet to be linked, so its code does not say what it refers to",
+                base(&module.path)
+            ));
+        }
         if let labels @ [_, _, ..] = &self.options.labels[..] {
             notes.push(format!("there are {} of that name: {}", labels.len(), listed(labels)));
         }
@@ -350,8 +356,14 @@ impl FileAnalysis for Xrefs {
             let file = base(&self.set.modules[*module].path);
             notes.push(format!("{file}: what goes through its PLT and GOT is not known: {problem}"));
         }
-        if merge.total == 0 {
-            let count = self.set.modules.len();
+        if self.options.targets.iter().any(|target| matches!(target, Target::ThreadLocal { .. })) {
+            notes.push(
+                "code that first works out where a thread's own variables are, and then adds an offset, is not found"
+                    .to_owned(),
+            );
+        }
+        let count = self.set.modules.iter().filter(|module| !module.is_unlinked()).count();
+        if merge.total == 0 && count > 0 {
             let modules = if count == 1 { "the one module".to_owned() } else { format!("the {count} modules") };
             notes.push(format!("nothing in {modules} refers to {}", listed(&self.options.labels)));
         }
@@ -424,7 +436,9 @@ impl Xrefs {
 /// A target with its names; without them if its file cannot be read.
 fn named(files: &Files, target: &Target) -> Named {
     let names = match target {
-        Target::Place { module, range } => main_file(files, *module).and_then(|file| names(&file, *range).ok()),
+        Target::Place { module, .. } | Target::ThreadLocal { module, .. } => {
+            main_file(files, *module).and_then(|file| names(&file, target).ok())
+        }
         Target::Outside(name) => Some(vec![Name { name: name.clone(), version: None, address: 0 }]),
     };
     Named { target: target.clone(), names: names.unwrap_or_default() }

@@ -80,6 +80,18 @@ fn what_no_module_defines_is_known_by_its_name() {
 }
 
 #[test]
+fn of_what_each_thread_has_it_is_said_what_is_not_found() {
+    let build = Build::new();
+    build.compile("gcc", "xrefs_thread_library.c", "liblibrary.so", "-O1 -fPIC -shared");
+    let program = build.compile("gcc", "xrefs_thread.c", "program", "-O1 -pie -fPIE -L. -llibrary");
+    let target = Image::read(&program).thread_local(0, "counter").target;
+    let (found, notes) = found(set(&[&program]), options(target, Kinds::ALL), 1 << 20, 0);
+    assert_eq!(found.len(), 2);
+    let note = "code that first works out where a thread's own variables are, and then adds an offset, is not found";
+    assert_eq!(notes, [note]);
+}
+
+#[test]
 fn nothing_found_is_said_with_where_it_was_looked_for() {
     let build = Build::new();
     let library = build.compile("gcc", "xrefs_library.c", "liblibrary.so", "-O2 -fPIC -shared");

@@ -8,3 +8,4 @@ mod damage;
 mod objdump;
 mod real;
 mod search;
+mod thread_local;

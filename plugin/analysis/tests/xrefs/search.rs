@@ -61,7 +61,21 @@ impl Image {
     }
 
     pub fn range(&self, module: usize, range: AddressRange) -> Named {
-        Named { target: Target::Place { module, range }, names: names(&self.elf(), range).unwrap() }
+        self.named(Target::Place { module, range })
+    }
+
+    /// A variable that each thread has of its own, as a target, in this file as the module of that number.
+    pub fn thread_local(&self, module: usize, name: &str) -> Named {
+        let file = self.elf();
+        let symbols = file.symbols(SHT_SYMTAB).unwrap();
+        let mut all = symbols.iter().map(|(_, symbol)| symbol).filter(|symbol| symbol.is_thread_local());
+        let symbol = all.find(|symbol| symbols.is_named(symbol, name.as_bytes()));
+        let symbol = symbol.unwrap_or_else(|| panic!("no symbol {name}"));
+        self.named(Target::ThreadLocal { module, range: AddressRange::sized(symbol.value, symbol.size) })
+    }
+
+    fn named(&self, target: Target) -> Named {
+        Named { names: names(&self.elf(), &target).unwrap(), target }
     }
 
     /// All references to `targets` in this file, as the module of that number.

@@ -39,8 +39,8 @@ pub struct Arguments {
     #[arg(value_name = "ADDR")]
     addresses: Vec<String>,
 
-    /// Look up the address of each line of FILE, in hex: 0x1234, 1234, libfoo.so+0x1234, libfoo.so(+0x1234), or a line of a backtrace
-    /// with one of these in it.
+    /// Look up the address of each line of FILE, in hex: 0x1234, 1234, libfoo.so+0x1234, libfoo.so(+0x1234), or a line with one of
+    /// these in it, as gdb, LLDB, perf script, backtrace(), sanitizers and the kernel write them.
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
 

@@ -25,12 +25,14 @@ use target::modules::FileSet;
 ADDR is a number, a register ($rip), a variable path (p->next) or --expr
 EXPRESSION. Without a process it is an address of the executable's file, or of
 that of --module. SYMBOL is a name, mangled or not, with or without its
-parameters, with an optional +OFFSET; where there are several of that name, all
-are meant, but for those outside of --module.
+parameters, what a template returns, and its arguments, and with an optional
++OFFSET; where there are several of that name, all are meant, but for those
+that --module does not define.
 
 Examples:
   mp-scan xrefs free_session --kind call
   mp-scan xrefs 'Session::close(int)'
+  mp-scan xrefs 'std::vector<int>::push_back'
   mp-scan xrefs 0x401136..0x401200"
 )]
 pub struct Arguments {
@@ -42,7 +44,7 @@ pub struct Arguments {
     #[arg(long, value_name = "KIND", value_parser = kinds)]
     kind: Option<Kinds>,
 
-    /// The module that ADDR or SYMBOL is of.
+    /// Module M has what is referred to; references are looked for in all modules.
     #[arg(long, value_name = "M")]
     module: Option<String>,
 
@@ -124,10 +126,14 @@ impl Command for Xrefs {
 pub fn named(set: &FileSet, found: &symbols::Found, text: &SymbolText) -> Option<NamedSymbol> {
     let name = String::from_utf8_lossy(&found.name);
     let module = found.module as usize;
-    text.fits(&name).then(|| NamedSymbol {
+    // One without a place may get it in any module, as in a file that is yet to be linked.
+    let known = found.undefined || found.place.address.or(found.thread_local).is_some();
+    (known && text.fits(&name)).then(|| NamedSymbol {
         name: name.clone().into_owned(),
+        linkage: found.mangled.as_ref().unwrap_or(&found.name).clone(),
         module,
         address: found.place.address.map(|address| address.wrapping_sub(set.modules[module].bias.unwrap_or(0))),
+        thread_local: found.thread_local,
         variable: if found.kind == symbols::Kind::Data { found.size } else { 0 },
     })
 }

@@ -68,6 +68,14 @@ pub(super) fn parse<'data>(data: impl ReadRef<'data>) -> Option<Elf> {
     }
 }
 
+/// Where a section of a file that has yet to be linked lies, which says nothing of it: one behind the other, as LLDB does it. `free`
+/// is where the one before ends.
+fn place(free: &mut u64, size: u64, align: u64) -> u64 {
+    let address = free.checked_next_multiple_of(align.max(1)).unwrap_or(*free);
+    *free = address.saturating_add(size);
+    address
+}
+
 /// The GNU build id in the first bytes of an ELF file, which at its first mapping are the first bytes of memory as well. `None` if
 /// they are not an ELF file's, or have none.
 pub(crate) fn build_id_in(head: &[u8]) -> Option<Vec<u8>> {
@@ -163,6 +171,7 @@ impl Elf {
         }
         let names = names.unwrap_or_default();
         let length = data.len().unwrap_or_default();
+        let mut free = 0;
         for (index, header) in headers.iter().enumerate().skip(1) {
             let name = names.get(header.sh_name(endian) as usize..).unwrap_or_default();
             let name = &name[..memchr(0, name).unwrap_or_default()];
@@ -188,6 +197,9 @@ impl Elf {
                 compressed: None,
                 inflated: None,
             };
+            if self.relocatable && section.alloc {
+                section.address = place(&mut free, section.size, header.sh_addralign(endian).into());
+            }
             if section.has_bytes() {
                 self.read_compression::<H>(header, endian, data, &mut section);
                 self.read_link::<H>(header, endian, data, &section);

@@ -162,7 +162,9 @@ impl Files {
         if let Some(relocated) = self.relocated.get(&key) {
             return Ok(relocated);
         }
-        let relocated = relocated(self.data(module, section.file)?, section.index, content()?, module_files.layout);
+        let addresses = module_files.bases(section.file);
+        let data = self.data(module, section.file)?;
+        let relocated = relocated(data, section.index, content()?, module_files.layout, &addresses);
         let relocated = relocated.map_err(|error| failure(file, format!("{}: {error}", section.name)))?;
         Ok(self.relocated.insert(key, relocated))
     }

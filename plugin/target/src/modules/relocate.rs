@@ -11,18 +11,23 @@ pub(super) fn is_known(machine: Machine) -> bool {
     !matches!(machine, Machine::RiscV | Machine::LoongArch | Machine::Mips | Machine::Other(_))
 }
 
-/// The content of section number `index` of an unlinked file, with what its relocations put there: as if each section lay at
-/// its own address, which is 0, as a rule.
+/// The content of section number `index` of an unlinked file, with what its relocations put there, where `addresses` says where
+/// each of its sections lies, by number.
 pub(super) fn relocated(
     data: Data<'_>,
     index: usize,
     content: &[u8],
     layout: Layout,
+    addresses: &[u64],
 ) -> object::read::Result<Box<[u8]>> {
     let mut content: Box<[u8]> = content.into();
     let file = File::parse(data)?;
     let section = file.section_by_index(SectionIndex(index))?;
-    let base = |symbol: SymbolIndex| file.symbol_by_index(symbol).map(|symbol| symbol.address());
+    let base = |symbol: SymbolIndex| {
+        let symbol = file.symbol_by_index(symbol)?;
+        let section = symbol.section_index().and_then(|section| addresses.get(section.0));
+        Ok::<_, object::read::Error>(symbol.address().wrapping_add(section.copied().unwrap_or(0)))
+    };
     for (offset, relocation) in section.relocations() {
         let size = usize::from(relocation.size() / 8);
         // Places of thread-local variables, which nothing here looks at, are left as they are.

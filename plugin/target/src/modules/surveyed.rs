@@ -79,6 +79,25 @@ impl Surveyed {
         self.files[self.sections[section].file].role
     }
 
+    /// What symbols of a file that has yet to be linked count from, by the number of their section in it; empty for other files, whose
+    /// symbols have addresses.
+    pub fn bases(&self, file: usize) -> Vec<u64> {
+        if !self.files[file].relocatable {
+            return Vec::new();
+        }
+        let own = || self.sections.iter().filter(|section| section.file == file);
+        let mut addresses = vec![0; own().map(|section| section.index + 1).max().unwrap_or_default()];
+        for section in own() {
+            addresses[section.index] = section.address;
+        }
+        addresses
+    }
+
+    /// Whether it has yet to be linked.
+    pub fn is_unlinked(&self) -> bool {
+        self.files.iter().any(|file| file.relocatable)
+    }
+
     /// The sections that are loaded, of the file that is.
     pub fn loaded(&self) -> impl Iterator<Item = &Section> {
         let role = if self.file(Role::Main).is_some() { Role::Main } else { Role::Debug };

@@ -112,6 +112,9 @@ fn an_object_file_is_relocated() {
     let order = survey(&build.module("order.o"), &build.search());
     assert_eq!(order.problems, [""; 0]);
     assert_eq!(order.bias, None);
+    // Sections that are loaded lie one behind the other.
+    let loaded: Vec<_> = order.sections.iter().filter(|section| section.alloc).collect();
+    assert!(loaded.windows(2).all(|pair| pair[0].address + pair[0].size <= pair[1].address), "{loaded:?}");
     let relocated = survey(&build.module("relocated.o"), &build.search());
     for access in [Access::Mapped, Access::Pread] {
         let files = Files::new(FileSet::new(vec![order.clone(), relocated.clone()]), Vec::new(), access, None);
