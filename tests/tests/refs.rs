@@ -55,6 +55,17 @@ fn everything_that_is_kept_has_a_reference(reader: &str) {
     for by in ["main-stack", "thread-stack"] {
         let report = refs(&mut session, &format!("{:#x}", kept(&truth, by).0));
         assert!(results(&report).iter().any(|row| row["thread"].is_u64()), "{by}: {report}");
+        let function = if by == "main-stack" { "main" } else { "hold_in_thread" };
+        let in_frame = |row: &&Value| row["frame"]["function"].to_string().contains(function);
+        let row = results(&report).iter().find(in_frame).unwrap_or_else(|| panic!("{by}: {report}"));
+        // It is the debugger's frame of that number.
+        let (thread, index) = (&row["thread"], &row["frame"]["index"]);
+        let own = session.python(&format!(
+            "answer = [t for t in process if t.GetIndexID() == {thread}][0].GetFrameAtIndex({index}).GetFunctionName()"
+        ));
+        assert!(own.to_string().contains(function), "{by}: {own}: {report}");
+        let text = session.ok(&format!("mp-scan refs {:#x}", kept(&truth, by).0));
+        assert!(text.contains(&format!("thread {thread}, frame {index} {function}")), "{by}: {text}");
     }
     for by in [
         "register",

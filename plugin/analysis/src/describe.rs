@@ -28,12 +28,18 @@ impl Describer<'_> {
             address,
             size,
             pattern,
-            region: region.and_then(|region| region.name()).map(str::to_owned),
+            region: self.region_name(address).map(str::to_owned),
             region_permissions: region.map(|region| region.permissions).unwrap_or_default(),
             thread: self.thread_at(address),
             context: self.context_of(address, size),
             ..Match::default()
         }
+    }
+
+    /// What the memory at `address` is called: as its region is, or as the module whose .bss it is.
+    fn region_name(&self, address: u64) -> Option<&str> {
+        let own = self.space.region_at(address)?.name();
+        own.or_else(|| crate::symbols::bss_at(self.space, self.memory, address))
     }
 
     /// The thread whose stack is in use at `address`.

@@ -3,8 +3,8 @@
 use crate::cli;
 use crate::commands::Command;
 use crate::output::Output;
-use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, CommandFactory};
 use lldb::{CommandReturn, Debugger, Help};
 
 /// The command that all others are subcommands of.
@@ -62,7 +62,13 @@ pub fn parse<C: Command>(given: Vec<String>) -> Result<C::Arguments, Refused> {
 
 fn clap_command<C: Command>() -> clap::Command {
     let name = format!("{GROUP} {}", C::NAME);
-    <C::Arguments as CommandFactory>::command().name(name.clone()).bin_name(name).no_binary_name(true)
+    // A number below 0 is a value that is refused, and no option that is not known.
+    let numbers = |argument: Arg| match argument.get_action().takes_values() && !argument.is_allow_hyphen_values_set() {
+        true => argument.allow_negative_numbers(true),
+        false => argument,
+    };
+    let command = <C::Arguments as CommandFactory>::command().mut_args(numbers);
+    command.name(name.clone()).bin_name(name).no_binary_name(true)
 }
 
 /// clap's message in one line, with what it suggests, or what we do.
@@ -78,6 +84,10 @@ fn one_line(error: &clap::Error) -> String {
         };
         text.push_str(separator);
         text.push_str(line);
+    }
+    if error.kind() == ErrorKind::ValueValidation {
+        // As the standard library says it of what is not one.
+        text = text.replace("invalid digit found in string", "it takes a whole number, 0 or more");
     }
     let unexpected = matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand);
     let word = matches!(error.get(ContextKind::InvalidArg), Some(ContextValue::String(word)) if !word.starts_with('-'));

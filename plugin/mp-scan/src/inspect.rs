@@ -20,6 +20,8 @@ pub struct Inspected {
     /// How it is read from this process.
     pub memory: Arc<dyn ReadMemory>,
     pub access: Access,
+    /// Whether it is what somebody has saved of a process: what is not in that file will never be there.
+    pub is_saved: bool,
     /// What the user should know, a line each.
     pub warnings: Vec<String>,
     pub target: Target,
@@ -57,8 +59,11 @@ pub fn inspect(debugger: &Debugger) -> Result<Inspected> {
     };
     let forced = forced_reader()?;
     let is_core = process.plugin_name().contains("core");
+    let is_minidump = process.plugin_name() == "minidump";
     let direct = match forced {
         Some(Forced::Relay) => Err(anyhow::anyhow!("MP_SCAN_READER=relay")),
+        // Its process may be long gone, and another have the number.
+        _ if is_minidump => Err(anyhow::anyhow!("a minidump is not understood without it")),
         _ if is_core => open_core(&process),
         Some(Forced::Direct(reader)) => open_live(&target, &process, reader),
         None => open_live(&target, &process, Reader::Auto),
@@ -71,6 +76,7 @@ pub fn inspect(debugger: &Debugger) -> Result<Inspected> {
     }
     if let (Some(Forced::Direct(_)), Err(why)) = (&forced, &direct)
         && !is_core
+        && !is_minidump
     {
         bail!("MP_SCAN_READER allows no other way, and {why:#}");
     }
@@ -97,6 +103,7 @@ pub fn inspect(debugger: &Debugger) -> Result<Inspected> {
             space: std::mem::take(&mut opened.space),
             stacks,
             memory: opened.memory()?,
+            is_saved: is_core,
             warnings: std::mem::take(&mut opened.warnings),
             access: Access::Direct { opened: Box::new(opened), identity, core },
             target,
@@ -112,9 +119,11 @@ pub fn inspect(debugger: &Debugger) -> Result<Inspected> {
             let access = Access::Relayed(relay);
             let warnings = match forced {
                 Some(_) => Vec::new(),
+                None if is_minidump => vec!["a minidump is read through the debugger, at its speed".to_owned()],
                 None => vec![format!("read through the debugger, at its speed: {why:#}")],
             };
-            Ok(Inspected { info, space, stacks, memory, access, warnings, target, threads, states, frame })
+            let is_saved = is_core || is_minidump;
+            Ok(Inspected { info, space, stacks, memory, access, is_saved, warnings, target, threads, states, frame })
         }
     }
 }

@@ -68,7 +68,7 @@ pub struct RangeScan<A: Analysis, P> {
 impl<A: Analysis<Input = dyn ReadMemory>, P: Presenter<A>> RangeScan<A, P> {
     pub fn new(start: Start<A, P>) -> Self {
         let moment = Moment::of(&start.inspected);
-        let Inspected { info, space, stacks, memory, access, warnings, .. } = start.inspected;
+        let Inspected { info, space, stacks, memory, access, is_saved, warnings, .. } = start.inspected;
         let identity = match access {
             Access::Direct { identity, .. } => identity,
             Access::Relayed(_) => None,
@@ -87,7 +87,7 @@ impl<A: Analysis<Input = dyn ReadMemory>, P: Presenter<A>> RangeScan<A, P> {
             watch,
             deaths_before: pool.as_ref().map_or(0, |pool| pool.deaths()),
             pool,
-            ground: Arc::new(Ground { info, space, stacks, moment }),
+            ground: Arc::new(Ground { info, space, stacks, is_saved, moment }),
             memory,
             context: start.context,
             allocations: start.allocations,

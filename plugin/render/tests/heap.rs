@@ -4,7 +4,7 @@ mod common;
 
 use analysis::{
     AllocationRow, BeforeRow, FindingRow, HeapRow, HeapRows, HeapTotals, LeakGroup, LeakRow, LeakRows, Match,
-    ObjectRow, ObjectRows, RefRow, Report, Results, Sum, SymbolOffset, Value,
+    ObjectRow, ObjectRows, RefRow, Report, Results, StackFrame, Sum, SymbolOffset, Value,
 };
 use render::{Format, Style, render};
 use serde_json::{Value as Json, json};
@@ -76,11 +76,17 @@ fn text_shows_a_leaked_structure_once_and_json_each_allocation() {
     let rows = vec![leak(0x5010, Some(group.holds)), leak(0x5040, None), leak(0x5070, None)];
     let sum = Sum { count: 3, bytes: 120 };
     let report = report(
-        Results::Leaks(LeakRows { rows, groups: vec![group], sum, unreferenced: Sum { count: 1, bytes: 40 } }),
+        Results::Leaks(LeakRows {
+            rows,
+            groups: vec![group],
+            sum,
+            unreferenced: Sum { count: 1, bytes: 40 },
+            unused: false,
+        }),
         3,
     );
     let expected = "  120 bytes        1 × 40 bytes of Tree, holding 2 allocations, 80 bytes  e.g. 0x5010
-3 leaked allocations, 120 bytes: 1 that nothing refers to, and what they hold
+3 leaked allocations, 120 bytes: one that nothing refers to, and what it holds
 ";
     assert_eq!(text(&report), expected);
     let json: Json = json(&report);
@@ -97,23 +103,29 @@ fn a_reference_tells_where_it_lies_and_how_a_root_leads_to_it() {
     let symbol = SymbolOffset { name: "sessions".into(), offset: 8 };
     let global = Match { symbol: Some(symbol), region: Some("/opt/service".into()), ..pointer(0x4008, 0x5010) };
     let register = Match { register: Some("rbx".into()), thread: Some(3), ..pointer(0, 0x7004) };
+    let frame = Some(StackFrame { index: 2, function: Some("main".into()) });
+    let local = Match { thread: Some(5), frame, ..pointer(0x7ff8, 0x7000) };
     let rows = vec![
         RefRow { place: inside, depth: 1, chain: Some(vec![global]) },
+        RefRow { place: local, depth: 1, chain: None },
         RefRow { place: register, depth: 1, chain: Some(Vec::new()) },
     ];
-    let report = report(Results::Refs(rows), 2);
+    let report = report(Results::Refs(rows), 3);
     let expected = "   0x0000000000005020 -> 0x7000  heap 0x5010+0x10 of 88 bytes Session
      from 0x0000000000004008 -> 0x5010  service sessions+0x8
+   0x0000000000007ff8 -> 0x7000  thread 5, frame 2 main
    register rbx of thread 3 -> 0x7004
-2 pointers
+3 pointers
 ";
     assert_eq!(text(&report), expected);
     let json: Json = json(&report);
     let allocation = json!({"start": "0x5010", "size": 88, "used": true, "type": "Session"});
     assert_eq!(json["results"][0]["allocation"], allocation);
     assert_eq!(json["results"][0]["chain"][0]["symbol"], "sessions");
-    assert_eq!(json["results"][1]["register"], "rbx");
-    assert!(json["results"][1].get("address").is_none(), "a register has none");
+    assert_eq!(json["results"][1]["thread"], 5);
+    assert_eq!(json["results"][1]["frame"], json!({"index": 2, "function": "main"}));
+    assert_eq!(json["results"][2]["register"], "rbx");
+    assert!(json["results"][2].get("address").is_none(), "a register has none");
 }
 
 #[test]
@@ -134,6 +146,12 @@ the first 1 of 3 objects (--limit N for more), 264 bytes in all
 ";
     assert_eq!(text(&report_of), expected);
     assert_eq!(json(&report_of)["totals"], json!({"count": 3, "bytes": 264}));
+    let Results::Objects(mut long) = report_of.results else { unreachable!("they are objects") };
+    long.rows[0].type_name = format!("std::map<{}>", "long, ".repeat(40));
+    let shown = text(&report(Results::Objects(long), 3));
+    let mut lines = shown.lines();
+    assert!(lines.next().is_some_and(|line| line.chars().count() == 120 && line.ends_with('…')), "{shown}");
+    assert_eq!(lines.next().map(str::trim), Some("held by 0x6000 anonymous ---"), "{shown}");
     let finding = FindingRow {
         address: 0x5060,
         kind: "size".into(),

@@ -13,6 +13,7 @@ use analysis::heap::glibc::{Check, FreeLists, Locate, Walk};
 use analysis::heap::graph::Edges;
 use analysis::heap::leaks::LeakEdges;
 use analysis::heap::mark::Mark;
+use analysis::heap::provider::FindProvider;
 use analysis::heap::refs::{Invert, Pointers};
 use analysis::heap::types::{Glance, HeapTypes};
 use analysis::{entropy::Entropy, find::Find, lines::Lines, lookup::Lookup, remote, strings::Strings, types::Types};
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
             .function::<Scan<Strings>>()
             .function::<Scan<Entropy>>()
             .function::<HeapScan<Allocators>>()
+            .function::<HeapScan<FindProvider>>()
             .function::<HeapScan<Locate>>()
             .function::<HeapScan<Walk>>()
             .function::<HeapScan<FreeLists>>()

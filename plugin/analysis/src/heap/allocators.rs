@@ -27,7 +27,7 @@ enum Tells {
 }
 
 /// Texts in the read-only data of modules; with a tilde in each that is not part of it, or a process that this is loaded into would have them as well.
-const TEXTS: [(&str, Tells); 13] = [
+const TEXTS: [(&str, Tells); 17] = [
     ("lg_extent~_max_active_fit", Tells::Allocator("jemalloc")),
     ("<jemalloc~>: ", Tells::Allocator("jemalloc")),
     ("mimalloc: ~warning: ", Tells::Allocator("mimalloc")),
@@ -37,6 +37,10 @@ const TEXTS: [(&str, Tells); 13] = [
     ("_ZN5~Hoard", Tells::Allocator("hoard")),
     ("No error ~information", Tells::Allocator("musl")),
     ("-+   ~0X0x", Tells::Allocator("musl")),
+    ("WARNING: ~AddressSanitizer failed to allocate 0x", Tells::Allocator("AddressSanitizer")),
+    ("WARNING: ~HWAddressSanitizer failed to allocate 0x", Tells::Allocator("HWAddressSanitizer")),
+    ("WARNING: ~LeakSanitizer failed to allocate 0x", Tells::Allocator("LeakSanitizer")),
+    ("FATAL: ~ThreadSanitizer: unexpected memory mapping", Tells::Allocator("ThreadSanitizer")),
     ("called `Option::~unwrap()` on a `None` value", Tells::Rust),
     ("/library~/core/src/", Tells::Rust),
     ("basic_string::~_M_", Tells::Libstdcxx),
@@ -44,7 +48,7 @@ const TEXTS: [(&str, Tells); 13] = [
 ];
 
 /// How names of modules' files begin.
-const MODULES: [(&str, &str); 13] = [
+const MODULES: [(&str, &str); 19] = [
     ("libjemalloc", "jemalloc"),
     ("libtcmalloc", "tcmalloc"),
     ("libmimalloc", "mimalloc"),
@@ -58,6 +62,12 @@ const MODULES: [(&str, &str); 13] = [
     ("libtbbmalloc_proxy", "tbbmalloc"),
     ("libasan", "AddressSanitizer"),
     ("libclang_rt.asan", "AddressSanitizer"),
+    ("libhwasan", "HWAddressSanitizer"),
+    ("libclang_rt.hwasan", "HWAddressSanitizer"),
+    ("liblsan", "LeakSanitizer"),
+    ("libclang_rt.lsan", "LeakSanitizer"),
+    ("libtsan", "ThreadSanitizer"),
+    ("libclang_rt.tsan", "ThreadSanitizer"),
 ];
 
 /// How names begin that allocators give to their regions.

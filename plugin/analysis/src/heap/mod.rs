@@ -18,6 +18,7 @@ pub mod graph;
 mod index;
 pub mod leaks;
 pub mod mark;
+pub mod provider;
 pub mod refs;
 pub mod retained;
 pub mod roots;

@@ -87,6 +87,8 @@ pub struct LeakRows {
     pub sum: Sum,
     /// What of them nothing refers to.
     pub unreferenced: Sum,
+    /// Whether nothing was ever allocated, so that there is nothing that could have leaked.
+    pub unused: bool,
 }
 
 /// A leaked allocation.

@@ -27,8 +27,19 @@ pub struct Match {
     pub symbol: Option<SymbolOffset>,
     /// The debugger's index of the thread whose stack it lies on.
     pub thread: Option<u64>,
+    /// The call of that thread whose part of the stack it lies in.
+    pub frame: Option<StackFrame>,
     /// The bytes around it, where they were asked for.
     pub context: Option<Context>,
+}
+
+/// A call on the stack of a thread.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StackFrame {
+    /// The debugger's number of it: 0 is the innermost, and what is inlined counts.
+    pub index: u64,
+    /// `None` if its name is not known.
+    pub function: Option<String>,
 }
 
 /// A number that was found.

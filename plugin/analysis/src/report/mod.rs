@@ -19,7 +19,7 @@ pub use heap::{
     ObjectRows, RefRow, Sum,
 };
 pub use lookup::{FrameRow, LineRow, LookupRow};
-pub use memory::{Content, Context, MappingRow, Match, SymbolOffset, Value};
+pub use memory::{Content, Context, MappingRow, Match, StackFrame, SymbolOffset, Value};
 pub use stacks::{BranchRow, CallRow, StackRow, StackRows, ThreadRow};
 pub use status::{HostRow, JobRow, PoolStatus, WorkerRow};
 pub use symbols::SymbolRow;

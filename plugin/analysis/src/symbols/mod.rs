@@ -16,7 +16,7 @@ pub mod written;
 pub(crate) use demangle::telling;
 pub use demangle::{Demangler, demangled};
 pub use found::{Found, Place};
-pub use naming::{FUNCTION, HEAD, ModuleAddresses, Request, by_module, look_up, look_up_in};
+pub use naming::{FUNCTION, HEAD, ModuleAddresses, Request, bss_at, by_module, look_up, look_up_in};
 pub use pattern::{PatternError, check};
 pub use search::{Symbols, SymbolsMerge, SymbolsOptions, SymbolsPartial, SymbolsScanner};
 pub use table::Kind;

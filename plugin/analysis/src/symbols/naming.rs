@@ -4,11 +4,13 @@
 
 use crate::lookup::symbols_in;
 use crate::report::SymbolOffset;
-use object::{Object, ObjectSegment, ReadCache, ReadRef};
+use object::elf::{self, FileHeader64};
+use object::read::elf::{FileHeader as _, ProgramHeader as _};
+use object::{Endianness, Object, ObjectSegment, ReadCache, ReadRef};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{Read, Seek};
-use target::{AddressSpace, Backing, Permissions};
+use target::{AddressSpace, Backing, Permissions, ReadMemory};
 
 /// Addresses in one module.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +43,27 @@ pub fn by_module(space: &AddressSpace, addresses: impl IntoIterator<Item = u64>)
         module.addresses.dedup();
     }
     modules.into_values().collect()
+}
+
+/// The path of the module whose .bss `address` lies in, where that goes on in memory of no file. What is mapped right behind a module
+/// may be another's, so its headers, which are in memory, say how far it reaches.
+pub fn bss_at<'a>(space: &'a AddressSpace, memory: &dyn ReadMemory, address: u64) -> Option<&'a str> {
+    if matches!(space.region_at(address)?.backing, Backing::File { .. }) {
+        return None;
+    }
+    let (path, base) = module_at(space, address)?;
+    let mut head = [0; HEAD];
+    let read = memory.read(base, &mut head).ok()?;
+    let head = &head[..read];
+    let header = FileHeader64::<Endianness>::parse(head).ok()?;
+    let endian = header.endian().ok()?;
+    let loaded = || {
+        let headers = header.program_headers(endian, head).unwrap_or_default().iter();
+        headers.filter(|header| header.p_type(endian) == elf::PT_LOAD)
+    };
+    let start = loaded().next()?.p_vaddr(endian) / 4096 * 4096;
+    let end = loaded().map(|header| header.p_vaddr(endian).saturating_add(header.p_memsz(endian))).max()?;
+    (address - base < end.saturating_sub(start)).then_some(path)
 }
 
 /// The path of the module at `address`, and where its file's beginning is mapped.

@@ -13,6 +13,8 @@ pub struct Ground {
     pub info: TargetInfo,
     pub space: AddressSpace,
     pub stacks: Vec<ThreadStack>,
+    /// Whether it is a file that somebody has saved of a process.
+    pub is_saved: bool,
     /// `None` if it changes while it is looked at.
     pub moment: Option<Moment>,
 }

@@ -149,7 +149,7 @@ impl Running {
         let pool = force.as_ref().map(|force| Arc::clone(&force.pool));
         let workers = force.as_ref().map_or(0, |force| force.here);
         let moment = Moment::of(&inspected);
-        let Inspected { info, space, stacks, memory, access, warnings, threads, .. } = inspected;
+        let Inspected { info, space, stacks, memory, access, is_saved, warnings, threads, .. } = inspected;
         let (direct, identity, relay) = match access {
             Access::Direct { opened, identity, .. } => {
                 (Some((Some(opened.source), opened.descriptors)), identity, None)
@@ -161,7 +161,7 @@ impl Running {
         let kept = moment.as_ref().filter(|_| direct.is_none()).and_then(|moment| engine().heaps.copy_at(moment));
         let copying =
             (direct.is_none() && kept.is_none()).then(|| Copying::new(Arc::clone(&memory), &space)).transpose()?;
-        let ground = Ground { info: info.clone(), space, stacks, moment: moment.clone() };
+        let ground = Ground { info: info.clone(), space, stacks, is_saved, moment: moment.clone() };
         let watch = Watch::new(identity, info.ran);
         let until = options.timeout.map(|timeout| session.started + timeout);
         let launch = launch(Arc::clone(&control), force, watch, until, ground, course);

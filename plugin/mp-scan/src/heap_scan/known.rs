@@ -8,6 +8,7 @@ use crate::engine::engine;
 use analysis::heap::allocators::{Allocators, Runtimes};
 use analysis::heap::glibc::{FreeLists, FreeListsMerge, Locate, Located, Sightings, Walk, WalkMerge};
 use analysis::heap::graph::{Edges, Graph, ReverseGraph};
+use analysis::heap::provider::FindProvider;
 use analysis::heap::refs::{Invert, Inverted, PointersMerge};
 use analysis::heap::roots::{Roots, Surroundings};
 use analysis::heap::types::Types;
@@ -39,8 +40,12 @@ pub struct Known {
     pub indexed: Indexed,
     /// What else the process allocates with, and what it is written in.
     pub(super) runtimes: Runtimes,
+    /// The path of the module whose malloc it calls, if that is not glibc.
+    provider: Option<String>,
     /// What could not be read of it.
     skipped: Vec<Skip>,
+    /// Whether it is a file's, which has what it has.
+    is_saved: bool,
     /// A copy of it, if it was of use and there was room.
     copy: OnceLock<Option<Arc<Copy>>>,
     /// What could not be read for them goes with them.
@@ -113,6 +118,13 @@ impl Known {
         indexed.index.complete();
         let allocators = Allocators::new(&ground.space);
         let runtimes = allocators.finish(&stages.run(&allocators, &nothing, &[])?.merge);
+        let provider = stages.run(&FindProvider::new(&ground.space), &nothing, &[])?.merge;
+        let provider = provider.filter(|provider| !provider.is_glibc).map(|provider| {
+            // The dynamic linker has no path of the program.
+            let mapped = ground.space.region_at(provider.address).and_then(Region::name);
+            let own = Some(provider.path).filter(|path| !path.is_empty());
+            mapped.map(str::to_owned).or(own).or_else(|| ground.info.executable.clone()).unwrap_or_default()
+        });
         let skipped = stages.skipped[before..].to_vec();
         let known = Arc::new(Self {
             located,
@@ -120,7 +132,9 @@ impl Known {
             free,
             indexed,
             runtimes,
+            provider,
             skipped,
+            is_saved: ground.is_saved,
             copy: OnceLock::new(),
             types: OnceLock::new(),
             glimpses: Glimpses::default(),
@@ -147,8 +161,14 @@ impl Known {
     /// place.
     pub fn is_covered(&self) -> bool {
         let found = !self.located.arenas.is_empty() || !self.located.segments.is_empty();
-        let replaced = self.located.is_unused() && !self.runtimes.allocators.is_empty();
+        let replaced = self.located.is_unused() && (!self.runtimes.allocators.is_empty() || self.provider.is_some());
         found && !replaced
+    }
+
+    /// The path of the module whose malloc the process calls, if that is not glibc's and the allocator has no name.
+    fn unnamed(&self) -> Option<&str> {
+        let path = self.provider.as_deref()?;
+        self.runtimes.allocators.iter().all(|other| other.evidence != path).then_some(path)
     }
 
     /// Whether there is anything to tell of.
@@ -161,10 +181,13 @@ impl Known {
         }
         if let Some(skip) = self.skipped.first() {
             let reason = &skip.reason;
-            return Err(Failure::Failed(anyhow::anyhow!("the heap could not be looked for: {reason}; try it again")));
+            return Err(Failure::Failed(match self.is_saved {
+                true => anyhow::anyhow!("the file has no heap, or lacks what one is found by: {reason}"),
+                false => anyhow::anyhow!("the heap could not be looked for: {reason}; try it again"),
+            }));
         }
-        let others: Vec<String> =
-            self.runtimes.allocators.iter().map(|other| format!("{} ({})", other.name, other.evidence)).collect();
+        let named = self.runtimes.allocators.iter().map(|other| format!("{} ({})", other.name, other.evidence));
+        let others: Vec<String> = named.chain(self.unnamed().map(|path| format!("the malloc of {path}"))).collect();
         Err(Failure::Failed(match others.is_empty() {
             true => anyhow::anyhow!("no heap of glibc's malloc is found, and no other allocator is recognised"),
             false => anyhow::anyhow!(
@@ -197,8 +220,11 @@ impl Known {
         let others = self.runtimes.allocators.iter();
         let others =
             others.map(|other| format!("what {} has allocated is not covered ({})", other.name, other.evidence));
-        let unused =
-            (self.located.is_unused() && self.is_covered()).then(|| "nothing has been allocated yet".to_owned());
+        let unnamed = self.unnamed().filter(|_| self.is_covered()).map(|path| {
+            format!("what the malloc of {path} has allocated is covered only where it comes from glibc's malloc")
+        });
+        let unused = (self.located.is_unused() && self.is_covered())
+            .then(|| "nothing was ever allocated with glibc's malloc".to_owned());
         let copy = self.copy.get().and_then(Option::as_ref).filter(|copy| copy.left > 0);
         let left = copy.map(|copy| {
             let (copied, left) = (render::bytes(copy.bytes), render::bytes(copy.left));
@@ -206,7 +232,7 @@ impl Known {
                 "{copied} of the heap are copied, and there is no room for {left} more, which take longer to look at"
             )
         });
-        locked.chain(others).chain(unused).chain(left).collect()
+        locked.chain(others).chain(unnamed).chain(unused).chain(left).collect()
     }
 
     /// What keeps allocations alive.

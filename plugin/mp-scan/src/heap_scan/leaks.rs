@@ -50,7 +50,7 @@ pub fn course(grouping: Grouping, registers: Registers, limit: u64) -> Course {
         if marked.incomplete {
             notes.push("workers died of parts of the heap, so what is shown may be reached after all".to_owned());
         }
-        let rows = rows(&leaks, &types, grouping, limit);
+        let rows = LeakRows { unused: known.located.is_unused(), ..rows(&leaks, &types, grouping, limit) };
         Ok(Answer::new(Results::Leaks(rows), leaks.len() as u64, notes))
     })
 }
@@ -89,5 +89,5 @@ fn rows(leaks: &Leaks, types: &Types, grouping: Grouping, limit: u64) -> LeakRow
     groups.sort_by_key(|group| (std::cmp::Reverse(group.heads.bytes + group.holds.bytes), group.example));
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     groups.truncate(limit);
-    LeakRows { rows: leaks.iter().take(limit).map(row).collect(), groups, sum, unreferenced }
+    LeakRows { rows: leaks.iter().take(limit).map(row).collect(), groups, sum, unreferenced, unused: false }
 }

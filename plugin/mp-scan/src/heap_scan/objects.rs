@@ -48,7 +48,8 @@ pub fn course(matches: Matches, subclasses: bool, registers: Registers, limit: u
                 owners.push(owner(object, all, ground));
             }
         }
-        let mut described = ground.describe(stages, &known, &owners.iter().flatten().collect::<Vec<_>>()).into_iter();
+        let mut described =
+            ground.describe(stages, &known, &registers, &owners.iter().flatten().collect::<Vec<_>>()).into_iter();
         let row = |(object, owner): (&Object, &Option<Pointer>)| ObjectRow {
             address: object.address,
             type_name: types.list()[object.kind].name.clone(),
@@ -59,10 +60,11 @@ pub fn course(matches: Matches, subclasses: bool, registers: Registers, limit: u
         let rows = objects.iter().zip(&owners).map(row).collect();
         let mut notes = known.notes();
         if sum.count == 0 {
-            notes.push(format!(
-                "the heap has {} types, and none of them matches: see `mp-scan heap`",
-                types.list().len()
-            ));
+            notes.push(match types.list().len() {
+                0 => "it is not known of anything in the heap what type it has".to_owned(),
+                1 => "the heap has one type, which does not match: see `mp-scan heap`".to_owned(),
+                count => format!("the heap has {count} types, and none of them matches: see `mp-scan heap`"),
+            });
         }
         Ok(Answer::new(Results::Objects(ObjectRows { rows, sum }), sum.count, notes))
     })

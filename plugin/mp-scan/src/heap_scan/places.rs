@@ -1,8 +1,9 @@
 //! How places in the target are told.
 
-use super::Known;
+use super::{Known, Registers};
 use crate::course::{Ground, Stages};
 use crate::naming::Namer;
+use crate::stack_scan::frames;
 use analysis::describe::Describer;
 use analysis::heap::refs::{Place, Pointer};
 use analysis::{Match, SymbolOffset, TargetKind, Value};
@@ -11,7 +12,13 @@ use std::sync::Arc;
 
 impl Ground {
     /// What is shown of pointers: where they lie, in what, and what that is.
-    pub fn describe(&self, stages: &mut Stages, known: &Known, pointers: &[&Pointer]) -> Vec<Match> {
+    pub fn describe(
+        &self,
+        stages: &mut Stages,
+        known: &Known,
+        registers: &Registers,
+        pointers: &[&Pointer],
+    ) -> Vec<Match> {
         let describer =
             Describer { space: &self.space, stacks: &self.stacks, memory: &*stages.reading.memory, context: 0 };
         let describe = |pointer: &&Pointer| {
@@ -29,6 +36,7 @@ impl Ground {
         let mut namer = self.namer(stages);
         namer.name(&self.space, &*stages.reading.memory, &mut found);
         stages.notes.extend(namer.note());
+        frames::name(stages, self, &registers.of_threads(), &mut found);
         found
     }
 

@@ -94,7 +94,7 @@ pub fn course(question: Question, registers: Registers) -> Course {
         if answer.stopped {
             return Err(stop.failure());
         }
-        let rows = rows(&answer.references, stages, ground, &known)?;
+        let rows = rows(&answer.references, stages, ground, &known, &registers)?;
         let mut notes = known.notes();
         let lost = rows.iter().filter(|row| row.chain.is_none()).count();
         if question.to_roots && lost > 0 {
@@ -112,7 +112,13 @@ pub fn course(question: Question, registers: Registers) -> Course {
     })
 }
 
-fn rows(references: &[Reference], stages: &mut Stages, ground: &Ground, known: &Known) -> Result<Vec<RefRow>, Failure> {
+fn rows(
+    references: &[Reference],
+    stages: &mut Stages,
+    ground: &Ground,
+    known: &Known,
+    registers: &Registers,
+) -> Result<Vec<RefRow>, Failure> {
     let all = references.iter().flat_map(|reference| {
         let links = reference.chain.iter().flat_map(|chain| &chain.links);
         std::iter::once(&reference.pointer).chain(links)
@@ -123,7 +129,7 @@ fn rows(references: &[Reference], stages: &mut Stages, ground: &Ground, known: &
         Ok(()) | Err(Failure::Failed(_)) => {}
         Err(stopped) => return Err(stopped),
     }
-    let mut described = ground.describe(stages, known, &all).into_iter();
+    let mut described = ground.describe(stages, known, registers, &all).into_iter();
     let row = |reference: &Reference| {
         let place = described.next().unwrap_or_default();
         let links = reference.chain.as_ref().map(|chain| {

@@ -3,6 +3,8 @@
 use analysis::heap::graph::Register;
 use analysis::heap::roots::ThreadState;
 use analysis::place::ThreadStack;
+use analysis::stacks;
+use std::collections::BTreeMap;
 
 /// The general registers of all threads.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +28,12 @@ impl Registers {
             ThreadState { stack_pointer: Some(stack.stack_pointer), registers }
         };
         stacks.iter().map(state).collect()
+    }
+
+    /// As unwinding wants them, by the debugger's numbers of the threads.
+    pub fn of_threads(&self) -> BTreeMap<u64, stacks::Registers> {
+        let own = |values: &[(String, u64)]| values.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        self.0.iter().map(|registers| (registers.thread, own(&registers.values))).collect()
     }
 
     /// Each by itself.

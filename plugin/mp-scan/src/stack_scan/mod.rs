@@ -4,6 +4,7 @@
 //! functions named by workers, one after the other, and asks the debugger for what only it can tell.
 
 pub mod deadlocks;
+pub mod frames;
 pub mod stacks;
 mod threads;
 mod unlisted;
@@ -46,7 +47,7 @@ pub fn run(
         threads::complete(&mut threads, &inspected);
     }
     let (mut modules, search) = (modules.modules, modules.search);
-    unlisted::add(&mut modules, &inspected);
+    unlisted::add(&mut modules, &inspected.space, &*inspected.memory);
     let course = Box::new(move |stages: &mut Stages, ground: &Ground| {
         let mut walked = walk::walk(stages, modules, search, threads)?;
         walked.names.complete(|address| unlisted::file_at(&ground.space, address));

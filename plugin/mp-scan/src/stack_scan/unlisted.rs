@@ -1,10 +1,9 @@
 //! Code that is in no module that the debugger lists, because it has no file of it.
 
-use crate::inspect::Inspected;
 use std::collections::HashSet;
 use std::sync::Arc;
 use target::modules::{Module, loaded_build_id, loaded_head};
-use target::{AddressSpace, Backing, Permissions};
+use target::{AddressSpace, Backing, Permissions, ReadMemory};
 
 /// The path of the file that is mapped at an address, or the kernel's name for what is.
 pub fn file_at(space: &AddressSpace, address: u64) -> Option<Arc<str>> {
@@ -17,9 +16,9 @@ pub fn file_at(space: &AddressSpace, address: u64) -> Option<Arc<str>> {
 
 /// Adds what is mapped of files that code is run from. Where there is no such file here, their call frame information may still be
 /// in memory.
-pub fn add(modules: &mut Vec<Module>, inspected: &Inspected) {
+pub fn add(modules: &mut Vec<Module>, space: &AddressSpace, memory: &dyn ReadMemory) {
     let files = || {
-        inspected.space.regions.iter().filter_map(|region| match &region.backing {
+        space.regions.iter().filter_map(|region| match &region.backing {
             Backing::File { path, offset, .. } => Some((region, path, *offset)),
             _ => None,
         })
@@ -37,8 +36,8 @@ pub fn add(modules: &mut Vec<Module>, inspected: &Inspected) {
     for (region, path, offset) in files() {
         if offset == 0 && unlisted.remove(path.as_str()) {
             let base = region.range.start;
-            let build_id = loaded_build_id(&*inspected.memory, base);
-            let head = loaded_head(&*inspected.memory, base);
+            let build_id = loaded_build_id(memory, base);
+            let head = loaded_head(memory, base);
             modules.push(Module { path: path.clone(), base: Some(base), build_id, head, image: None });
         }
     }

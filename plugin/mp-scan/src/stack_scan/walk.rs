@@ -50,17 +50,13 @@ pub fn walk(
     let (set, inflated) = survey(stages, modules, search)?;
     let mut notes: Vec<String> = Vec::new();
     file_scan::note_problems(&mut notes, &set);
-    let all: Vec<usize> = (0..threads.len()).collect();
-    let mut stacks = vec![Stack { frames: Vec::new(), end: End::Lost }; threads.len()];
-    if set.modules.iter().any(|module| module.machine == Machine::X86_64) {
-        unwind(stages, &set, &threads, &all, &mut stacks)?;
-        // As a rule it is one register that is missing.
-        for asked in [Asked::Missing, Asked::All] {
-            let needy: Vec<usize> =
-                all.iter().copied().filter(|index| matches!(stacks[*index].end, End::Needs(_))).collect();
-            if ask_registers(stages, &mut threads, &stacks, &needy, asked)? > 0 {
-                unwind(stages, &set, &threads, &needy, &mut stacks)?;
-            }
+    let mut stacks = unwound(stages, &set, &threads)?;
+    // As a rule it is one register that is missing.
+    for asked in [Asked::Missing, Asked::All] {
+        let needs = |index: &usize| matches!(stacks[*index].end, End::Needs(_));
+        let needy: Vec<usize> = (0..threads.len()).filter(needs).collect();
+        if ask_registers(stages, &mut threads, &stacks, &needy, asked)? > 0 {
+            unwind(stages, &set, &threads, &needy, &mut stacks)?;
         }
     }
     let by_debugger = ask_calls(stages, &threads, &mut stacks, &mut notes)?;
@@ -77,7 +73,11 @@ fn height(thread: &Thread, stack: &Stack) -> u64 {
     thread.registers.get(Registers::SP).map_or(0, |bottom| top.saturating_sub(bottom).min(1 << 30))
 }
 
-fn survey(stages: &Stages, modules: Vec<Module>, search: Search) -> Result<(FileSet, Vec<Arc<OwnedFd>>), Failure> {
+/// Has the files of modules found, and of what tells of functions what is compressed inflated.
+///
+/// # Errors
+/// [`Failure::Stopped`] if it is told to end early, and if it cannot begin.
+pub fn survey(stages: &Stages, modules: Vec<Module>, search: Search) -> Result<(FileSet, Vec<Arc<OwnedFd>>), Failure> {
     let pool = stages.force.as_ref().map(|force| &force.pool);
     let mut surveyor = Surveyor::new(modules, search, pool, file_scan::has_places)?;
     let stop = stages.stop_signal();
@@ -89,6 +89,19 @@ fn survey(stages: &Stages, modules: Vec<Module>, search: Search) -> Result<(File
             return Err(stop.failure());
         }
     }
+}
+
+/// The stacks of `threads`, by call frame information alone.
+///
+/// # Errors
+/// [`Failure::Stopped`] if it is told to end early, and if it cannot begin.
+pub fn unwound(stages: &mut Stages, set: &FileSet, threads: &[Thread]) -> Result<Vec<Stack>, Failure> {
+    let mut stacks = vec![Stack { frames: Vec::new(), end: End::Lost }; threads.len()];
+    if set.modules.iter().any(|module| module.machine == Machine::X86_64) {
+        let all: Vec<usize> = (0..threads.len()).collect();
+        unwind(stages, set, threads, &all, &mut stacks)?;
+    }
+    Ok(stacks)
 }
 
 /// Unwinds some of the threads.
@@ -204,7 +217,10 @@ fn ask_calls(
 }
 
 /// Looks up the functions of all calls, each address once.
-fn name(stages: &mut Stages, set: &FileSet, inflated: &[Arc<OwnedFd>], stacks: &[Stack]) -> Result<Names, Failure> {
+///
+/// # Errors
+/// [`Failure::Stopped`] if it is told to end early, and if it cannot begin.
+pub fn name(stages: &mut Stages, set: &FileSet, inflated: &[Arc<OwnedFd>], stacks: &[Stack]) -> Result<Names, Failure> {
     let given: Vec<Given> = stacks::addresses(stacks).into_iter().map(Given::Address).collect();
     let options = LookupOptions { spelling: Spelling::Demangled, returns: false, loaded: true, limit: u64::MAX };
     let analysis = Lookup::new(set.clone(), &given, options);

@@ -145,6 +145,8 @@ struct MatchRow<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     thread: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    frame: Option<StackFrameRow<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     context: Option<ContextRow>,
 }
 
@@ -286,6 +288,13 @@ impl<'a, R> Document<'a, R> {
     }
 }
 
+#[derive(Serialize)]
+struct StackFrameRow<'a> {
+    index: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    function: Option<&'a str>,
+}
+
 fn match_row(found: &Match) -> MatchRow<'_> {
     let (bytes, text, cut) = match &found.content {
         Some(Content::Bytes(bytes)) => (Some(hex_bytes(bytes)), None, false),
@@ -306,6 +315,10 @@ fn match_row(found: &Match) -> MatchRow<'_> {
         symbol: found.symbol.as_ref().map(|symbol| symbol.name.as_str()),
         offset: found.symbol.as_ref().map(|symbol| symbol.offset),
         thread: found.thread,
+        frame: found
+            .frame
+            .as_ref()
+            .map(|frame| StackFrameRow { index: frame.index, function: frame.function.as_deref() }),
         context: found
             .context
             .as_ref()

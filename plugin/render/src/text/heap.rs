@@ -114,15 +114,23 @@ fn register(found: &Match) -> Option<String> {
     Some(format!("register {register} of thread {}", found.thread.unwrap_or_default()))
 }
 
+/// What it is and who holds it, on a line of its own where a long type leaves no room for that.
 pub(super) fn object(row: &ObjectRow, style: &Style) -> String {
-    let mut line = format!("{}  {:>9}  {}", style.address(row.address), bytes(row.size), escape(&row.type_name));
+    let size = format!("{:>9}", bytes(row.size));
+    // The address takes 18 columns, whatever its colour.
+    let indent = 18 + 2 + size.chars().count() + 2;
+    let room = style.width.max(40).saturating_sub(indent).max(24);
+    let name = escape(&row.type_name);
+    let mut text = format!("{}  {size}  {}", style.address(row.address), shorten(&name, room));
     if let Some(owner) = &row.owner {
         let by = register(owner).unwrap_or_else(|| format!("{:#x} {}", owner.address, place(owner)));
-        let _ = write!(line, "  held by {by}");
+        let held = format!("held by {by}");
+        let fits = name.chars().count() + 2 + held.chars().count() <= room;
+        let gap = if fits { "  ".to_owned() } else { format!("\n{:indent$}", "") };
+        let _ = write!(text, "{gap}{}", shorten(&held, style.width.max(40)));
     }
-    let room = style.width.max(40);
-    let escapes = if style.color { 9 } else { 0 };
-    format!("{}\n", shorten(&line, room + escapes))
+    text.push('\n');
+    text
 }
 
 /// Bytes in a line.

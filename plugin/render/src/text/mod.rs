@@ -134,7 +134,13 @@ fn place(found: &Match) -> String {
         };
     }
     if let Some(thread) = found.thread {
-        return format!("stack of thread {thread}");
+        return match &found.frame {
+            Some(frame) => {
+                let name = frame.function.as_deref().map(|name| format!(" {}", shorten(&escape(name), NAME)));
+                format!("thread {thread}, frame {}{}", frame.index, name.unwrap_or_default())
+            }
+            None => format!("stack of thread {thread}"),
+        };
     }
     if let Some(allocation) = &found.allocation {
         return heap::allocation(allocation, found.address);
@@ -372,7 +378,10 @@ fn row_count(report: &Report, what: &str) -> String {
     let count = match report.total {
         0 if has_no_answer(report) => NO_ANSWER.to_owned(),
         0 => format!("no {}", plural(0, what).trim_start_matches("0 ")),
-        total if total > shown => format!("the first {shown} of {} (--limit N for more)", plural(total, what)),
+        total if total > shown => {
+            let option = if matches!(report.results, Results::Heap(_)) { "top" } else { "limit" };
+            format!("the first {shown} of {} (--{option} N for more)", plural(total, what))
+        }
         total => plural(total, what),
     };
     cut_short(report, count)
@@ -404,13 +413,17 @@ fn cut_short(report: &Report, count: String) -> String {
 fn leak_count(report: &Report, rows: &LeakRows) -> String {
     let count = match report.total {
         0 if has_no_answer(report) => NO_ANSWER.to_owned(),
+        0 if rows.unused => "no allocations".to_owned(),
         0 => "no leaks".to_owned(),
-        total => format!(
-            "{}, {}: {} that nothing refers to, and what they hold",
-            plural(total, "leaked allocation"),
-            bytes(rows.sum.bytes),
-            rows.unreferenced.count
-        ),
+        total => {
+            let heads = match rows.unreferenced.count {
+                0 => "each is referred to by another".to_owned(),
+                1 if total == 1 => "nothing refers to it".to_owned(),
+                1 => "one that nothing refers to, and what it holds".to_owned(),
+                count => format!("{count} that nothing refers to, and what they hold"),
+            };
+            format!("{}, {}: {heads}", plural(total, "leaked allocation"), bytes(rows.sum.bytes))
+        }
     };
     cut_short(report, count)
 }

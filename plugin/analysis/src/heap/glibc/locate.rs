@@ -199,7 +199,11 @@ impl<'a> Search<'a> {
         for main in &mains {
             self.ring(main);
         }
-        self.loose_heaps();
+        // A malloc that was never called has made no heap and no mapping. Another may be in its place that has reserved terabytes.
+        let used = mains.is_empty() || mains.iter().any(|main| !main.unused);
+        if used {
+            self.loose_heaps();
+        }
         for main in &mains {
             self.main_memory(main);
         }
@@ -211,7 +215,9 @@ impl<'a> Search<'a> {
         if mains.is_empty() {
             self.break_alone();
         }
-        self.mapped();
+        if used {
+            self.mapped();
+        }
         self.located.segments.sort_by_key(|segment| segment.range.start);
         self.located
     }

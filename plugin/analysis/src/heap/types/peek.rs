@@ -11,21 +11,31 @@ const LINES: usize = 256;
 /// together more often than not.
 #[derive(Debug)]
 pub(super) struct Pages {
-    /// The page that each line holds, and how many of its bytes could be read.
-    lines: Vec<(u64, usize)>,
+    lines: Vec<Line>,
     bytes: Vec<u8>,
 }
 
+/// What is kept of a page.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    page: u64,
+    /// Which of its bytes could be read. Memory may begin within a page: that of a stack that was saved from its pointer on.
+    start: usize,
+    end: usize,
+}
+
+const NOTHING: Line = Line { page: u64::MAX, start: 0, end: 0 };
+
 impl Default for Pages {
     fn default() -> Self {
-        Self { lines: vec![(u64::MAX, 0); LINES], bytes: Vec::new() }
+        Self { lines: vec![NOTHING; LINES], bytes: Vec::new() }
     }
 }
 
 impl Pages {
     /// Forgets what it keeps: the memory is that of another task, or of another moment.
     pub(super) fn clear(&mut self) {
-        self.lines.fill((u64::MAX, 0));
+        self.lines.fill(NOTHING);
         self.bytes.resize(LINES * PAGE, 0);
     }
 
@@ -38,7 +48,7 @@ impl Pages {
         }
         let offset = address as usize % PAGE;
         if offset + 8 * N <= PAGE {
-            copy(self.page(memory, address).get(offset..offset + 8 * N)?, &mut words);
+            copy(self.page(memory, address).get(..8 * N)?, &mut words);
             return Some(words);
         }
         for (at, word) in words.iter_mut().enumerate() {
@@ -56,8 +66,7 @@ impl Pages {
         let mut filled = 0;
         while filled < buffer.len() {
             let Some(at) = address.checked_add(filled as u64) else { break };
-            let offset = at as usize % PAGE;
-            let Some(bytes) = self.page(memory, at).get(offset..) else { break };
+            let bytes = self.page(memory, at);
             let count = bytes.len().min(buffer.len() - filled);
             if count == 0 {
                 break;
@@ -80,15 +89,28 @@ impl Pages {
         }
     }
 
-    /// What can be read of the page around `address`.
+    /// What can be read from `address` on, up to the end of its page.
     fn page(&mut self, memory: &dyn ReadMemory, address: u64) -> &[u8] {
-        let page = address - address % PAGE as u64;
+        let offset = address as usize % PAGE;
+        let page = address - offset as u64;
         let line = (page / PAGE as u64) as usize % LINES;
         let bytes = &mut self.bytes[line * PAGE..(line + 1) * PAGE];
-        if self.lines[line].0 != page {
-            self.lines[line] = (page, memory.read(page, bytes).unwrap_or(0));
+        let known = &mut self.lines[line];
+        if known.page != page {
+            *known = Line { page, start: 0, end: memory.read(page, bytes).unwrap_or(0) };
         }
-        &bytes[..self.lines[line].1]
+        if known.start == known.end && known.start != offset {
+            let read = memory.read(address, &mut bytes[offset..]).unwrap_or(0);
+            *known = Line { page, start: offset, end: offset + read };
+        } else if offset < known.start {
+            // What lies before it may be there as well.
+            let read = memory.read(address, &mut bytes[offset..known.start]).unwrap_or(0);
+            if read < known.start - offset {
+                return &bytes[offset..offset + read];
+            }
+            known.start = offset;
+        }
+        bytes.get(offset..known.end).unwrap_or_default()
     }
 }
 
@@ -102,6 +124,7 @@ fn copy(bytes: &[u8], words: &mut [u64]) {
 mod tests {
     use super::*;
     use crate::testing::{Page, Random, TestMemory};
+    use target::{Fault, FaultReason};
 
     #[test]
     fn reads_what_a_plain_read_brings() {
@@ -125,6 +148,42 @@ mod tests {
                 let mut words = [0; 3];
                 copy(&expected, &mut words);
                 assert_eq!(pages.words::<3>(&memory, address), whole.then_some(words));
+            }
+        }
+    }
+
+    /// Memory that begins and ends within pages, with a hole of a few bytes.
+    struct Ragged(Vec<AddressRange>);
+
+    impl ReadMemory for Ragged {
+        fn read(&self, address: u64, buffer: &mut [u8]) -> Result<usize, Fault> {
+            let there = self.0.iter().find(|range| range.contains(address));
+            let there = there.ok_or(Fault { address, reason: FaultReason::Unreadable })?;
+            let count = buffer.len().min((there.end - address) as usize);
+            for (byte, at) in buffer[..count].iter_mut().zip(address..) {
+                *byte = at as u8 ^ (at >> 8) as u8;
+            }
+            Ok(count)
+        }
+    }
+
+    #[test]
+    fn a_page_that_is_there_in_part_is_read_in_part() {
+        let memory = Ragged(vec![AddressRange::new(0x1e38, 0x3400), AddressRange::new(0x3410, 0x3a00)]);
+        let mut random = Random::new(3);
+        for _ in 0..50 {
+            let mut pages = Pages::default();
+            pages.clear();
+            for _ in 0..40 {
+                let address = 0x1000 + random.below(0x3000);
+                let mut expected = vec![0; 1 + random.below(64) as usize];
+                // A read goes on behind a hole only if it begins there.
+                let count = memory.read(address, &mut expected).unwrap_or(0);
+                let mut buffer = vec![0; expected.len()];
+                let read = pages.read(&memory, address, &mut buffer);
+                let is_behind = address >= 0x3410;
+                assert!(read == count || (is_behind && read == 0), "{address:#x}: {read} of {count}");
+                assert_eq!(buffer[..read], expected[..read]);
             }
         }
     }
