@@ -1,10 +1,9 @@
 //! The fixtures, built in all ways.
 
 use crate::build::Build;
-use crate::search::{look_up, surveyed, text};
+use crate::search::{look_up, text};
 use crate::symbolizer::check;
 use analysis::LookupRow;
-use object::{Object, ObjectSymbol, SymbolKind};
 use std::path::Path;
 
 const TASK: u64 = 1 << 20;
@@ -167,44 +166,5 @@ fn one_address_more_or_less_changes_no_other() {
     let (found, _) = look_up(&program, &mixed, TASK);
     for (address, row) in mixed.iter().zip(found) {
         assert_eq!(row, rows[(address - all[0]) as usize], "{address:#x}");
-    }
-}
-
-/// In a file that has yet to be linked each section is a place of its own, and all that is said of code is of its section.
-#[test]
-fn functions_of_an_object_file_are_told_apart() {
-    let build = Build::new();
-    for (compiler, source, options) in COMPILERS {
-        let object = build.compile(compiler, source, "object.o", &format!("{options} -c -ffunction-sections"));
-        let bytes = std::fs::read(&object).unwrap();
-        let file = object::File::parse(&*bytes).unwrap();
-        let surveyed = surveyed(&object);
-        let section = |index: usize| surveyed.sections.iter().find(|section| section.index == index).unwrap().address;
-        // A place at 0 is one that a linker has left out, to debug information.
-        let is_wanted = |address: u64| address > 0;
-        let functions = file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.size() > 0);
-        let functions: Vec<(u64, &str)> = functions
-            .filter_map(|symbol| Some((section(symbol.section_index()?.0) + symbol.address(), symbol.name().ok()?)))
-            .filter(|(address, _)| is_wanted(*address))
-            .collect();
-        let mut places: Vec<u64> = functions.iter().map(|function| function.0).collect();
-        places.sort_unstable();
-        places.dedup();
-        assert!(places.len() > 3 && places[0] < places[1], "{compiler}: {places:x?}");
-        let addresses: Vec<u64> = functions.iter().map(|function| function.0).collect();
-        let (rows, skipped) = look_up(&object, &addresses, TASK);
-        assert_eq!(skipped, [], "{compiler}");
-        for ((address, name), row) in functions.iter().zip(rows) {
-            let symbol = row.symbol.as_deref();
-            let is_one = functions.iter().any(|other| other.0 == *address && Some(other.1) == symbol);
-            assert!(is_one && row.offset == Some(0), "{compiler}: {symbol:?} at {address:#x}");
-            let outermost = row.frames.last().unwrap_or_else(|| panic!("{compiler}: no frame of {name}"));
-            assert!(outermost.line.is_some(), "{compiler}: {address:#x}");
-            // A constructor has several symbols, and no function has some of them.
-            if source == "lookup.c" {
-                let function = name.split('.').next();
-                assert_eq!(outermost.function.as_deref(), function, "{compiler}: {address:#x}");
-            }
-        }
     }
 }
