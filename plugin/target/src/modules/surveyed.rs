@@ -93,9 +93,9 @@ impl Surveyed {
         addresses
     }
 
-    /// Whether it has yet to be linked.
+    /// Whether it has yet to be linked. What dwz makes for several files to share is an object file too, and says nothing of them.
     pub fn is_unlinked(&self) -> bool {
-        self.files.iter().any(|file| file.relocatable)
+        self.files.iter().any(|file| file.role == Role::Main && file.relocatable)
     }
 
     /// The sections that are loaded, of the file that is.
