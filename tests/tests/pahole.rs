@@ -130,6 +130,9 @@ fn ours(path: &Path) -> Structs {
     session.ok(&format!("target create {}", path.display()));
     let text = session.ok("mp-scan types . --layout --limit 100000");
     structs(&text, "    ", "    ", |printed, line, _| {
+        for wrong in [" 1 bits", " 1 bytes"] {
+            assert!(!line.contains(wrong), "{line}");
+        }
         let line = line.replace(" bit */", " bits */").replace(" byte", " bytes").replace("bytess", "bytes");
         if let Some([bytes, bits]) = numbers(&line, "/* hole: # bytes, # bits */") {
             printed.holes.push(bytes * 8 + bits);

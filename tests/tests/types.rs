@@ -83,6 +83,19 @@ fn a_layout_is_shown_as_c_declares_it() {
 }
 
 #[test]
+fn lines_of_the_cache_are_counted_in_the_order_of_places() {
+    let mut session = opened("types.rs");
+    let text = session.ok("mp-scan types '^types::(Wide|Signed)$' --layout");
+    let place = |part: &str| text.find(part).unwrap_or_else(|| panic!("no {part:?} in\n{text}"));
+    let wide = place("struct types::Wide {");
+    let lines = ["/* --- cache line 1, at 64", "/* --- cache line 2, at 128"].map(place);
+    assert!(wide < lines[0] && lines[0] < lines[1], "{text}");
+    assert!(place("variant -3") < place("variant 253"), "{text}");
+    let text = session.ok("mp-scan types '^types::Signed::Below$' --layout");
+    assert!(text.contains("what all variants of its enumeration leave"), "{text}");
+}
+
+#[test]
 fn types_are_ranked_and_what_is_wrong_is_said_in_one_line() {
     let mut session = opened("types.c");
     let sizes = session.json("mp-scan types . --sort size --limit 3");

@@ -150,7 +150,7 @@ the first 1 of 3 objects (--limit N for more), 264 bytes in all
     long.rows[0].type_name = format!("std::map<{}>", "long, ".repeat(40));
     let shown = text(&report(Results::Objects(long), 3));
     let mut lines = shown.lines();
-    assert!(lines.next().is_some_and(|line| line.chars().count() == 120 && line.ends_with('…')), "{shown}");
+    assert!(lines.next().is_some_and(|line| line.chars().count() == 100 && line.ends_with('…')), "{shown}");
     assert_eq!(lines.next().map(str::trim), Some("held by 0x6000 anonymous ---"), "{shown}");
     let finding = FindingRow {
         address: 0x5060,

@@ -166,7 +166,7 @@ fn a_layout_says_that_sizes_of_members_are_not_known() {
         ..MemberRow::default()
     };
     let layout = |members| {
-        let layout = Some(LayoutRow { members, holes: Vec::new() });
+        let layout = Some(LayoutRow { members, ..LayoutRow::default() });
         let row = TypeRow { name: "Node".into(), kind: "class".into(), size: Some(32), layout, ..TypeRow::default() };
         let row = TypeRow { padding: Some(0), ..row };
         render(&report(Results::Types(vec![row]), 1), Format::Text, &Style::default())

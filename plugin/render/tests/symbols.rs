@@ -87,6 +87,7 @@ fn types() {
         layout: Some(LayoutRow {
             members: vec![base, member("next", "Record *", 0, 8), bits, either],
             holes: vec![HoleRow { start: 64, offset: 8, size: 4, bits: 0 }],
+            ..LayoutRow::default()
         }),
     };
     let plain = TypeRow {

@@ -144,6 +144,8 @@ enum Op {
     /// A value of a form whose length has to be read is skipped.
     Pass(DwForm),
     Keep(Slot, DwForm),
+    /// A number of so many bytes, of which something else says whether it has a sign.
+    Raw(Slot, u32),
     /// The value is that of the abbreviation.
     Known(Slot, i64),
 }
@@ -211,6 +213,8 @@ pub(crate) struct Ties {
     pub(crate) contexts_afar: bool,
     /// Other units are imported.
     pub(crate) imports: bool,
+    /// What contexts have in them says where it ends: for some of them, at least.
+    pub(crate) siblings: bool,
 }
 
 impl Shapes {
@@ -257,6 +261,7 @@ impl Shapes {
             |form| matches!(form, dw::DW_FORM_ref1 | dw::DW_FORM_ref2 | dw::DW_FORM_ref8 | dw::DW_FORM_ref_udata);
         for (name, form, _) in attributes {
             match (slot(*name), *form) {
+                (Some(Slot::Sibling), _) => self.ties.siblings = true,
                 (Some(Slot::Name), dw::DW_FORM_strp) => self.names.offset = true,
                 (Some(Slot::Name), dw::DW_FORM_string) => self.names.here = true,
                 (Some(Slot::Name), form) if is_index(form) => self.names.index = true,
@@ -382,6 +387,11 @@ fn is_index(form: DwForm) -> bool {
     )
 }
 
+/// Whether it is a number of a fixed length, which does not say by itself whether it has a sign.
+fn is_data(form: DwForm) -> bool {
+    matches!(form, dw::DW_FORM_data1 | dw::DW_FORM_data2 | dw::DW_FORM_data4 | dw::DW_FORM_data8 | dw::DW_FORM_data16)
+}
+
 /// Whether a walk reads an attribute.
 fn kept(role: Role, children: bool, slot: Slot) -> bool {
     match role {
@@ -478,6 +488,7 @@ fn ops(
     for (name, form, value) in attributes {
         match (slot(*name).filter(|slot| keeps(*slot)), size(*form, encoding)?) {
             (Some(slot), _) if *form == dw::DW_FORM_implicit_const => ops.push(Op::Known(slot, *value)),
+            (Some(slot @ Slot::DiscriminantValue), Some(size)) if is_data(*form) => ops.push(Op::Raw(slot, size)),
             (Some(slot), _) => ops.push(Op::Keep(slot, *form)),
             (None, Some(0)) => {}
             (None, Some(size)) => match ops.last_mut() {
@@ -546,6 +557,11 @@ fn run(
                 if let Some(value) = value(form, bytes, &mut at, encoding)? {
                     keep(slot, value);
                 }
+            }
+            Op::Raw(slot, size) => {
+                let end = at.checked_add(size as usize).filter(|end| *end <= bytes.len()).ok_or(Malformed::End)?;
+                keep(slot, Value::Block(at, end));
+                at = end;
             }
             Op::Known(slot, value) => keep(slot, Value::Signed(value)),
         }

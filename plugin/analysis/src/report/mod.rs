@@ -23,7 +23,7 @@ pub use memory::{Content, Context, MappingRow, Match, StackFrame, SymbolOffset, 
 pub use stacks::{BranchRow, CallRow, StackRow, StackRows, ThreadRow};
 pub use status::{HostRow, JobRow, PoolStatus, WorkerRow};
 pub use symbols::SymbolRow;
-pub use types::{HoleRow, LayoutRow, MemberRow, TypeRow};
+pub use types::{HoleRow, LayoutRow, MemberRow, TypeRow, Unknown};
 pub use xrefs::XrefRow;
 
 /// The whole answer of one command.

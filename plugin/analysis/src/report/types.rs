@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub struct TypeRow {
     /// Qualified by its namespaces and the types around it.
     pub name: String,
-    /// `struct`, `class`, `union`, `enum`, `typedef`.
+    /// `struct`, `class`, `union`, `enum`, `typedef`; `variant` for what a value of an enumeration of Rust has.
     pub kind: String,
     /// Bytes; `None` where it has none, as a typedef of an incomplete type.
     pub size: Option<u64>,
@@ -28,8 +28,26 @@ pub struct TypeRow {
 /// What lies where in a type.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayoutRow {
+    /// In the order of their places, whatever that of their declarations; those whose place is known only at run time come last.
     pub members: Vec<MemberRow>,
     pub holes: Vec<HoleRow>,
+    /// Why it is not known how many bytes no member takes, where it is not.
+    pub unknown: Option<Unknown>,
+}
+
+/// Why it is not known how many bytes of a type no member takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Unknown {
+    /// It has a virtual base, whose place is found at run time.
+    VirtualBase,
+    /// A base of it has one, and without that is smaller than it is by itself.
+    BaseOfVirtual,
+    /// The place of a member or a base is found at run time.
+    Place,
+    /// Its own size is not known.
+    Size,
+    /// It is a variant of an enumeration, and what it leaves is other variants'.
+    Variant,
 }
 
 /// A member of a type, or one of its bases.

@@ -1,21 +1,19 @@
 //! Rows for types that are shown: their layouts, and where they are defined.
 
-use super::item::{Item, Sort};
+use super::elsewhere::Lacking;
+use super::item::{Item, Kind, Sort};
 use super::layout::{layout, padding};
 use super::lines::Lines;
-use super::pattern::Pattern;
 use super::program::{Located, Program};
 use super::scan::TypesScanner;
 use super::search::has_layout;
 use super::spelling::{Speller, lossy};
 use super::unit::{Entry, Unit};
-use super::{Types, TypesOptions};
+use super::{Types, TypesOptions, variants};
 use crate::dwarf::ModuleSource;
-use crate::report::{LayoutRow, MemberRow, TypeRow};
+use crate::report::{LayoutRow, MemberRow, TypeRow, Unknown};
 use gimli::constants as dw;
-use rustc_hash::{FxHashMap, FxHashSet};
 use std::rc::Rc;
-use std::sync::Arc;
 use target::modules::{FileSet, Files, InflatedSections};
 
 /// The row of an item, without what has to be read for it.
@@ -48,10 +46,12 @@ pub(super) fn rows(
     for of_module in order.chunk_by(|one, other| items[*one].module == items[*other].module) {
         let module = items[of_module[0]].module;
         scanner.turn_to(module);
+        // The order by padding, which is that of modules by themselves, is to agree with what is shown.
+        scanner.defined.afar = types.options.layout && types.options.sort != Sort::Padding;
         let mut left = of_module.to_vec();
         // A class that has been found may have bases that are only declared where it is.
         loop {
-            let (mut lacking, mut incomplete) = (FxHashMap::default(), Vec::new());
+            let (mut lacking, mut incomplete) = (Lacking::default(), Vec::new());
             for together in left.chunk_by(|one, other| group(one) == group(other)) {
                 let (inflated, source) = (InflatedSections::default(), ModuleSource::new(files, module));
                 // What cannot be read has been reported by the scan.
@@ -80,19 +80,9 @@ pub(super) fn rows(
             if lacking.is_empty() {
                 break;
             }
-            let names = Pattern::of_names(lacking.values().cloned().collect());
-            let Some(found) = types.defined(files, module, names, stop) else { return rows };
-            // The order by padding, which is that of modules by themselves, is to agree with what is shown.
-            if types.options.layout && types.options.sort != Sort::Padding {
-                let nowhere = lacking.iter().filter(|(hash, _)| !found.contains_key(hash));
-                let names: FxHashSet<Vec<u8>> = nowhere.map(|(_, name)| name.clone()).collect();
-                if !names.is_empty() {
-                    let Some(others) = types.others(files, module, &names, stop) else { return rows };
-                    Arc::make_mut(&mut scanner.defined.others).extend(others);
-                }
+            if types.learn(files, module, &mut scanner.defined, &lacking, stop).is_none() {
+                return rows;
             }
-            let places = Arc::make_mut(&mut scanner.defined.places);
-            places.extend(lacking.keys().map(|hash| (*hash, found.get(hash).copied().flatten())));
             left = incomplete;
         }
     }
@@ -113,6 +103,7 @@ pub(super) fn describe<'a>(
     options: &TypesOptions,
     row: &mut TypeRow,
 ) {
+    let variant = row.kind == Kind::Variant.name();
     row.file = entry.file.and_then(|file| lines.file(unit, file));
     row.line = entry.line.filter(|line| *line > 0 && row.file.is_some());
     if row.size.is_none() && entry.tag == dw::DW_TAG_typedef {
@@ -121,16 +112,21 @@ pub(super) fn describe<'a>(
     match entry.tag {
         tag if has_layout(tag) && options.layout => {
             let layout = layout(speller, unit, entry);
-            row.padding = layout.padding;
-            row.layout = Some(layout.row);
+            row.padding = layout.padding.filter(|_| !variant);
+            let unknown = if variant { Some(Unknown::Variant) } else { layout.row.unknown };
+            row.layout = Some(LayoutRow { unknown, ..layout.row });
         }
-        tag if has_layout(tag) => {
+        tag if has_layout(tag) && !variant => {
             let found = padding(speller.program, unit, entry);
             row.padding = found.bytes.filter(|_| !found.declared || looks_elsewhere(options));
         }
-        dw::DW_TAG_enumeration_type if options.layout => row.layout = Some(enumerators(unit, entry)),
+        dw::DW_TAG_enumeration_type if options.layout => {
+            row.layout = Some(enumerators(speller.program, unit, entry));
+        }
         dw::DW_TAG_typedef if options.layout => {
-            let member = MemberRow { type_name: speller.spell(unit, entry.kind), ..MemberRow::default() };
+            let type_name = speller.spell(unit, entry.kind);
+            let declaration = speller.declare(unit, entry.kind, &row.name);
+            let member = MemberRow { type_name, declaration, ..MemberRow::default() };
             row.layout = Some(LayoutRow { members: vec![member], ..LayoutRow::default() });
         }
         _ => {}
@@ -138,14 +134,12 @@ pub(super) fn describe<'a>(
 }
 
 /// The values of an enumeration, as members of no type.
-fn enumerators(unit: &Unit<'_>, entry: &Entry) -> LayoutRow {
+fn enumerators<'a>(program: &Program<'a>, unit: &Rc<Unit<'a>>, entry: &Entry) -> LayoutRow {
+    let signed = variants::has_sign(program, unit, entry.kind);
     let values = unit.children(entry).map_while(Result::ok).filter(|value| value.tag == dw::DW_TAG_enumerator);
     let member = |value: Entry| {
-        let number = value.constant.and_then(|constant| match constant {
-            crate::dwarf::shapes::Value::Unsigned(number) => Some(number.to_string()),
-            constant => constant.signed().map(|number| number.to_string()),
-        });
-        MemberRow { name: lossy(unit.text(value.name)), note: number, ..MemberRow::default() }
+        let note = value.constant.and_then(|constant| variants::number(unit, constant, signed));
+        MemberRow { name: lossy(unit.text(value.name)), note, ..MemberRow::default() }
     };
-    LayoutRow { members: values.map(member).collect(), holes: Vec::new() }
+    LayoutRow { members: values.map(member).collect(), ..LayoutRow::default() }
 }

@@ -1,6 +1,7 @@
 //! Tells definitions of types apart: two have the same digest if they have the same kind, size and members, whichever units
 //! they are in and whichever compiler has written them.
 
+use super::names;
 use super::program::{Located, Program, ScopeId};
 use super::sizes::{bounds, location};
 use super::unit::{Entry, Unit, UnitPlace};
@@ -143,6 +144,10 @@ impl Digests {
                     put(&mut text, self.referred(program, unit, part.kind));
                 }
             }
+            // With what it is in: types of one name may be in several namespaces.
+            _ if !matches!(entry.name, Text::None) && is_type(entry.tag) => {
+                names::of_entry(program, unit, entry, &mut text);
+            }
             _ if !matches!(entry.name, Text::None) => text.extend_from_slice(unit.text(entry.name)),
             _ if entry.origin.is_some() && role(entry.tag) != Role::Other => {
                 return self.referred(program, unit, entry.origin);
@@ -159,6 +164,10 @@ impl Digests {
         }
         hash(&text)
     }
+}
+
+fn is_type(tag: DwTag) -> bool {
+    matches!(role(tag), Role::Aggregate | Role::Enumeration | Role::Typedef)
 }
 
 /// A struct may be declared as a class.

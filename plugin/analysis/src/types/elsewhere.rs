@@ -21,7 +21,7 @@ use target::modules::{Files, InflatedSections};
 /// Where classes are defined, by the hash of the name; `None` for those that are not, or in several ways.
 pub(super) type Places = FxHashMap<u64, Option<Place>>;
 
-/// What other modules say of classes, by the hash of the name; `None` for those that they do not agree on.
+/// What other modules say of classes, by the hash of the name; `None` for those that they do not define, or do not agree on.
 pub(super) type Others = FxHashMap<u64, Option<Other>>;
 
 /// What another module says of a class: all that a layout needs to know of a member or a base.
@@ -57,8 +57,34 @@ pub(super) struct Known {
     pub(super) places: Arc<Places>,
     /// Of those that the module itself does not define, as far as that was looked for.
     pub(super) others: Arc<Others>,
-    /// Whether what is not among them is not defined.
-    pub(super) all: bool,
+    /// Whether `places` has all classes of the module.
+    all: bool,
+    /// Whether what the module does not define is looked for in others.
+    pub(super) afar: bool,
+    /// How often classes have been looked for by name.
+    rounds: u32,
+}
+
+/// Names of classes, by their hashes.
+pub(super) type Lacking = FxHashMap<u64, Vec<u8>>;
+
+/// So often classes are looked for by name. Whoever asks again will go on asking, and all of them at once take as long as a few
+/// rounds.
+const BY_NAME: u32 = 4;
+
+impl Known {
+    /// There will be many questions.
+    pub(super) fn expect_many(&mut self) {
+        self.rounds = BY_NAME;
+    }
+
+    /// Whether a class may be learned something of, by the hash of its name.
+    fn lacks(&self, hash: u64) -> bool {
+        match self.places.contains_key(&hash) {
+            true => false,
+            false => !self.all || self.afar && !self.others.contains_key(&hash),
+        }
+    }
 }
 
 /// How a program treats what its units only declare.
@@ -66,8 +92,8 @@ pub(super) struct Known {
 pub(super) struct Elsewhere {
     /// `None` if units are taken by themselves.
     pub(super) known: Option<Known>,
-    /// What has been asked for and is not known, with its name.
-    lacking: FxHashMap<u64, Vec<u8>>,
+    /// What has been asked for and is not known.
+    lacking: Lacking,
     /// Whether anything has been asked for.
     asked: bool,
 }
@@ -106,13 +132,8 @@ impl<'a> Program<'a> {
         self.elsewhere.borrow_mut().known = Some(known);
     }
 
-    /// Whether all definitions of the module are known.
-    pub(super) fn knows_all(&self) -> bool {
-        self.elsewhere.borrow().known.as_ref().is_some_and(|known| known.all)
-    }
-
-    /// What has been asked for since the last time and is not known, with its name.
-    pub(super) fn take_lacking(&self) -> FxHashMap<u64, Vec<u8>> {
+    /// What has been asked for since the last time and is not known.
+    pub(super) fn take_lacking(&self) -> Lacking {
         std::mem::take(&mut self.elsewhere.borrow_mut().lacking)
     }
 
@@ -125,7 +146,7 @@ impl<'a> Program<'a> {
     pub(super) fn completed(&self, declared: &Located<'a>) -> Option<Located<'a>> {
         let (known, hash, name) = self.declared(declared)?;
         let Some(place) = known.places.get(&hash) else {
-            if !known.all {
+            if known.lacks(hash) {
                 self.elsewhere.borrow_mut().lacking.insert(hash, name);
             }
             return None;
@@ -171,6 +192,38 @@ impl<'a> Program<'a> {
 }
 
 impl Types {
+    /// Looks for classes that units of `module` only declare; `None` if told to stop.
+    pub(super) fn learn(
+        &self,
+        files: &Files,
+        module: usize,
+        known: &mut Known,
+        lacking: &Lacking,
+        stop: &dyn Fn() -> bool,
+    ) -> Option<()> {
+        let mut nowhere: FxHashMap<u64, Vec<u8>> = lacking.clone();
+        if known.all || known.rounds == BY_NAME {
+            if !known.all {
+                let places = self.defined(files, module, Pattern::new("").ok()?, stop)?;
+                (known.places, known.all) = (Arc::new(places), true);
+            }
+            nowhere.retain(|hash, _| !known.places.contains_key(hash));
+        } else {
+            known.rounds += 1;
+            let names = Pattern::of_names(lacking.values().cloned().collect());
+            let found = self.defined(files, module, names, stop)?;
+            nowhere.retain(|hash, _| !found.contains_key(hash));
+            let places = Arc::make_mut(&mut known.places);
+            places.extend(lacking.keys().map(|hash| (*hash, found.get(hash).copied().flatten())));
+        }
+        if known.afar && !nowhere.is_empty() {
+            let others = self.others(files, module, &nowhere.values().cloned().collect(), stop)?;
+            let all = Arc::make_mut(&mut known.others);
+            all.extend(nowhere.keys().map(|hash| (*hash, others.get(hash).copied().flatten())));
+        }
+        Some(())
+    }
+
     /// What modules but `module` say of classes with these names; `None` if told to stop.
     pub(super) fn others(
         &self,

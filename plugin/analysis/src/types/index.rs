@@ -30,7 +30,7 @@ const LONGEST: usize = 256 << 20;
 
 /// The word and the version that facts are kept under. Whatever changes what a walk finds, or how it is written here, changes
 /// the version.
-const FACTS: (&str, u32) = ("types", 2);
+const FACTS: (&str, u32) = ("types", 3);
 
 /// The numbers of units, definitions and bytes of names.
 const HEADER: usize = 12;
@@ -38,6 +38,10 @@ const HEADER: usize = 12;
 const UNIT: usize = 12;
 /// As [`Row`] has it.
 const ROW: usize = 56;
+
+/// The bits of what else is said of a definition.
+const DECLARED: u8 = 1;
+const PLURAL: u8 = 2;
 
 /// What stands for a number that is not known. No type is so large.
 const UNKNOWN: u64 = u64::MAX;
@@ -73,6 +77,8 @@ struct Row {
     types: bool,
     /// Whether there is a member or a base that its unit only declares: the padding is what can be said without.
     declared: bool,
+    /// Whether its unit has defined another type of this name before.
+    plural: bool,
     unit: u64,
     entry: u64,
     size: u64,
@@ -101,12 +107,6 @@ impl<B: Deref<Target = [u8]>> Index<B> {
             && ascends(&|unit| Some(index.unit(unit)?.1 as u64), units, rows as u64)
             && ascends(&|row| Some(index.row(row)?.name.into()), rows, names as u64);
         sound.then_some(index)
-    }
-
-    /// Whether something that the unit at `offset` defines has a part that the unit only declares.
-    pub(super) fn declares(&self, offset: u64) -> bool {
-        let mut rows = self.rows_of(offset).into_iter().flatten();
-        rows.any(|row| self.row(row).is_some_and(|row| row.declared))
     }
 
     /// Gives what the unit at `offset` defines first in its shard, and is matched, to `taker`. Of those with parts that the unit
@@ -153,8 +153,8 @@ impl<B: Deref<Target = [u8]>> Index<B> {
         let scope = if row.alternate { ScopeId::Alternate } else { ScopeId::Own };
         let unit = UnitPlace { types: row.types, offset: row.unit };
         let place = Place { scope, unit, entry: row.entry as usize };
-        let Row { kind, key, .. } = row;
-        let candidate = Candidate { name, kind, size: known(row.size), key, place };
+        let Row { kind, key, plural, .. } = row;
+        let candidate = Candidate { name, kind, size: known(row.size), key, place, plural };
         taker.take(&candidate, || match row.declared {
             true => padding(&candidate),
             false => Padding { bytes: known(row.padding), declared: false },
@@ -197,7 +197,8 @@ impl<B: Deref<Target = [u8]>> Index<B> {
             kind: Kind::from_number(bytes[4])?,
             alternate: bytes[5] != 0,
             types: bytes[6] != 0,
-            declared: bytes[7] != 0,
+            declared: bytes[7] & DECLARED != 0,
+            plural: bytes[7] & PLURAL != 0,
             unit: number(8)?,
             entry: number(16)?,
             size: number(24)?,
@@ -220,7 +221,9 @@ impl<B: Deref<Target = [u8]>> Index<B> {
 impl Row {
     fn write(&self, rows: &mut Vec<u8>) {
         rows.extend_from_slice(&self.name.to_le_bytes());
-        rows.extend_from_slice(&[self.kind as u8, self.alternate.into(), self.types.into(), self.declared.into()]);
+        let declared = if self.declared { DECLARED } else { 0 };
+        let flags = declared | if self.plural { PLURAL } else { 0 };
+        rows.extend_from_slice(&[self.kind as u8, self.alternate.into(), self.types.into(), flags]);
         for number in [self.unit, self.entry, self.size, self.padding, self.key.name, self.key.digest] {
             rows.extend_from_slice(&number.to_le_bytes());
         }
@@ -232,6 +235,8 @@ impl Row {
 pub(super) struct Builder {
     /// What has been found, with its size: that of a typedef may be known in one unit and not in another.
     known: FxHashSet<(Key, Option<u64>)>,
+    /// Names of which that has been said.
+    plural: FxHashSet<u64>,
     units: Vec<u8>,
     rows: Vec<u8>,
     names: Vec<u8>,
@@ -280,8 +285,9 @@ impl Taker for Builder {
     }
 
     fn take(&mut self, candidate: &Candidate<'_>, padding: impl FnOnce() -> Padding) {
-        let Candidate { name, kind, size, key, place } = *candidate;
-        if !self.known.insert((key, size)) {
+        let Candidate { name, kind, size, key, place, plural } = *candidate;
+        let (new, plural) = (self.known.insert((key, size)), plural && self.plural.insert(key.name));
+        if !new && !plural {
             return;
         }
         let padding = padding();
@@ -291,6 +297,7 @@ impl Taker for Builder {
             alternate: place.scope == ScopeId::Alternate,
             types: place.unit.types,
             declared: padding.declared,
+            plural,
             unit: place.unit.offset,
             entry: place.entry as u64,
             size: size.unwrap_or(UNKNOWN),
@@ -365,7 +372,7 @@ mod tests {
                 let key = Key { name: super::super::digest::hash(name), digest: kind as u64 };
                 let unit = UnitPlace { types: false, offset };
                 let place = Place { scope: ScopeId::Own, unit, entry: 7 };
-                builder.take(&Candidate { name, kind, size: *size, key, place }, || of(*padding));
+                builder.take(&Candidate { name, kind, size: *size, key, place, plural: false }, || of(*padding));
             }
             if *whole { builder.end_unit(mark, offset) } else { builder.drop_unit(mark) }
         }

@@ -25,23 +25,28 @@ pub(super) enum Kind {
     Union,
     Enum,
     Typedef,
+    /// The struct of one value of an enumeration of Rust: as large as the whole, whatever is in it.
+    Variant,
 }
 
 impl Kind {
-    pub(super) fn of(tag: DwTag, variants: bool) -> Self {
+    /// `variants` says whether it has any, `variant` whether it is one.
+    pub(super) fn of(tag: DwTag, variants: bool, variant: bool) -> Self {
         match tag {
             dw::DW_TAG_class_type | dw::DW_TAG_interface_type => Self::Class,
             dw::DW_TAG_union_type => Self::Union,
             dw::DW_TAG_enumeration_type => Self::Enum,
             dw::DW_TAG_typedef => Self::Typedef,
             _ if variants => Self::Enum,
+            _ if variant => Self::Variant,
             _ => Self::Struct,
         }
     }
 
     /// The one whose number this is.
     pub(super) fn from_number(number: u8) -> Option<Self> {
-        [Self::Struct, Self::Class, Self::Union, Self::Enum, Self::Typedef].get(usize::from(number)).copied()
+        let all = [Self::Struct, Self::Class, Self::Union, Self::Enum, Self::Typedef, Self::Variant];
+        all.get(usize::from(number)).copied()
     }
 
     pub(super) fn name(self) -> &'static str {
@@ -51,6 +56,7 @@ impl Kind {
             Self::Union => "union",
             Self::Enum => "enum",
             Self::Typedef => "typedef",
+            Self::Variant => "variant",
         }
     }
 }
@@ -63,12 +69,12 @@ pub struct Item {
     pub(super) name: Vec<u8>,
     pub(super) kind: Kind,
     pub(super) size: Option<u64>,
-    /// Where types are ranked by it.
+    /// Where types are ranked by it; a variant has none, since what it leaves is other variants'.
     pub(super) padding: Option<u64>,
     pub(super) key: Key,
     pub(super) module: usize,
     pub(super) place: Place,
-    /// How many definitions of its name there are; known at the end.
+    /// How many definitions of its name there are, but for names that stand for several types; known at the end.
     pub(super) definitions: u64,
 }
 
@@ -98,6 +104,8 @@ pub(super) struct Candidate<'a> {
     pub(super) size: Option<u64>,
     pub(super) key: Key,
     pub(super) place: Place,
+    /// Whether its unit has defined another type of this name before.
+    pub(super) plural: bool,
 }
 
 /// Tells definitions apart.

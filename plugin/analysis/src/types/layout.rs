@@ -6,8 +6,9 @@ use super::program::{Located, Program};
 use super::sizes::{bit_field, location};
 use super::spelling::{Speller, lossy};
 use super::unit::{Entry, Unit};
+use super::variants;
 use crate::dwarf::shapes::{Role, Text, Value, role};
-use crate::report::{HoleRow, LayoutRow, MemberRow};
+use crate::report::{HoleRow, LayoutRow, MemberRow, Unknown};
 use gimli::constants as dw;
 use std::ops::Range;
 use std::rc::Rc;
@@ -27,8 +28,8 @@ struct Cover {
     unknown: Vec<Range<u64>>,
     /// Whether there is a base of which only the name is known: virtual bases that it may have lie behind the last member.
     open: bool,
-    /// Whether there is a member whose place is known only at run time.
-    dynamic: bool,
+    /// Why nothing can be said of what is behind the last member, if nothing can.
+    unsaid: Option<Unknown>,
 }
 
 /// A type's members, and what is left between them.
@@ -43,7 +44,7 @@ pub(super) fn layout<'a>(speller: &mut Speller<'_, 'a>, unit: &Rc<Unit<'a>>, ent
     let mut lay = Lay { program: speller.program, speller: Some(speller), cover: Cover::default(), members: 0 };
     let members = lay.members(unit, entry, 0, DEEPEST);
     let (holes, padding) = lay.cover.left(entry.size);
-    Layout { row: LayoutRow { members, holes }, padding }
+    Layout { row: LayoutRow { members, holes, unknown: padding.err() }, padding: padding.ok() }
 }
 
 /// Bytes of the type that `entry` defines which certainly no member takes.
@@ -51,7 +52,7 @@ pub(super) fn padding<'a>(program: &Program<'a>, unit: &Rc<Unit<'a>>, entry: &En
     program.take_asked();
     let mut lay = Lay { program, speller: None, cover: Cover::default(), members: 0 };
     lay.members(unit, entry, 0, DEEPEST);
-    Padding { bytes: lay.cover.left(entry.size).1, declared: program.take_asked() }
+    Padding { bytes: lay.cover.left(entry.size).1.ok(), declared: program.take_asked() }
 }
 
 struct Lay<'s, 'p, 'a> {
@@ -66,7 +67,7 @@ impl<'p, 'a> Lay<'_, 'p, 'a> {
     /// The members of `parent`, which begins `base` bytes from the beginning of the whole.
     fn members(&mut self, unit: &Rc<Unit<'a>>, parent: &Entry, base: u64, depth: u32) -> Vec<MemberRow> {
         let Some(depth) = depth.checked_sub(1) else { return Vec::new() };
-        let mut rows = Vec::new();
+        let (mut rows, mut variants) = (Vec::new(), Vec::new());
         let before = self.cover.unknown.len();
         for part in unit.children(parent).map_while(Result::ok) {
             self.members += 1;
@@ -76,13 +77,21 @@ impl<'p, 'a> Lay<'_, 'p, 'a> {
             match part.tag {
                 dw::DW_TAG_member if !part.is_static() => rows.push(self.member(unit, &part, base, depth)),
                 dw::DW_TAG_inheritance => rows.push(self.base(unit, &part, base)),
-                dw::DW_TAG_variant_part => self.variants(unit, &part, base, depth, &mut rows),
+                dw::DW_TAG_variant_part => self.variants(unit, &part, base, depth, &mut variants),
                 _ => {}
             }
         }
         if parent.tag == dw::DW_TAG_union_type {
             self.cover.overlap(before);
         }
+        // Rust lays members out in another order than they are declared in, and C++ a base that has no virtual functions behind
+        // the pointer to the table of them.
+        rows.sort_by_key(|row| {
+            let bit = row.bits.map_or(0, |(bit, _)| bit);
+            row.offset.map_or((true, 0), |offset| (false, offset.saturating_mul(8).saturating_add(bit)))
+        });
+        // All of them begin where the whole does, and what tells which it is comes first.
+        rows.append(&mut variants);
         rows
     }
 
@@ -110,7 +119,7 @@ impl<'p, 'a> Lay<'_, 'p, 'a> {
             return row;
         }
         let Some(offset) = location(unit, member.location).and_then(|offset| offset.checked_add(base)) else {
-            self.cover.dynamic = true;
+            self.cover.give_up(Unknown::Place);
             return row;
         };
         row.offset = Some(offset);
@@ -140,12 +149,12 @@ impl<'p, 'a> Lay<'_, 'p, 'a> {
         if part.virtuality != 0 {
             // What is said of its place is how to find it in an object, not where it is in every object.
             row.note = Some("virtual base".to_owned());
-            self.cover.dynamic = true;
+            self.cover.give_up(Unknown::VirtualBase);
             return row;
         }
         row.offset = offset;
         let Some(offset) = offset else {
-            self.cover.dynamic = true;
+            self.cover.give_up(Unknown::Place);
             return row;
         };
         match part.kind.and_then(|kind| self.program.stripped(unit, kind, true)) {
@@ -157,7 +166,7 @@ impl<'p, 'a> Lay<'_, 'p, 'a> {
                     self.cover.open = true;
                 } else if !every_part(self.program, &located, DEEPEST, Ask::Plain) {
                     // Without its own virtual bases it is smaller, by how much is not said.
-                    self.cover.dynamic = true;
+                    self.cover.give_up(Unknown::BaseOfVirtual);
                 }
             }
             None => self.cover.place(offset, size),
@@ -167,9 +176,11 @@ impl<'p, 'a> Lay<'_, 'p, 'a> {
 
     /// The variants of an enumeration with data, and the member that tells which it is.
     fn variants(&mut self, unit: &Rc<Unit<'a>>, part: &Entry, base: u64, depth: u32, rows: &mut Vec<MemberRow>) {
+        let mut signed = variants::has_sign(self.program, unit, part.kind);
         if let Some(discriminant) = part.discriminant
             && let Ok(Located { unit, entry }) = self.program.resolve(unit, discriminant)
         {
+            signed = variants::has_sign(self.program, &unit, entry.kind);
             let mut row = self.member(&unit, &entry, base, depth);
             row.note = Some("discriminant".to_owned());
             rows.push(row);
@@ -179,13 +190,7 @@ impl<'p, 'a> Lay<'_, 'p, 'a> {
             if variant.tag != dw::DW_TAG_variant {
                 continue;
             }
-            let note = match (variant.discriminant_value, variant.discriminant_list) {
-                (Some(value), _) => {
-                    format!("variant {}", value.signed().map_or_else(|| "?".to_owned(), |n| n.to_string()))
-                }
-                (None, Some(_)) => "variant, several values".to_owned(),
-                (None, None) => "variant, any other value".to_owned(),
-            };
+            let note = variants::note(unit, &variant, signed);
             for member in unit.children(&variant).map_while(Result::ok) {
                 self.members += 1;
                 if member.tag != dw::DW_TAG_member || self.members > MOST_MEMBERS {
@@ -282,6 +287,11 @@ pub(super) fn every_part<'a>(program: &Program<'a>, located: &Located<'a>, depth
 }
 
 impl Cover {
+    /// Nothing can be said of what is behind the last member: if there are several reasons, for the first of them.
+    fn give_up(&mut self, reason: Unknown) {
+        self.unsaid.get_or_insert(reason);
+    }
+
     /// Of `size` bits from bit `at` on. What takes none, as an array without bounds at the end, still has a hole before it.
     fn take(&mut self, at: u64, size: u64) {
         self.taken.push(at..at.saturating_add(size));
@@ -317,10 +327,10 @@ impl Cover {
     }
 
     /// What is left of a type of `size` bytes: between members, and in all, in bytes.
-    fn left(mut self, size: Option<u64>) -> (Vec<HoleRow>, Option<u64>) {
+    fn left(mut self, size: Option<u64>) -> (Vec<HoleRow>, Result<u64, Unknown>) {
         self.fill(size);
         if self.taken.iter().all(Range::is_empty) {
-            return (Vec::new(), if self.dynamic { None } else { Some(0) });
+            return (Vec::new(), self.unsaid.map_or(Ok(0), Err));
         }
         self.taken.sort_unstable_by_key(|range| range.start);
         let (mut holes, mut wasted, mut end) = (Vec::new(), 0, 0);
@@ -331,11 +341,14 @@ impl Cover {
             }
             end = end.max(range.end);
         }
-        let Some(size) = size.filter(|_| !self.dynamic) else { return (holes, None) };
+        if let Some(reason) = self.unsaid {
+            return (holes, Err(reason));
+        }
+        let Some(size) = size else { return (holes, Err(Unknown::Size)) };
         if !self.open {
             wasted += size.saturating_mul(8).saturating_sub(end);
         }
-        (holes, Some(wasted / 8))
+        (holes, Ok(wasted / 8))
     }
 }
 

@@ -15,6 +15,8 @@ pub struct TypesPartial {
     keys: Vec<u8>,
     /// Those of them that may be shown.
     items: Vec<Item>,
+    /// Names that a unit has for several types.
+    plural: Vec<u64>,
     /// Where in file space shards begin of which nothing is kept.
     missing: Vec<u64>,
 }
@@ -22,7 +24,9 @@ pub struct TypesPartial {
 impl TypesPartial {
     /// Bytes that it takes.
     pub(super) fn weight(&self) -> usize {
-        self.keys.len() + self.items.iter().map(|item| size_of::<Item>() + item.name.len()).sum::<usize>()
+        self.keys.len()
+            + 8 * self.plural.len()
+            + self.items.iter().map(|item| size_of::<Item>() + item.name.len()).sum::<usize>()
     }
 }
 
@@ -43,18 +47,20 @@ pub(super) struct Collected {
     known: FxHashSet<Key>,
     /// Those of them of which no unit has said yet how large they are: it may only declare what a typedef is of.
     unmeasured: FxHashSet<Key>,
+    plural: FxHashSet<u64>,
     best: Best,
 }
 
 impl Collected {
     pub(super) fn new(module: usize, wanted: Wanted) -> Self {
-        let (known, unmeasured) = Default::default();
-        Self { module, wanted, known, unmeasured, best: Best::new(wanted.sort, wanted.limit) }
+        let (known, unmeasured, plural) = Default::default();
+        Self { module, wanted, known, unmeasured, plural, best: Best::new(wanted.sort, wanted.limit) }
     }
 
     pub(super) fn finish(self, missing: Vec<u64>) -> TypesPartial {
         let keys = self.known.iter().flat_map(|key| [key.name.to_le_bytes(), key.digest.to_le_bytes()]);
-        TypesPartial { keys: keys.flatten().collect(), items: self.best.finish(), missing }
+        let plural = self.plural.into_iter().collect();
+        TypesPartial { keys: keys.flatten().collect(), items: self.best.finish(), plural, missing }
     }
 }
 
@@ -64,7 +70,10 @@ impl Taker for Collected {
     }
 
     fn take(&mut self, candidate: &Candidate<'_>, padding: impl FnOnce() -> Padding) {
-        let Candidate { name, kind, size, key, place } = *candidate;
+        let Candidate { name, kind, size, key, place, plural } = *candidate;
+        if plural {
+            self.plural.insert(key.name);
+        }
         let is_new = self.known.insert(key);
         match size {
             None if is_new => drop(self.unmeasured.insert(key)),
@@ -87,6 +96,9 @@ pub struct TypesMerge {
     first: FxHashMap<u64, u64>,
     /// Further ones of the same name.
     more: FxHashMap<u64, Vec<u64>>,
+    /// Names that a unit has for several types: those are no definitions of one, but things that share a name, as instances of
+    /// an alias template do.
+    plural: FxHashSet<u64>,
     total: u64,
     best: Best,
     missing: BTreeSet<u64>,
@@ -94,8 +106,8 @@ pub struct TypesMerge {
 
 impl TypesMerge {
     pub(super) fn new(sort: Sort, limit: usize) -> Self {
-        let (first, more, total, missing) = Default::default();
-        Self { first, more, total, best: Best::new(sort, limit), missing }
+        let (first, more, plural, total, missing) = Default::default();
+        Self { first, more, plural, total, best: Best::new(sort, limit), missing }
     }
 
     /// How many definitions there are.
@@ -105,7 +117,12 @@ impl TypesMerge {
 
     /// How many names have several definitions.
     pub(super) fn ambiguous(&self) -> usize {
-        self.more.len()
+        self.more.keys().filter(|name| !self.plural.contains(name)).count()
+    }
+
+    /// How many names stand for several types.
+    pub(super) fn shared(&self) -> usize {
+        self.more.keys().filter(|name| self.plural.contains(name)).count()
     }
 
     /// Where in file space shards begin of which nothing is kept.
@@ -115,6 +132,7 @@ impl TypesMerge {
 
     pub(super) fn absorb(&mut self, partial: TypesPartial) {
         self.missing.extend(partial.missing);
+        self.plural.extend(partial.plural);
         for item in partial.items {
             // The task that knew it may not have known its size.
             let may_complete = item.kind == Kind::Typedef && item.size.is_some();
@@ -157,7 +175,8 @@ impl TypesMerge {
     pub(super) fn finish(&mut self, sort: Sort) -> Vec<Item> {
         let mut items = std::mem::replace(&mut self.best, Best::new(sort, 0)).finish();
         for item in &mut items {
-            item.definitions = 1 + self.more.get(&item.key.name).map_or(0, |more| more.len() as u64);
+            let more = self.more.get(&item.key.name).filter(|_| !self.plural.contains(&item.key.name));
+            item.definitions = 1 + more.map_or(0, |more| more.len() as u64);
         }
         items
     }

@@ -20,6 +20,7 @@ mod lines;
 mod merge;
 mod names;
 mod needles;
+mod nesting;
 mod pattern;
 mod program;
 mod scan;
@@ -28,6 +29,7 @@ mod sizes;
 mod spelling;
 mod strings;
 mod unit;
+mod variants;
 mod walk;
 
 use crate::driver::Sink;
@@ -36,7 +38,7 @@ use crate::files::{FileAnalysis, section_range};
 use crate::find::PatternError;
 use crate::plan::{Analysis, ScanRange, Scanned, Task};
 use crate::report::{Results, Skip, Stop};
-use elsewhere::{Definitions, Known, Places};
+use elsewhere::{Definitions, Known, Lacking, Places};
 use index::{Builder, Index, LEAST, SHARD};
 use merge::Collected;
 use pattern::Pattern;
@@ -45,7 +47,6 @@ use scan::{Scan, Wanted};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use target::AddressRange;
 use target::modules::{FileSet, Files, InflatedSections, Role};
 
@@ -192,12 +193,9 @@ impl Analysis for Types {
         let part = offset..offset + task.range.len();
         let mut taker = Collected::new(module, self.wanted());
         let mut scan = Scan::new(&program, scanner, module, &mut taker, stop);
-        let all = || {
-            let places = self.defined(files, module, Pattern::new("").ok()?, stop)?;
-            Some(Known { places: Arc::new(places), all: true, ..Known::default() })
-        };
+        let lookup = |known: &mut Known, lacking: &Lacking| self.learn(files, module, known, lacking, stop);
         if self.options.sort == Sort::Padding {
-            scan.looks_up(&all);
+            scan.looks_up(&lookup);
         }
         let types = name.starts_with(".debug_types");
         let missing = RefCell::new(Vec::new());
@@ -267,6 +265,11 @@ impl FileAnalysis for Types {
             0 => {}
             1 => notes.push("1 name has several definitions".to_owned()),
             count => notes.push(format!("{count} names have several definitions")),
+        }
+        match merge.shared() {
+            0 => {}
+            1 => notes.push("1 name stands for several types, as that of an alias template does".to_owned()),
+            count => notes.push(format!("{count} names stand for several types, as that of an alias template does")),
         }
         notes
     }

@@ -80,7 +80,7 @@ impl<'a> Namer<'_, '_, 'a> {
             return own(self.unit, text, tag, name);
         };
         let here = Rc::ptr_eq(&unit, self.unit) && self.outline.owner(entry.offset).is_some();
-        let elsewhere = if here { None } else { Some(self.program.outline(&unit)) };
+        let elsewhere = if here { None } else { Some(self.program.around(&unit, entry.offset)) };
         let namer = Namer { program: self.program, unit: &unit, outline: elsewhere.as_deref().unwrap_or(self.outline) };
         match (entry.origin, depth.checked_sub(1)) {
             (Some(origin), Some(depth)) => {
@@ -101,7 +101,7 @@ impl<'a> Namer<'_, '_, 'a> {
 
 /// Appends the name of the type that an entry defines or declares.
 pub(super) fn of_entry<'a>(program: &Program<'a>, unit: &Rc<Unit<'a>>, entry: &Entry, name: &mut Vec<u8>) {
-    let outline = program.outline(unit);
+    let outline = program.around(unit, entry.offset);
     let namer = Namer { program, unit, outline: &outline };
     let context = outline.owner(entry.offset).unwrap_or_default();
     match entry.origin {

@@ -1,6 +1,7 @@
 //! The debug information of one module as types see it: its units, wherever they are, and what entries refer to.
 
 use super::elsewhere::Elsewhere;
+use super::nesting::Nesting;
 use super::unit::{Entry, Unit, UnitPlace, read};
 use super::walk::{Outline, Quiet, walk};
 use crate::dwarf::cursor::{Encoding, Malformed};
@@ -80,6 +81,9 @@ pub(super) struct Program<'a> {
     /// By section of abbreviations, offset and encoding.
     shapes: RefCell<HashMap<(usize, usize, Encoding), Rc<Shapes>>>,
     pub(super) elsewhere: RefCell<Elsewhere>,
+    pub(super) nesting: RefCell<Nesting>,
+    /// The outline of the unit that was gone through last.
+    last: RefCell<Option<(ScopeId, UnitPlace, Rc<Outline>)>>,
 }
 
 /// An entry and the unit that it is in.
@@ -182,7 +186,8 @@ impl<'a> Program<'a> {
     pub(super) fn new(source: &'a dyn Source<'a>, inflated: &'a InflatedSections) -> Result<Self, DwarfError> {
         let info = DebugInfo::load(source)?;
         let (scopes, units, outlines, split_types, shapes, elsewhere) = Default::default();
-        Ok(Self { source, inflated, info, scopes, units, outlines, split_types, shapes, elsewhere })
+        let (nesting, last) = Default::default();
+        Ok(Self { source, inflated, info, scopes, units, outlines, split_types, shapes, elsewhere, nesting, last })
     }
 
     /// Where its sections come from, for those who need them for less long.
@@ -324,6 +329,19 @@ impl<'a> Program<'a> {
         }
         tables.insert(key, Rc::clone(&shapes));
         Ok(shapes)
+    }
+
+    /// All places of a unit, if they are known.
+    pub(super) fn whole_outline(&self, unit: &Unit<'a>) -> Option<Rc<Outline>> {
+        let last = self.last.borrow();
+        let last = last.as_ref().filter(|(scope, place, _)| (*scope, *place) == (unit.scope.id, unit.place));
+        let known = || self.outlines.borrow().get(&(unit.scope.id, unit.place)).cloned();
+        last.map(|(_, _, outline)| Rc::clone(outline)).or_else(known)
+    }
+
+    /// Takes all places of a unit that has been gone through, for those who ask before the next one is.
+    pub(super) fn take_outline(&self, unit: &Unit<'a>, outline: Outline) {
+        *self.last.borrow_mut() = Some((unit.scope.id, unit.place, Rc::new(outline)));
     }
 
     /// The places of a unit, as far as it is well-formed.

@@ -1,17 +1,18 @@
 //! One task: the types of the units that begin in a part of a section.
 
 use super::digest::{Definition, Digests, hash};
-use super::elsewhere::Known;
+use super::elsewhere::{Known, Lacking};
 use super::index::{Builder, Index, SHARD};
 use super::item::{Candidate, Key, Kind, Padding, Place, Sort};
 use super::layout::padding;
 use super::merge::Taker;
 use super::pattern::Pattern;
-use super::program::{Program, Scope, ScopeId};
+use super::program::{Located, Program, Scope, ScopeId};
 use super::search::{Hit, has_layout, search};
 use super::strings::Strings;
 use super::unit::{Unit, UnitPlace};
 use crate::dwarf::cursor::Malformed;
+use crate::dwarf::shapes::Value;
 use crate::dwarf::{DwarfError, UnitTable};
 use gimli::{Section as _, constants as dw};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -76,6 +77,9 @@ pub(super) type Unread = (Range<u64>, String);
 /// What is done with a unit of a scope.
 type Visit<'v, 'a, S> = dyn FnMut(&mut S, &Rc<Scope<'a>>, UnitPlace) -> Result<(), Malformed> + 'v;
 
+/// Looks for classes that are only declared, and adds what it finds to what is known. It returns `None` if told to stop.
+type Lookup<'l> = dyn Fn(&mut Known, &Lacking) -> Option<()> + 'l;
+
 /// A task under way, which gives what it finds to a taker.
 pub(super) struct Scan<'s, 'a, T> {
     pub(super) program: &'s Program<'a>,
@@ -83,8 +87,10 @@ pub(super) struct Scan<'s, 'a, T> {
     pub(super) taker: &'s mut T,
     pub(super) unread: Vec<Unread>,
     digests: Digests,
-    /// Looks for all classes of the module; `None` if nobody asks how large what a unit only declares is.
-    lookup: Option<&'s dyn Fn() -> Option<Known>>,
+    /// What the unit has defined so far: the first of each name.
+    defined: FxHashMap<u64, u64>,
+    /// Looks for classes of the module; `None` if nobody asks how large what a unit only declares is.
+    lookup: Option<&'s Lookup<'s>>,
     stop: &'s dyn Fn() -> bool,
 }
 
@@ -97,29 +103,17 @@ impl<'s, 'a, T: Taker> Scan<'s, 'a, T> {
         stop: &'s dyn Fn() -> bool,
     ) -> Self {
         scanner.turn_to(module);
-        Self { program, scanner, taker, unread: Vec::new(), digests: Digests::default(), lookup: None, stop }
+        let (unread, digests, defined) = Default::default();
+        Self { program, scanner, taker, unread, digests, defined, lookup: None, stop }
     }
 
-    /// Has `lookup` look for all classes of the module, once there is a member or a base that its unit only declares. It returns
-    /// `None` if told to stop.
-    pub(super) fn looks_up(&mut self, lookup: &'s dyn Fn() -> Option<Known>) {
+    /// Has `lookup` look for classes, once there is a member or a base that its unit only declares.
+    pub(super) fn looks_up(&mut self, lookup: &'s Lookup<'s>) {
         self.lookup = Some(lookup);
-        if self.scanner.defined.all {
-            self.program.know(self.scanner.defined.clone());
+        if self.scanner.pattern.literals.is_none() {
+            self.scanner.defined.expect_many();
         }
-    }
-
-    /// What units only declare is to be known from now on, if anybody asks for it.
-    fn complete(&mut self) -> Result<(), Malformed> {
-        if let Some(lookup) = self.lookup
-            && !self.program.knows_all()
-        {
-            if !self.scanner.defined.all {
-                self.scanner.defined = lookup().ok_or(Malformed::Stopped)?;
-            }
-            self.program.know(self.scanner.defined.clone());
-        }
-        Ok(())
+        self.program.know(self.scanner.defined.clone());
     }
 
     /// Goes through the units that begin in `part` of the module's own section, those that are kept in what `kept` finds of their
@@ -130,18 +124,21 @@ impl<'s, 'a, T: Taker> Scan<'s, 'a, T> {
             let index = scan.scanner.indexes.entry(key).or_insert_with(|| kept(key.1).map(Arc::new));
             let index = index.as_ref().map(Arc::clone);
             let Some(index) = index else { return scan.unit(scope, place) };
-            if scan.lookup.is_some() && !scan.program.knows_all() && index.declares(place.offset) {
-                scan.complete()?;
-            }
-            let Self { program, scanner, taker, .. } = scan;
-            let TypesScanner { pattern, paddings, .. } = &mut **scanner;
+            let Self { program, scanner, taker, lookup, .. } = scan;
+            let TypesScanner { pattern, paddings, defined, .. } = &mut **scanner;
+            let mut stopped = false;
             let mut worked_out = |candidate: &Candidate<'_>| {
                 *paddings.entry(candidate.key).or_insert_with(|| {
-                    let found = program.at(&candidate.place);
-                    found.map_or_else(Padding::default, |found| padding(program, &found.unit, &found.entry))
+                    let Some(found) = program.at(&candidate.place).filter(|_| !stopped) else {
+                        return Padding::default();
+                    };
+                    let padding = completed_padding(program, defined, *lookup, &found);
+                    stopped |= padding.is_none();
+                    padding.unwrap_or_default()
                 })
             };
             match index.search(place.offset, pattern, &mut **taker, &mut worked_out) {
+                _ if stopped => Err(Malformed::Stopped),
                 true => Ok(()),
                 false => scan.unit(scope, place),
             }
@@ -236,10 +233,11 @@ impl<'s, 'a, T: Taker> Scan<'s, 'a, T> {
             taker: self.taker,
             unread: Vec::new(),
             digests: Digests::default(),
+            defined: FxHashMap::default(),
             lookup: self.lookup,
             stop: self.stop,
         };
-        if scan.lookup.is_some() && scan.scanner.defined.all {
+        if scan.lookup.is_some() {
             program.know(scan.scanner.defined.clone());
         }
         let parts = program.split(skeleton).map_err(malformed)?;
@@ -274,6 +272,7 @@ impl<'s, 'a, T: Taker> Scan<'s, 'a, T> {
     fn entries(&mut self, unit: &Rc<Unit<'a>>) -> Result<(), Malformed> {
         let strings = self.strings(&unit.scope);
         let hits = search(self.program, unit, &mut self.scanner.pattern, strings.as_deref(), self.stop)?;
+        self.defined.clear();
         for (number, hit) in hits.found.iter().enumerate() {
             if number % OFTEN == 0 && (self.stop)() {
                 return Err(Malformed::Stopped);
@@ -324,34 +323,38 @@ impl<'s, 'a, T: Taker> Scan<'s, 'a, T> {
     }
 
     fn hit(&mut self, unit: &Rc<Unit<'a>>, hit: &Hit, name: &[u8]) -> Result<(), Malformed> {
-        let entry = unit.entry_at(hit.offset)?;
+        let located = match hit.signature {
+            None => Located { unit: Rc::clone(unit), entry: unit.entry_at(hit.offset)? },
+            Some(signature) => self.program.resolve(unit, Value::Signature(signature))?,
+        };
+        let Located { unit, entry } = &located;
         let size = match hit.tag {
             dw::DW_TAG_typedef => entry.kind.and_then(|kind| self.program.size(unit, kind)),
             _ => hit.size,
         };
-        if !self.taker.wants(size) {
-            return Ok(());
-        }
-        let Definition { digest, variants } = self.digests.definition(self.program, unit, &entry);
-        let kind = Kind::of(hit.tag, variants);
+        let Definition { digest, variants } = self.digests.definition(self.program, unit, entry);
+        let kind = Kind::of(hit.tag, variants, hit.variant);
+        // What a variant leaves is other variants', and the enumeration tells how much.
+        let ranked = has_layout(hit.tag) && kind != Kind::Variant;
         // A struct and a typedef of the same name are two things, as are any two without a name.
         let own = if hit.nameless { digest } else { u64::from(kind == Kind::Typedef) };
         let key = Key { name: hash(name) ^ own, digest };
-        let place = Place { scope: unit.scope.id, unit: unit.place, entry: hit.offset };
-        if self.lookup.is_some() && has_layout(hit.tag) && !self.scanner.paddings.contains_key(&key) {
-            let mut found = padding(self.program, unit, &entry);
-            if found.declared && !self.program.knows_all() {
-                self.complete()?;
-                found = padding(self.program, unit, &entry);
-            }
-            self.scanner.paddings.insert(key, found);
+        // Whatever is wanted, so that it is the same with what is kept as without.
+        let plural = *self.defined.entry(key.name).or_insert(digest) != digest;
+        if !self.taker.wants(size) {
+            return Ok(());
+        }
+        let place = Place { scope: unit.scope.id, unit: unit.place, entry: entry.offset };
+        if self.lookup.is_some() && ranked && !self.scanner.paddings.contains_key(&key) {
+            let found = completed_padding(self.program, &mut self.scanner.defined, self.lookup, &located);
+            self.scanner.paddings.insert(key, found.ok_or(Malformed::Stopped)?);
         }
         let (program, paddings) = (self.program, &mut self.scanner.paddings);
-        let padding = || match has_layout(hit.tag) {
-            true => *paddings.entry(key).or_insert_with(|| padding(program, unit, &entry)),
+        let padding = || match ranked {
+            true => *paddings.entry(key).or_insert_with(|| padding(program, unit, entry)),
             false => Padding::default(),
         };
-        self.taker.take(&Candidate { name, kind, size, key, place }, padding);
+        self.taker.take(&Candidate { name, kind, size, key, place, plural }, padding);
         Ok(())
     }
 }
@@ -374,6 +377,24 @@ impl Scan<'_, '_, Builder> {
             }
             taken
         })
+    }
+}
+
+/// How many bytes of a type no member takes, with what its unit only declares looked up; `None` if told to stop.
+fn completed_padding<'a>(
+    program: &Program<'a>,
+    known: &mut Known,
+    lookup: Option<&Lookup<'_>>,
+    Located { unit, entry }: &Located<'a>,
+) -> Option<Padding> {
+    loop {
+        program.take_lacking();
+        let found = padding(program, unit, entry);
+        let lacking = program.take_lacking();
+        // A class that has been found may have bases that are only declared where it is.
+        let Some(lookup) = lookup.filter(|_| !lacking.is_empty()) else { return Some(found) };
+        lookup(known, &lacking)?;
+        program.know(known.clone());
     }
 }
 

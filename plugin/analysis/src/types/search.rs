@@ -8,7 +8,7 @@ use super::strings::{Strings, occurrences};
 use super::unit::Unit;
 use super::walk::{Found, Outline, Visitor, walk};
 use crate::dwarf::cursor::Malformed;
-use crate::dwarf::shapes::{Role, Text, Value};
+use crate::dwarf::shapes::{Role, Text, Value, role};
 use gimli::{DwTag, constants as dw};
 use memchr::memmem::Finder;
 use rustc_hash::FxHashSet;
@@ -30,6 +30,10 @@ pub(super) struct Hit {
     pub(super) name: Range<usize>,
     /// It has no name of its own, only a place.
     pub(super) nameless: bool,
+    /// The signature of the type unit that has it, where only a name for it is here.
+    pub(super) signature: Option<u64>,
+    /// It is the struct of a value of an enumeration.
+    pub(super) variant: bool,
 }
 
 /// What was found in a unit.
@@ -73,15 +77,20 @@ pub(super) fn search<'a>(
             prefix: (u32::MAX, 0),
             name: Vec::new(),
             named: HashSet::new(),
+            named_afar: FxHashSet::default(),
             unsure: false,
             completed: FxHashSet::default(),
             hits: Hits::default(),
         };
-        walk(unit, &mut Outline::default(), &mut search, stop)?;
+        let mut outline = Outline::default();
+        walk(unit, &mut outline, &mut search, stop)?;
         let Search { named, mut hits, unsure, completed, .. } = search;
         // What a typedef gives a name to has been found by that name, or not.
         hits.found.retain(|hit| !(hit.nameless && named.contains(&hit.offset)));
-        let Some(around) = sites else { return Ok(hits) };
+        let Some(around) = sites else {
+            program.take_outline(unit, outline);
+            return Ok(hits);
+        };
         if unsure || completed.len() > MOST_COMPLETED {
             sites = None;
             continue;
@@ -123,6 +132,8 @@ struct Search<'u, 'a> {
     name: Vec<u8>,
     /// Types without names that a typedef names.
     named: HashSet<usize>,
+    /// The same of type units, by their signatures.
+    named_afar: FxHashSet<u64>,
     /// Whether entries that were not looked at may make a difference.
     unsure: bool,
     /// Types that others may complete, which then have such a name.
@@ -133,6 +144,34 @@ struct Search<'u, 'a> {
 impl Search<'_, '_> {
     fn may_match(&self, text: Text) -> bool {
         self.strings.is_none_or(|strings| strings.may_match(self.unit, text))
+    }
+
+    /// The signature of the type that a typedef is a name of, if that is in a type unit and is not called anything here.
+    fn signature(&self, found: &Found) -> Option<u64> {
+        if found.role != Role::Typedef {
+            return None;
+        }
+        match found.kind? {
+            Value::Signature(signature) => Some(signature),
+            Value::Unit(target) if self.unit.shapes.ties.contexts_afar => {
+                let role = self.unit.role(target);
+                let is_type = matches!(role, Some(Role::Aggregate | Role::Enumeration));
+                let target = self.unit.entry_at(target).ok().filter(|_| is_type)?;
+                let Some(Value::Signature(signature)) = target.signature else { return None };
+                matches!(target.name, Text::None).then_some(signature)
+            }
+            _ => None,
+        }
+    }
+
+    /// Makes a typedef the definition of the type of a type unit, if that has no name of its own.
+    fn name_afar(&self, signature: u64, hit: &mut Hit) {
+        let Ok(located) = self.program.resolve(self.unit, Value::Signature(signature)) else { return };
+        let entry = &located.entry;
+        let is_type = matches!(role(entry.tag), Role::Aggregate | Role::Enumeration);
+        if is_type && matches!(entry.name, Text::None) && entry.origin.is_none() && !entry.declaration {
+            (hit.tag, hit.size, hit.signature) = (entry.tag, entry.size, Some(signature));
+        }
     }
 
     /// Leaves the qualified name in `name`.
@@ -182,7 +221,20 @@ impl Visitor for Search<'_, '_> {
         if found.declaration {
             return;
         }
-        let mut hit = Hit { offset: found.offset, tag: found.tag, size: found.size, name: 0..0, nameless: false };
+        let enumeration = outline.contexts.get(found.context as usize).is_some_and(|context| context.variants);
+        let variant = enumeration && found.role == Role::Aggregate && self.unit.is_rust();
+        let mut hit = Hit {
+            offset: found.offset,
+            tag: found.tag,
+            size: found.size,
+            name: 0..0,
+            nameless: false,
+            signature: None,
+            variant,
+        };
+        // It may be the first name of a type without one that is in a type unit.
+        let afar = self.signature(found).filter(|signature| self.named_afar.insert(*signature));
+        self.unsure |= afar.is_some() && fits;
         if let (Role::Typedef, Some(Value::Unit(target))) = (found.role, found.kind)
             && matches!(self.unit.role(target), Some(Role::Aggregate | Role::Enumeration))
             && let Ok(target) = self.unit.entry_at(target)
@@ -203,6 +255,9 @@ impl Visitor for Search<'_, '_> {
         hit.nameless = matches!(found.name, Text::None) && found.origin.is_none();
         self.spell(outline, found);
         if self.pattern.is_match(&self.name) {
+            if let Some(signature) = afar {
+                self.name_afar(signature, &mut hit);
+            }
             let start = self.hits.names.len();
             self.hits.names.extend_from_slice(&self.name);
             hit.name = start..self.hits.names.len();

@@ -96,7 +96,8 @@ impl<'p, 'a> Speller<'p, 'a> {
                     let result = result.map_or_else(String::new, |result| format!(" -> {result}"));
                     return behind(&format!("fn({parameters}){result}"), &inner);
                 }
-                self.around(unit, entry.kind, format!("{inner}({parameters})"))
+                let object = self.object(unit, &entry);
+                self.around(unit, entry.kind, format!("{inner}({parameters}){object}"))
             }
             dw::DW_TAG_unspecified_type if named => behind(&lossy(unit.text(entry.name)), &inner),
             _ => behind(&self.named(unit, &entry), &inner),
@@ -142,6 +143,28 @@ impl<'p, 'a> Speller<'p, 'a> {
             parameters.push("void".to_owned());
         }
         parameters.join(", ")
+    }
+
+    /// The qualifiers of the object that a member function is called on, as they stand behind its parameters.
+    fn object(&self, unit: &Rc<Unit<'a>>, function: &Entry) -> String {
+        let mut parts = unit.children(function).map_while(Result::ok);
+        let object = parts.find(|part| part.tag == dw::DW_TAG_formal_parameter).filter(|part| part.artificial);
+        let mut next = object.and_then(|object| self.program.resolve(unit, object.kind?).ok());
+        if next.as_ref().is_some_and(|next| next.entry.tag == dw::DW_TAG_const_type) {
+            // The pointer to it may be constant as well.
+            next = next.and_then(|next| self.program.resolve(&next.unit, next.entry.kind?).ok());
+        }
+        let mut next = next.filter(|next| next.entry.tag == dw::DW_TAG_pointer_type);
+        let (mut constant, mut volatile) = ("", "");
+        for _ in 0..3 {
+            next = next.and_then(|next| self.program.resolve(&next.unit, next.entry.kind?).ok());
+            match next.as_ref().map(|next| next.entry.tag) {
+                Some(dw::DW_TAG_const_type) => constant = " const",
+                Some(dw::DW_TAG_volatile_type) => volatile = " volatile",
+                _ => break,
+            }
+        }
+        format!("{constant}{volatile}")
     }
 
     /// The full name of a type that has one, or has a place.

@@ -253,6 +253,10 @@ impl<'a> Unit<'a> {
         }
     }
 
+    pub(super) fn is_rust(&self) -> bool {
+        self.language == u64::from(gimli::constants::DW_LANG_Rust.0)
+    }
+
     /// What a walk takes the entry at `offset` for, if there is one.
     pub(super) fn role(&self, offset: usize) -> Option<Role> {
         let code = leb(self.bytes, &mut offset.clone()).ok().filter(|code| *code > 0)?;

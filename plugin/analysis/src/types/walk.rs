@@ -7,7 +7,7 @@
 use super::unit::Unit;
 use crate::dwarf::cursor::{Malformed, leb};
 use crate::dwarf::shapes::{Role, Slot, Text, Value};
-use gimli::DwTag;
+use gimli::{DwTag, constants as dw};
 use std::ops::Range;
 
 /// So many entries are read between two questions whether to stop.
@@ -23,6 +23,8 @@ pub(super) struct Context {
     pub(super) name: Text,
     /// What it completes: a function defined outside its class. Of a type that stands for that of a type unit, the latter.
     pub(super) origin: Option<Value>,
+    /// Whether it is an enumeration with data: of Rust, what is in it are its variants.
+    pub(super) variants: bool,
 }
 
 /// A type, or a declaration of one.
@@ -52,6 +54,12 @@ pub(super) struct Outline {
 }
 
 impl Outline {
+    /// What is around the type or function at `offset`, from the outermost to the innermost.
+    pub(super) fn of(contexts: Vec<Context>, offset: usize) -> Self {
+        let owner = contexts.len().saturating_sub(1) as u32;
+        Self { contexts, owners: vec![(offset, owner)] }
+    }
+
     /// Which context the type or function at `offset` is in.
     pub(super) fn owner(&self, offset: usize) -> Option<u32> {
         let index = self.owners.binary_search_by_key(&offset, |(offset, _)| *offset).ok()?;
@@ -161,7 +169,15 @@ pub(super) fn walk(
                 }
                 false
             }
-            Role::Inlined | Role::Member | Role::Other => false,
+            Role::Member => {
+                if shape.tag == dw::DW_TAG_variant_part
+                    && let Some(parent) = outline.contexts.get_mut(context as usize)
+                {
+                    parent.variants = true;
+                }
+                false
+            }
+            Role::Inlined | Role::Other => false,
         };
         let behind = sibling.filter(|sibling| (at..bytes.len()).contains(sibling));
         if let (true, Some(behind)) = (descend, behind)
@@ -171,7 +187,7 @@ pub(super) fn walk(
         } else if descend {
             let index = outline.contexts.len() as u32;
             let parent = if open.is_empty() { index } else { context };
-            outline.contexts.push(Context { parent, role, tag: shape.tag, name, origin });
+            outline.contexts.push(Context { parent, role, tag: shape.tag, name, origin, variants: false });
             open.push(index);
             visitor.enter(outline);
         } else if shape.children {

@@ -2,7 +2,7 @@
 
 use crate::programs::{Answer, Build, layouts, sorted};
 use analysis::types::Sort;
-use analysis::{HoleRow, LayoutRow, MemberRow, TypeRow};
+use analysis::{HoleRow, LayoutRow, MemberRow, TypeRow, Unknown};
 
 const COMPILERS: [(&str, &str); 2] = [("gcc", "g++"), ("clang-22", "clang++-22")];
 
@@ -158,13 +158,27 @@ fn classes_of_cpp_have_bases_and_full_names() {
                     "int &reference@0+8",
                     "int &&moved@8+8",
                     "int store::Tagged::*field@16+8",
-                    "double (store::Shape::*method)()@24+16",
+                    "double (store::Shape::*method)() const@24+16",
                     "void (*free_function)(const store::Tagged &, store::Tagged *const *)@40+8",
                     "const char *const *names@48+8",
                     "int (&array)[4]@56+8",
                 ]
                 .map(str::to_owned)
             );
+            // Members stand in the order of their places.
+            let late = members(&all, "store::Late");
+            assert!(late[0].ends_with("@0+8 (vptr)"), "{late:?}");
+            assert_eq!(late[1..], ["store::Plain@8+4 (base)", "char letter@12+1"]);
+            let typedef = |name: &str| {
+                let row = all.rows.iter().find(|row| row.name == name).unwrap();
+                row.layout.as_ref().unwrap().members[0].declaration.clone()
+            };
+            assert_eq!(typedef("store::Triple"), "int store::Triple[3]");
+            assert_eq!(typedef("store::Callback"), "void (*store::Callback)(int, store::Triple &)");
+            assert_eq!(typedef("store::Method"), "int (store::Plain::*store::Method)(int) const volatile");
+            let unknown = |name: &str| all.row(name).layout.as_ref().unwrap().unknown;
+            assert_eq!(unknown("store::Left"), Some(Unknown::VirtualBase));
+            assert_eq!(unknown("store::Late"), None);
             assert_eq!(all.row("store::Outer::Inner").size, Some(16));
             assert_eq!(all.row("store::Outer::work()::Local").size, Some(4));
             assert_eq!(all.row("(anonymous namespace)::Hidden").size, Some(16));
@@ -213,13 +227,39 @@ fn enumerations_of_rust_have_variants() {
     assert!(variants[0].ends_with("(discriminant)"), "{variants:?}");
     let names: Vec<&str> = message.layout.as_ref().unwrap().members[1..].iter().map(|row| row.name.as_str()).collect();
     assert_eq!(names, ["Quit", "Move", "Write", "Batch"]);
-    assert!(variants[2].contains("[i32 x@") && variants[2].contains("i64 y@"), "{variants:?}");
+    assert!(variants[2].contains("[i64 y@") && variants[2].contains("i32 x@"), "{variants:?}");
     assert_eq!(all.row("types::Level").kind, "enum");
     assert_eq!(all.row("types::Either").kind, "union");
     let order = members(&all, "types::Order<types::Level>");
     for part in ["u8 id", "&str name", "types::Level item", "[u16; 3] list", "fn(u32) -> u64 call", "(u8, u32) pair"] {
         assert!(order.iter().any(|member| member.starts_with(&format!("{part}@"))), "no {part}: {order:?}");
     }
+}
+
+#[test]
+fn variants_of_rust_say_of_which_values_and_are_not_ranked_by_what_they_leave() {
+    let build = Build::new();
+    build.run("rustc --edition 2021 -g -C opt-level=0 FIXTURES/types.rs -o types");
+    let all = build.search("types", layouts("^(types|core|alloc)::"));
+    let notes = |name: &str| -> Vec<(String, String)> {
+        let members = &all.row(name).layout.as_ref().unwrap().members;
+        members.iter().map(|row| (row.name.clone(), row.note.clone().unwrap_or_default())).collect()
+    };
+    let of = |name: &str, note: &str| (name.to_owned(), note.to_owned());
+    assert_eq!(notes("types::Signed")[1..], [of("Below", "variant -3"), of("Above", "variant 253")]);
+    let text = notes("core::option::Option<alloc::string::String>");
+    assert_eq!(text[1..], [of("None", "variant 9223372036854775808"), of("Some", "variant, any other value")]);
+    let number = notes("core::result::Result<u128, ()>");
+    assert_eq!(number[1..], [of("Ok", "variant 0"), of("Err", "variant 1")]);
+    let wide = &all.row("types::Wide").layout.as_ref().unwrap().members;
+    assert!(wide.is_sorted_by_key(|row| row.offset) && wide.len() == 4, "{wide:?}");
+    let below = all.row("types::Signed::Below");
+    let unknown = below.layout.as_ref().unwrap().unknown;
+    assert_eq!((below.kind.as_str(), below.padding, unknown), ("variant", None, Some(Unknown::Variant)));
+    let ranked = build.search("types", sorted("^types::", Sort::Padding, 1_000));
+    let padded = ranked.rows.iter().take_while(|row| row.padding > Some(0));
+    assert!(padded.clone().count() > 0 && padded.clone().all(|row| row.kind != "variant"), "{:?}", ranked.rows);
+    assert!(ranked.rows.iter().any(|row| row.kind == "variant"), "{:?}", ranked.names());
 }
 
 #[test]
@@ -245,6 +285,72 @@ fn different_definitions_of_one_name_are_both_there() {
         all.notes,
         all.rows.iter().filter(|row| row.definitions.is_some()).collect::<Vec<_>>()
     );
+}
+
+#[test]
+fn members_of_one_name_in_several_namespaces_make_several_definitions() {
+    let build = Build::new();
+    for (number, space) in [(1, "one"), (2, "other")] {
+        let text = format!(
+            "namespace {space} {{ struct Part {{ int number; }}; class Outer {{ public: struct Inner {{ char c; }}; }}; }}
+             struct Shared {{ {space}::Part part; {space}::Outer::Inner *inner; }} shared_{number};
+             struct Same {{ int number; }} same_{number};
+             typedef {space}::Part Name; Name name_{number};
+             namespace both {{ struct Part {{ int number; }}; }}
+             struct Alike {{ both::Part part; }} alike_{number};
+             template <class T> using Alias = T *;
+             template <class T> struct Holder {{ template <class U> using Other = Holder<U>; Other<T *> *next; }};
+             Holder<int>::Other<char> holder_{number}; Alias<int> alias_{number}; Holder<int>::Other<long> held_{number};
+             Alias<char> letters_{number};"
+        );
+        std::fs::write(build.path(&format!("{number}.cpp")), text).unwrap();
+    }
+    std::fs::write(build.path("main.cpp"), "int main() {}").unwrap();
+    for options in
+        ["g++ -gdwarf-5", "g++ -gdwarf-4 -fdebug-types-section", "clang++-22 -gdwarf-5", "clang++-22 -gdwarf-4"]
+    {
+        build.run(&format!("{options} 1.cpp 2.cpp main.cpp -o shared"));
+        let all = build.all("shared");
+        let count = |name: &str| {
+            let rows = all.rows.iter().filter(|row| row.name == name);
+            rows.map(|row| row.definitions.unwrap_or(1)).collect::<Vec<_>>()
+        };
+        for name in ["Shared", "Name"] {
+            assert_eq!(count(name), [2, 2], "{options}: {name}");
+        }
+        for name in ["Same", "Alike", "both::Part", "one::Part"] {
+            assert_eq!(count(name), [1], "{options}: {name}");
+        }
+        let several = |count: usize| format!("{count} names have several definitions");
+        assert!(all.notes.contains(&several(2)), "{options}: {:?}", all.notes);
+        // Found by its name, each is one of two as well.
+        let found = build.search("shared", sorted("^Shared$", Sort::Name, 10));
+        assert_eq!(found.rows.iter().map(|row| row.definitions).collect::<Vec<_>>(), [Some(2), Some(2)], "{options}");
+    }
+}
+
+#[test]
+fn a_struct_that_only_a_typedef_names_is_found_in_its_type_unit() {
+    let build = Build::new();
+    let text = "typedef struct { int a; char b; } Name; typedef Name Again; Name name; Again again;
+                struct Around { Name member; } around; enum class Plain { one } plain; int main() {}";
+    std::fs::write(build.path("name.cpp"), text).unwrap();
+    for compiler in ["g++", "clang++-22"] {
+        for version in [4, 5] {
+            build.run(&format!("{compiler} -gdwarf-{version} name.cpp -o plain"));
+            build.run(&format!("{compiler} -gdwarf-{version} -fdebug-types-section name.cpp -o units"));
+            let told = |file: &str, regex: &str| {
+                let answer = build.search(file, layouts(regex));
+                let row = |row: &TypeRow| (row.kind.clone(), row.size, row.layout.clone());
+                answer.rows.iter().map(row).collect::<Vec<_>>()
+            };
+            for regex in ["^Name$", "^Again$", "^Around$"] {
+                assert_eq!(told("units", regex), told("plain", regex), "{compiler} {version}: {regex}");
+            }
+            let name = build.search("units", layouts("^Name$"));
+            assert_eq!(members(&name, "Name"), ["int a@0+4", "char b@4+1"], "{compiler} {version}");
+        }
+    }
 }
 
 #[test]

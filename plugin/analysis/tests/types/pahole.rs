@@ -115,7 +115,13 @@ fn agree(ours: &[Place], theirs: &[Place]) -> bool {
     let same = |(ours, theirs): (&Place, &Place)| {
         ours == theirs || ours.0 == theirs.0 && (ours.1, theirs.1) == (Some(1), Some(0))
     };
-    ours.len() == theirs.len() && ours.iter().zip(theirs).all(same)
+    // We have them in the order of their places, it in that in which they are declared.
+    let sorted = |places: &[Place]| {
+        let mut places = places.to_vec();
+        places.sort_by_key(|place| place.0);
+        places
+    };
+    ours.len() == theirs.len() && sorted(ours).iter().zip(&sorted(theirs)).all(same)
 }
 
 /// The last part of a qualified name: what stands behind the last `::` outside of angle brackets.

@@ -11,8 +11,10 @@ use anyhow::Result;
 /// Find types by their names, with their sizes and layouts.
 ///
 /// Structs, classes, unions, enumerations and typedefs that debug information defines, under their qualified names. What many
-/// units define alike is one result; different definitions of one name are shown one after another, each with its place. Types
-/// of functions are named after them: main()::local. No process is needed.
+/// units define alike is one result; different definitions of one name are shown one after another, each with its place. Names
+/// that one unit has for several types, as those of alias templates, are not counted as such. Types of functions are named after
+/// them: main()::local. What a value of an enumeration of Rust has in it is a variant, and unused bytes are the enumeration's. No
+/// process is needed.
 #[derive(Debug, clap::Parser)]
 #[command(
     next_help_heading = "What and how",

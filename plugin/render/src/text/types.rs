@@ -3,7 +3,7 @@
 use super::symbols::{base, source};
 use super::{Style, escape, shorten};
 use crate::units::plural;
-use analysis::{HoleRow, LayoutRow, MemberRow, TypeRow};
+use analysis::{HoleRow, LayoutRow, MemberRow, TypeRow, Unknown};
 use std::fmt::Write as _;
 
 /// Bytes of a line of the cache.
@@ -45,7 +45,7 @@ fn layout(row: &TypeRow, layout: &LayoutRow, text: &mut String) {
     match row.kind.as_str() {
         "typedef" => {
             for target in &layout.members {
-                let _ = writeln!(text, "    typedef {} {};", escape(&target.type_name), escape(&row.name));
+                let _ = writeln!(text, "    typedef {};", escape(&target.declaration));
             }
             return;
         }
@@ -76,15 +76,26 @@ fn layout(row: &TypeRow, layout: &LayoutRow, text: &mut String) {
     }
     match row.padding {
         Some(padding) if padding > 0 => {
-            let bytes = if padding == 1 { "byte" } else { "bytes" };
-            let _ = writeln!(text, "        /* taken by no member: {padding} {bytes} */");
+            let _ = writeln!(text, "        /* taken by no member: {} */", plural(padding, "byte"));
         }
         Some(_) => {}
-        None => text.push_str(
-            "        /* taken by no member: not known, the place of a virtual base is found at run time */\n",
-        ),
+        None => {
+            let said = layout.unknown.map_or("not known", unknown);
+            let _ = writeln!(text, "        /* taken by no member: {said} */");
+        }
     }
     text.push_str("    };\n");
+}
+
+/// Why it is not known how many bytes no member takes.
+fn unknown(reason: Unknown) -> &'static str {
+    match reason {
+        Unknown::VirtualBase => "not known, the place of a virtual base is found at run time",
+        Unknown::BaseOfVirtual => "not known, a base is smaller here by its own virtual bases, which lie elsewhere",
+        Unknown::Place => "not known, the place of a member is found at run time",
+        Unknown::Size => "not known, as is its size",
+        Unknown::Variant => "what all variants of its enumeration leave",
+    }
 }
 
 /// How many members have a place and no size: their types are declared there, and defined elsewhere.
@@ -99,7 +110,8 @@ fn unsized_members(members: &[MemberRow]) -> u64 {
 impl Body<'_> {
     fn members(&mut self, members: &[MemberRow], depth: usize) {
         for member in members {
-            if let Some(offset) = member.offset {
+            // What tells variants apart may lie behind all that they begin with.
+            if let Some(offset) = member.offset.filter(|_| member.note.as_deref() != Some("discriminant")) {
                 self.before(offset, member.bits.map_or(0, |(bit, _)| bit), depth);
             }
             self.member(member, depth);
@@ -113,10 +125,11 @@ impl Body<'_> {
             self.holes = rest;
             let indent = "    ".repeat(depth);
             let _ = match (hole.size, hole.bits) {
-                (0, bits) => writeln!(self.text, "{indent}/* hole: {bits} bits */"),
-                (1, 0) => writeln!(self.text, "{indent}/* hole: 1 byte */"),
-                (size, 0) => writeln!(self.text, "{indent}/* hole: {size} bytes */"),
-                (size, bits) => writeln!(self.text, "{indent}/* hole: {size} bytes, {bits} bits */"),
+                (0, bits) => writeln!(self.text, "{indent}/* hole: {} */", plural(bits, "bit")),
+                (size, 0) => writeln!(self.text, "{indent}/* hole: {} */", plural(size, "byte")),
+                (size, bits) => {
+                    writeln!(self.text, "{indent}/* hole: {}, {} */", plural(size, "byte"), plural(bits, "bit"))
+                }
             };
         }
         let line = offset / CACHE_LINE;
@@ -124,7 +137,7 @@ impl Body<'_> {
             self.line = line;
             let ago = match offset % CACHE_LINE {
                 0 => String::new(),
-                ago => format!(", {ago} bytes ago"),
+                ago => format!(", {} ago", plural(ago, "byte")),
             };
             let indent = "    ".repeat(depth);
             let _ = writeln!(self.text, "{indent}/* --- cache line {line}, at {}{ago} --- */", line * CACHE_LINE);
