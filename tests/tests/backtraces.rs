@@ -19,8 +19,8 @@ fn is_same_name(ours: &Call, theirs: &Call) -> bool {
         return our_name.is_empty();
     }
     if theirs.is_stub {
-        // A stub of the procedure linkage table has no symbol. LLDB calls it by the function that it leads to.
-        return our_name.is_empty();
+        // LLDB calls a stub of the procedure linkage table as the function that it leads to.
+        return our_name.strip_suffix("@plt") == Some(their_name);
     }
     if our_name.is_empty() || their_name.is_empty() {
         return our_name == their_name;

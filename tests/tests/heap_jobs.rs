@@ -57,7 +57,7 @@ fn a_command_of_the_heap_that_runs_out_of_time_says_so_and_claims_nothing() {
     for command in commands(&debuggee) {
         for workers in [0, 1] {
             session.ok("expression (int)getpid()");
-            let line = format!("mp-scan {command} --timeout 0.02 --workers {workers}");
+            let line = format!("mp-scan {command} --timeout 0.001 --workers {workers}");
             let report = session.json(&line);
             assert_eq!((&report["truncated"], &report["stopped"]), (&Value::Bool(true), &"timeout".into()), "{line}");
             assert_eq!(report["total"], 0, "{line}: {report}");
