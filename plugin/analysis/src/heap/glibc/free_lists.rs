@@ -1,10 +1,11 @@
 //! Chunks that are free although the next one says that they are in use: those on fast bins, and in the caches of threads.
 
-use super::layout::{self, BINS, CACHES, Cache, FAST_BINS, LEAST, reveal, state};
+use super::arena::Arena;
+use super::layout::{self, BINS, CACHES, Cache, FAST_BINS, LEAST, PAGE, reveal, state};
 use super::reader::Reader;
 use super::{Located, WalkMerge};
 use crate::driver::Sink;
-use crate::heap::{GRANULE, HEADER, Lookup, SegmentKind, View};
+use crate::heap::{GRANULE, HEADER, Lookup, Segment, View};
 use crate::plan::{Analysis, ScanRange, Scanned, Task};
 use crate::report::Stop;
 use rustc_hash::FxHashMap;
@@ -131,12 +132,22 @@ impl FreeLists {
         let ranges = first.map(ScanRange::alone);
         let cached = located.parameters.first().map(|parameters| parameters.cached);
         let arenas = located.arenas.iter().filter(|arena| arena.top.is_some());
-        let chained = located.segments.iter().filter(|segment| segment.kind != SegmentKind::Mapped);
+        // The first memory of an arena: the lowest that the main one has, and what lies right behind a thread's.
+        let begins = |(number, arena): (usize, &Arena)| {
+            let own = |segment: &&Segment| segment.arena.is_some_and(|own| own as usize == number);
+            let first = located.segments.iter().filter(own).map(|segment| segment.range.start);
+            match arena.main {
+                true => first.min(),
+                false => first.filter(|start| start.checked_sub(arena.address).is_some_and(|gap| gap < PAGE)).min(),
+            }
+        };
+        let mut first: Vec<u64> = located.arenas.iter().enumerate().filter_map(begins).collect();
+        first.sort_unstable();
         Self {
             ranges: ranges.into_iter().collect(),
             arenas: arenas.map(|arena| arena.address).collect(),
             caches: walked.caches.clone(),
-            first: chained.map(|segment| segment.range.start).collect(),
+            first,
             cached: cached.filter(|_| located.parameters.len() == 1),
         }
     }
@@ -150,13 +161,13 @@ impl FreeLists {
 
     /// The lists of the cache in a chunk, if it is one: if at least half of its lists lead to what they should, or if it is the first chunk of
     /// an arena's memory, which mostly is the cache of the thread that the arena was made for. All of such a cache may have been overwritten
-    /// that was in use.
+    /// that was in use; but all lists but one have to be empty, or not, by both their heads and their counts.
     fn lists_of(&self, follow: &mut Follow<'_, '_>, chunk: u64) -> Option<Vec<List>> {
         let size = follow.reader.word(chunk + 8)? & !7;
         let cache = *CACHES.iter().find(|cache| cache.chunk() == size)?;
         let user = chunk + HEADER;
         let mut lists = Vec::new();
-        let mut right = 0;
+        let (mut right, mut differ) = (0, 0);
         for bin in 0..cache.bins {
             let head = user + cache.entries() + 8 * bin;
             let first = follow.reader.word(head)?;
@@ -164,12 +175,14 @@ impl FreeLists {
             let said =
                 if cache.counts { Some(count) } else { self.cached.and_then(|cached| cached.checked_sub(count)) };
             let list = List { head, kind: ListKind::Cached { cache, bin, said } };
+            differ += u32::from(said.is_some_and(|said| (said > 0) != (first != 0)));
             if first != 0 || said.is_some_and(|said| said > 0) {
                 right += u32::from(follow.chunk(&list, first).is_ok());
                 lists.push(list);
             }
         }
-        let is_first = !lists.is_empty() && self.cached != Some(0) && self.first.binary_search(&chunk).is_ok();
+        let is_first =
+            !lists.is_empty() && differ <= 1 && self.cached != Some(0) && self.first.binary_search(&chunk).is_ok();
         (2 * right as usize >= lists.len() && right > 0 || is_first).then_some(lists)
     }
 }
