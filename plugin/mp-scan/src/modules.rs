@@ -5,7 +5,7 @@ use crate::inspect::{Inspected, inspect};
 use crate::session::Session;
 use analysis::files::is_named;
 use analysis::{TargetInfo, TargetKind};
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use lldb::Target;
 use lldb::address::{self, Meaning};
 use std::path::PathBuf;
@@ -98,12 +98,19 @@ impl Modules {
     /// If there is none of that name.
     pub fn keep(&mut self, name: Option<&str>) -> Result<()> {
         let Some(name) = name else { return Ok(()) };
-        let count = self.modules.len();
+        self.named(name)?;
         self.modules.retain(|module| is_named(&module.path, name));
-        if self.modules.is_empty() {
-            bail!("no module '{name}' among the target's {count}: see `image list`");
-        }
         Ok(())
+    }
+
+    /// The first of them that `name` names, by file name or path.
+    ///
+    /// # Errors
+    /// If there is none of that name.
+    pub fn named(&self, name: &str) -> Result<&Module> {
+        let named = self.modules.iter().find(|module| is_named(&module.path, name));
+        let count = self.modules.len();
+        named.with_context(|| format!("no module '{name}' among the target's {count}: see `image list`"))
     }
 }
 

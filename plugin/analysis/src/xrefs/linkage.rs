@@ -2,10 +2,8 @@
 //! stubs of the procedure linkage table (PLT) that jump through such a slot, and copies of variables.
 
 use super::elf::{Elf, Symbol, Symbols, Versions};
-use super::instruction::{self, Use};
 use super::relocations::{Value, relocations};
-use super::{Name, Named, Target, Through};
-use iced_x86::{Decoder, DecoderOptions, Mnemonic};
+use super::{Name, Named, Target, Through, stubs};
 use object::{ReadRef, elf};
 use std::collections::HashMap;
 use target::AddressRange;
@@ -189,27 +187,15 @@ impl Linkage {
     /// The stubs that jump to where a slot says: they begin with the instruction that reads it, or an `endbr64` before that.
     fn add_stubs<'a, R: ReadRef<'a>>(&mut self, file: &Elf<R>) -> Result<(), String> {
         let slots = self.ways.iter().any(|way| way.through == Through::Got);
-        let mut stubs = Vec::new();
-        for part in file.parts.iter().filter(|part| slots && file.machine == elf::EM_X86_64 && part.is_plt()) {
-            let bytes = file.bytes(part)?;
-            let mut decoder = Decoder::with_ip(64, bytes, part.address, DecoderOptions::MPX);
-            let mut begins = None;
-            while decoder.can_decode() {
-                let instruction = decoder.decode();
-                let start = begins.take().unwrap_or(instruction.ip());
-                if instruction.mnemonic() == Mnemonic::Endbr64 {
-                    begins = Some(instruction.ip());
-                }
-                instruction::addresses(&instruction, file.fixed, |address, used| {
-                    let way = self.find(address).filter(|way| way.through == Through::Got);
-                    if let Some(way) = way.filter(|_| matches!(used, Use::JumpAt | Use::Mention)) {
-                        let range = AddressRange::sized(start, 1);
-                        stubs.push(Way { range, through: Through::Plt, target: way.target });
-                    }
-                });
-            }
+        let mut found = Vec::new();
+        for part in stubs::sections(file).filter(|_| slots) {
+            stubs::each(file, part, |start, slot| {
+                let way = self.find(slot).filter(|way| way.through == Through::Got);
+                let range = AddressRange::sized(start, 1);
+                found.extend(way.map(|way| Way { range, through: Through::Plt, target: way.target }));
+            })?;
         }
-        self.add(stubs);
+        self.add(found);
         Ok(())
     }
 }

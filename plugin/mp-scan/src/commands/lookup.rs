@@ -6,7 +6,6 @@ use crate::cli::ScanOptions;
 use crate::file_scan::{self, FilePlan};
 use crate::modules::Modules;
 use crate::session::Session;
-use analysis::files::is_named;
 use analysis::lookup::{Given, Lookup as LookupPlan, LookupOptions, ModuleNames, Spelling, address_in, in_module};
 use analysis::symbols::{self, Symbols, SymbolsOptions};
 use analysis::xrefs::{NamedSymbol, SymbolText};
@@ -212,15 +211,12 @@ fn of_lines(path: &Path, stop: &dyn Fn() -> bool) -> Result<(Vec<Given>, Option<
 
 /// Says of file addresses of which module they are.
 fn place(modules: &Modules, words: &mut [Word], module: Option<&str>, loaded: bool) -> Result<()> {
-    let all = &modules.modules;
-    let name: Arc<str> = match module {
-        Some(name) => match all.iter().find(|module| is_named(&module.path, name)) {
-            Some(module) => module.path.as_str().into(),
-            None => bail!("no module '{name}' among the target's {}: see `image list`", all.len()),
-        },
+    let module = match module {
+        Some(name) => modules.named(name)?,
         None if loaded => return Ok(()),
-        None => all[0].path.as_str().into(),
+        None => &modules.modules[0],
     };
+    let name: Arc<str> = module.path.as_str().into();
     for word in words {
         if let Word::Address(given) = word
             && let Given::Address(address) = *given

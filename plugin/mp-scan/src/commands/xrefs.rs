@@ -5,7 +5,6 @@ use crate::cli::{EXPRESSION, ScanOptions};
 use crate::file_scan::{self, FilePlan};
 use crate::modules::Modules;
 use crate::session::Session;
-use analysis::files::is_named;
 use analysis::symbols::{self, Symbols, SymbolsOptions};
 use analysis::xrefs::{Kind, Kinds, NamedSymbol, SymbolText, Targets, Xrefs as Search, XrefsOptions};
 use anyhow::{Result, bail};
@@ -80,10 +79,8 @@ impl Command for Xrefs {
             bail!("the address is empty");
         }
         let modules = Modules::of(session)?;
-        if let Some(name) = &module
-            && !modules.modules.iter().any(|module| is_named(&module.path, name))
-        {
-            bail!("no module '{name}' among the target's {}: see `image list`", modules.modules.len());
+        if let Some(name) = &module {
+            modules.named(name)?;
         }
         session.note_expressions([&what], scan.format);
         let kinds = kind.unwrap_or(Kinds::ALL);

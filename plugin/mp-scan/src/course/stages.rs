@@ -136,6 +136,16 @@ impl Stages {
         }
     }
 
+    /// Runs what is not asked for itself, so that it counts neither as looked at nor as left out.
+    pub fn aside<T>(&mut self, run: impl FnOnce(&mut Self) -> T) -> T {
+        let (stats, skipped) = (self.stats.clone(), self.skipped.len());
+        let result = run(self);
+        (self.stats.bytes_scanned, self.stats.bytes_skipped) = (stats.bytes_scanned, stats.bytes_skipped);
+        self.stats.bytes_planned = stats.bytes_planned;
+        self.skipped.truncate(skipped);
+        result
+    }
+
     /// What tells whether all that is under way is to end; for what is worked out on this thread.
     pub fn stop_signal(&self) -> StopSignal {
         StopSignal { control: Arc::clone(&self.control), until: self.until }

@@ -30,12 +30,8 @@ pub fn copied(stages: &mut Stages, indexed: &Indexed, space: &AddressSpace) -> R
     }
     stages.control.expect_more(plan.bytes());
     let tables = tables(&plan.tables())?;
-    // It is not what was asked for, so it counts neither as looked at nor as left out: what cannot be read is read again.
-    let (stats, skipped) = (stages.stats.clone(), stages.skipped.len());
-    let outcome = stages.run(&plan, indexed, &tables)?;
-    (stages.stats.bytes_scanned, stages.stats.bytes_skipped) = (stats.bytes_scanned, stats.bytes_skipped);
-    stages.stats.bytes_planned = stats.bytes_planned;
-    stages.skipped.truncate(skipped);
+    // What cannot be read is read again.
+    let outcome = stages.aside(|stages| stages.run(&plan, indexed, &tables))?;
     let [table] = &tables[..] else { return Ok(None) };
     let file = table.as_fd().try_clone_to_owned().context("out of file descriptors")?;
     let core = Core::of_parts(plan.parts(&outcome.skipped));

@@ -93,13 +93,7 @@ impl Known {
         if wanted.is_empty() {
             return Ok(());
         }
-        // It is not what was asked for, so it counts neither as looked at nor as left out.
-        let (stats, skipped) = (stages.stats.clone(), stages.skipped.len());
-        let ended = self.look_at(stages, ground, wanted);
-        (stages.stats.bytes_scanned, stages.stats.bytes_skipped) = (stats.bytes_scanned, stats.bytes_skipped);
-        stages.stats.bytes_planned = stats.bytes_planned;
-        stages.skipped.truncate(skipped);
-        ended
+        stages.aside(|stages| self.look_at(stages, ground, wanted))
     }
 
     /// Whether something would be found out by [`glance`](Self::glance).

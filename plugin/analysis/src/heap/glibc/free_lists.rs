@@ -1,7 +1,7 @@
 //! Chunks that are free although the next one says that they are in use: those on fast bins, and in the caches of threads.
 
 use super::arena::Arena;
-use super::layout::{self, BINS, CACHES, Cache, FAST_BINS, LEAST, PAGE, reveal, state};
+use super::layout::{self, BINS, CACHES, Cache, FAST_BINS, LEAST, PAGE, reveal, state, user};
 use super::reader::Reader;
 use super::{Located, WalkMerge};
 use crate::driver::Sink;
@@ -165,13 +165,11 @@ impl FreeLists {
     fn lists_of(&self, follow: &mut Follow<'_, '_>, chunk: u64) -> Option<Vec<List>> {
         let size = follow.reader.word(chunk + 8)? & !7;
         let cache = *CACHES.iter().find(|cache| cache.chunk() == size)?;
-        let user = chunk + HEADER;
+        let words = follow.reader.words(user(chunk), cache.words())?;
         let mut lists = Vec::new();
         let (mut right, mut differ) = (0, 0);
-        for bin in 0..cache.bins {
-            let head = user + cache.entries() + 8 * bin;
-            let first = follow.reader.word(head)?;
-            let count = follow.reader.word(user + 2 * bin / 8 * 8)? >> (bin % 4 * 16) & 0xffff;
+        for (bin, (count, first)) in (0..).zip(cache.heads(&words)) {
+            let head = user(chunk) + cache.entries() + 8 * bin;
             let said =
                 if cache.counts { Some(count) } else { self.cached.and_then(|cached| cached.checked_sub(count)) };
             let list = List { head, kind: ListKind::Cached { cache, bin, said } };

@@ -88,6 +88,17 @@ impl Cache {
         (self.bins * 2).next_multiple_of(8)
     }
 
+    /// How many words the structure has.
+    pub const fn words(self) -> u64 {
+        self.entries() / 8 + self.bins
+    }
+
+    /// The number and the pointer of each bin, from the words of the structure.
+    pub fn heads(self, words: &[u64]) -> impl Iterator<Item = (u64, u64)> {
+        let (counts, entries) = words.split_at((self.entries() / 8) as usize);
+        entries.iter().enumerate().map(|(bin, entry)| (counts[bin / 4] >> (bin % 4 * 16) & 0xffff, *entry))
+    }
+
     /// The bin that chunks of this size belong into.
     pub fn bin(self, size: u64) -> Option<u64> {
         let small = size.checked_sub(LEAST).filter(|_| size.is_multiple_of(16))? / 16;

@@ -5,7 +5,7 @@
 //! to one.
 
 use super::chain::{Chain, Header, HeaderKind, Next};
-use super::layout::CACHES;
+use super::layout::{CACHES, user};
 use super::watch::Watch;
 use super::{Break, Located, Reason, Sightings};
 use crate::driver::{Sink, push_skip};
@@ -194,16 +194,13 @@ impl Walk {
 /// Whether this chunk in use may hold a thread's cache with something in it.
 fn is_cache(chain: &mut Chain<'_>, address: u64, size: u64) -> bool {
     let Some(cache) = CACHES.iter().find(|cache| cache.chunk() == size) else { return false };
-    let user = address + 16;
-    let Some(words) = chain.reader.words(user, (cache.entries() + cache.bins * 8) / 8) else { return false };
-    let (counts, entries) = words.split_at((cache.entries() / 8) as usize);
-    let count = |bin: usize| counts[bin / 4] >> (bin % 4 * 16) & 0xffff;
-    let agrees = |(bin, entry): (usize, &u64)| {
-        entry.is_multiple_of(GRANULE) && (!cache.counts || (*entry == 0) == (count(bin) == 0))
+    let Some(words) = chain.reader.words(user(address), cache.words()) else { return false };
+    let agrees = |(count, entry): &(u64, u64)| {
+        entry.is_multiple_of(GRANULE) && (!cache.counts || (*entry == 0) == (*count == 0))
     };
     // One of them may have been written over.
-    let wrong = entries.iter().enumerate().filter(|entry| !agrees(*entry)).count();
-    let holds = entries.iter().any(|entry| *entry != 0) || cache.counts && counts.iter().any(|count| *count != 0);
+    let wrong = cache.heads(&words).filter(|head| !agrees(head)).count();
+    let holds = cache.heads(&words).any(|(count, entry)| entry != 0 || cache.counts && count != 0);
     wrong <= 1 && holds
 }
 
